@@ -1,0 +1,107 @@
+# One LLM, one GPU, one day. `make` alone lists what there is.
+#
+#   HW=4090|a100|cpu   the card, that is recipes/HW.yaml           (default: cpu)
+#   RECIPE=my.yaml     a recipe of your own, instead of HW
+#   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
+#   PORT=8080          for serve
+HW     ?= cpu
+RECIPE ?=
+SET    ?=
+PORT   ?=
+PYTHON ?= python3.11
+
+PY      := .venv/bin/python
+HELM    := .venv-helm/bin/python
+RECIPES := $(if $(RECIPE),--recipe "$(RECIPE)",--hw "$(HW)") $(if $(SET),--set "$(SET)")
+TOOLS    = $(PY) -m tools
+
+export AXOLOTL_DO_NOT_TRACK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup helm day data train merge quantize serve eval show check test lint format schema \
+        openapi lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^#   /  /p' Makefile
+	@echo
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+day: setup helm ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
+	@$(TOOLS) day $(RECIPES)
+
+data: setup ## make the training, validation and test rows
+	@$(TOOLS) data $(RECIPES)
+
+train: setup ## train the adapter (goes on from the last checkpoint)
+	@$(TOOLS) train $(RECIPES)
+
+merge: setup ## add the adapter to the base model
+	@$(TOOLS) merge $(RECIPES)
+
+quantize: setup ## put the merged model into the served format
+	@$(TOOLS) quantize $(RECIPES)
+
+serve: setup ## serve the tuned model behind the challenge's HTTP contract
+	@$(TOOLS) serve $(RECIPES) $(if $(PORT),--port $(PORT))
+
+eval: setup helm ## score base and tuned model with HELM
+	@$(TOOLS) eval $(RECIPES)
+
+show: setup ## print the resolved recipe and where each value comes from
+	@$(TOOLS) show $(RECIPES)
+
+check: setup ## is the recipe valid, does it suit the card, is it eligible?
+	@$(TOOLS) check $(RECIPES)
+
+test: lint helm ## lint, then all tests, the real chain on a tiny model included
+	@$(PY) -m pytest
+
+lint: .venv/.dev ## ruff, mypy, codespell
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/codespell
+
+format: .venv/.dev ## put the code into shape
+	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+schema: setup ## write tools/schemas/axolotl.json anew from the installed Axolotl
+	@$(PY) -m tools.axolotl_schema
+
+openapi: setup ## write openapi.json anew from serve/contract.py
+	@$(PY) -m serve.contract
+
+lock: .venv/.dev helm ## write the lock files anew from what is installed
+	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm
+
+clean: ## remove caches and the environments; run folders stay
+	rm -rf .venv .venv-helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Environments. A stamp is written last, so an interrupted set-up goes on where it stopped.
+
+setup: .venv/.train ## install the main environment (done by the others when needed)
+
+helm: .venv-helm/.done ## install HELM's own environment (its pins clash with Axolotl's)
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.train: requirements/train.txt | .venv/bin/python
+	@echo "set-up: main environment (log: .venv/setup.log); takes minutes, once"
+	@$(PY) -m pip install --quiet --requirement $< > .venv/setup.log 2>&1 \
+	  || { tail -n 20 .venv/setup.log; echo "set-up failed; the same command goes on from here"; exit 1; }
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.train
+	@$(PY) -m pip install --quiet --requirement $< >> .venv/setup.log 2>&1 \
+	  || { tail -n 20 .venv/setup.log; exit 1; }
+	@touch $@
+
+.venv-helm/bin/python:
+	$(PYTHON) -m venv .venv-helm
+
+.venv-helm/.done: requirements/helm.txt | .venv-helm/bin/python
+	@echo "set-up: HELM environment (log: .venv-helm/setup.log)"
+	@$(HELM) -m pip install --quiet --no-deps --requirement $< > .venv-helm/setup.log 2>&1 \
+	  || { tail -n 20 .venv-helm/setup.log; echo "set-up failed; the same command goes on from here"; exit 1; }
+	@touch $@

@@ -1,0 +1,81 @@
+"""Write the lock files from what is installed: each .in file's packages and all that they ask for.
+
+Run by ``make lock`` with the main environment's Python for train, dev and serve, and with HELM's for helm.
+To move a pin: edit the .in file, install it by hand, run the tests, then lock.
+"""
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+HERE = Path(__file__).parent
+HEAD = {
+    "train": "the main environment, from train.in. On a machine with an NVIDIA card torch's CUDA build\n"
+    "# adds its own exactly pinned nvidia-* packages.",
+    "dev": "the tools for tests and lint, from dev.in, on top of train.txt.",
+    "serve": "the serving image, from serve.in: a part of train.txt.",
+    "helm": "HELM's environment, from helm.in; install with --no-deps (HELM's own list asks for torch).",
+}
+
+
+def asked(name: str) -> Iterator[Requirement]:
+    """The requirements an .in file names."""
+    for line in (HERE / f"{name}.in").read_text(encoding="utf-8").splitlines():
+        if text := line.partition("#")[0].strip():
+            yield Requirement(text)
+
+
+def closure(requirements: list[Requirement]) -> dict[str, str]:
+    """Name and version of the installed packages that the requirements reach."""
+    found: dict[str, str] = {}
+    while requirements:
+        requirement = requirements.pop()
+        name = canonicalize_name(requirement.name)
+        try:
+            package = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise SystemExit(f"{name} is not installed; install it, then lock") from None
+        new = name not in found or bool(requirement.extras)
+        found[name] = package.version.partition("+")[0]
+        if new:
+            requirements += needed(package, requirement.extras)
+    return found
+
+
+def needed(package: importlib.metadata.Distribution, extras: set[str]) -> Iterator[Requirement]:
+    """The requirements of a package that hold on this machine, for the extras asked."""
+    for text in package.requires or []:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if not marker or any(marker.evaluate({"extra": extra}) for extra in {"", *extras}):
+            requirement.marker = None
+            yield requirement
+
+
+def everything() -> dict[str, str]:
+    """All packages of this environment but its installer."""
+    names = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions()}
+    return {name: version for name, version in names.items() if name not in ("pip", "setuptools")}
+
+
+def write(name: str, packages: dict[str, str]) -> None:
+    """Write one lock."""
+    lines = [f"# Lock of {HEAD[name]}", *(f"{n}=={v}" for n, v in sorted(packages.items()))]
+    temporary = HERE / f"{name}.tmp"
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(HERE / f"{name}.txt")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["helm"]:
+        write("helm", everything())
+    else:
+        train = closure(list(asked("train")))
+        write("train", train)
+        write("serve", closure(list(asked("serve"))))
+        dev = closure(list(asked("dev")))
+        write("dev", {name: version for name, version in dev.items() if name not in train})

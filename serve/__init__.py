@@ -1,0 +1,1 @@
+"""The worker: one model behind the challenge's HTTP contract."""

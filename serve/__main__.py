@@ -1,0 +1,112 @@
+"""``python -m serve --model FOLDER``: starts the worker and keeps it until a signal or a failure."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+# Read by OpenMP when torch is first imported, here and in the processes started from here: threads
+# that spin while they wait slow a busy machine down several times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the HTTP process is a fork
+
+EPILOG = """
+examples:
+  python -m serve --model runs/cpu/quantized
+  python -m serve --model runs/4090/quantized --config serve.json --host 0.0.0.0 --port 8080
+
+serve.json holds settings of the recipe's serve section, such as
+  {"context": 2048, "overflow": "truncate_left", "deadline_s": 600}
+
+exit codes: 0 stopped by SIGINT or SIGTERM, 1 the worker died (or could not load the model),
+2 something to put right before the server can start
+"""
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serve",
+        description="Serves a model folder at POST /process, /tokenize, /decode and GET /health.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="self-contained Hugging Face folder: config.json, *.safetensors, tokenizer.json",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="JSON file of serve settings (default: none)"
+    )
+    parser.add_argument(
+        "--port", "--set-port", type=int, help="TCP port, 1024 to 65535 (default: 8080)"
+    )
+    parser.add_argument("--host", help="127.0.0.1 (default), 0.0.0.0 or :: (all interfaces)")
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cpu",
+        help="where the model runs (default: cpu)",
+    )
+    return parser.parse_args(arguments)
+
+
+def stop_on_signals() -> None:
+    """Makes SIGTERM end the server as SIGINT does.
+
+    LitServe ends cleanly on KeyboardInterrupt only; a bare SIGTERM would leave its children serving.
+    They inherit the handler by fork and are ended by the main process, so it acts in that one alone.
+    """
+    main_process = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == main_process:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the server; returns the exit code."""
+    from serve.startup import StartError, check_model_dir, check_port, load_config
+
+    options = parse_arguments(arguments)
+    try:
+        config = load_config(options.config, {"host": options.host, "port": options.port})
+        check_model_dir(options.model)
+        check_port(config.host, config.port)
+    except StartError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 2
+
+    from serve.app import build_server
+    from serve.worker import configure_logging
+
+    configure_logging()
+    server = build_server(options.model, config, options.device)
+    stop_on_signals()
+    try:
+        server.run(
+            host=config.host,
+            port=config.port,
+            num_api_servers=1,
+            generate_client_file=False,
+            log_level="warning",
+            access_log=False,
+        )
+    except (EOFError, OSError, RuntimeError):
+        # LitServe's monitor has shut its manager process down under the waiting main process.
+        print("error: the worker died; the reason is in the lines above", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

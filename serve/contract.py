@@ -1,0 +1,230 @@
+"""The wire contract: what /process, /tokenize and /decode take and give. The source of openapi.json.
+
+Two vocabularies are taken: that of the challenge's published document (``num_samples``, ``top_k``,
+``seed``) and that of HELM's HTTP client (``num_return_sequences``, ``top_k_per_token``, ``top_p``,
+``echo_prompt``, ``stop_sequences``). Every field but the prompt is optional, ``null`` means the
+default, and unknown fields are ignored: one refused request costs a whole HELM scenario.
+
+``python -m serve.contract [FILE]`` writes the OpenAPI document (openapi.json by default).
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+#: Below this a temperature means argmax. HELM sends 1e-7 for "greedy".
+GREEDY_TEMPERATURE = 1e-5
+
+#: What a logprob is raised to where the model gives a token no chance at all (JSON has no -inf).
+LOGPROB_FLOOR = -9999.0
+
+
+def _encodable(text: str) -> str:
+    """Refuses lone surrogates: JSON can carry them, no tokenizer can read them."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"character {error.start} is a lone surrogate (half of a UTF-16 pair): send valid Unicode"
+        ) from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+TokenId = Annotated[int, Field(ge=0, strict=True)]
+
+
+class _Request(BaseModel):
+    """What all three requests share: ``null`` is the default, unknown fields are ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        return {name: value for name, value in body.items() if value is not None}
+
+
+class ProcessRequest(_Request):
+    """One prompt to continue, or (``echo_prompt`` with ``max_new_tokens`` 0) to score."""
+
+    prompt: Text = Field(description="The text to continue. May be empty.")
+    num_samples: int = Field(
+        1,
+        ge=1,
+        le=128,
+        validation_alias=AliasChoices("num_samples", "num_return_sequences"),
+        description="Number of completions; also read as `num_return_sequences`.",
+    )
+    max_new_tokens: int = Field(
+        50, ge=0, description="Most tokens to generate; 0 only scores the prompt."
+    )
+    top_k: int = Field(
+        0,
+        ge=-1,
+        description="Sample among the k likeliest tokens only; 0 or -1: among all of them. The"
+        " published default is 200, but HELM never sends this field and must be sampled from the"
+        " model's own distribution, so here the default is off.",
+    )
+    top_p: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Sample among the likeliest tokens that hold this much probability.",
+    )
+    temperature: float = Field(
+        0.8, ge=0, allow_inf_nan=False, description="At most 1e-5 means the likeliest token."
+    )
+    seed: int | None = Field(
+        None,
+        ge=-(2**63),
+        le=2**64 - 1,
+        description="Makes sampling repeatable; completion i of several uses seed + i.",
+    )
+    echo_prompt: bool = Field(
+        False, description="Put the prompt's own text, tokens and logprobs before the new ones."
+    )
+    top_k_per_token: int = Field(
+        1,
+        ge=0,
+        le=1000,
+        description="How many candidates `top_logprob` reports for a token. Not a sampling top-k.",
+    )
+    stop_sequences: list[Annotated[Text, Field(min_length=1)]] = Field(
+        [], description="The text ends before the first of these; they may span tokens."
+    )
+
+
+class Token(BaseModel):
+    """One token of the text; the texts of all tokens, joined, are the text."""
+
+    text: str
+    logprob: float = Field(
+        le=0,
+        allow_inf_nan=False,
+        description="Of the model's own distribution (untempered, not truncated), natural log.",
+    )
+    top_logprob: dict[str, float] = Field(description="The likeliest candidates at this place.")
+
+
+class Completion(BaseModel):
+    """One of several completions."""
+
+    text: str
+    tokens: list[Token]
+    logprob: float = Field(le=0, allow_inf_nan=False, description="Sum over `tokens`.")
+    finish_reason: Literal["eos", "stop", "length"]
+
+
+class ProcessResponse(Completion):
+    """The completion (the first one, where several were asked for)."""
+
+    request_time: float = Field(
+        ge=0, description="Seconds from receipt to answer, queueing included."
+    )
+    truncated_tokens: int = Field(
+        ge=0, description="Prompt tokens dropped from its head because the context was full."
+    )
+    completions: list[Completion] | None = Field(
+        None, description="All completions, only when `num_samples` is more than 1."
+    )
+
+
+class TokenizeRequest(_Request):
+    """A text to turn into token ids."""
+
+    text: Text
+    truncation: bool = Field(True, description="Cut to `max_length` tokens; false never cuts.")
+    max_length: int = Field(2048, ge=0)
+
+
+class TokenizeResponse(BaseModel):
+    """The text's token ids; no special token is added."""
+
+    tokens: list[int]
+    request_time: float = Field(ge=0, description="Seconds.")
+
+
+class DecodeRequest(_Request):
+    """Token ids, as /tokenize gives them."""
+
+    tokens: list[TokenId]
+
+
+class DecodeResponse(BaseModel):
+    """Their text; special tokens such as BOS are left out."""
+
+    text: str
+    request_time: float = Field(ge=0, description="Seconds.")
+
+
+class Health(BaseModel):
+    """Whether requests are answered, and by what."""
+
+    model_config = ConfigDict(extra="allow")
+    status: Literal["loading", "ready", "failed"]
+
+
+class FieldFault(BaseModel):
+    """What is wrong with one field of a request."""
+
+    loc: list[str | int] = Field(description='Where, such as `["body", "seed"]`.')
+    msg: str
+    type: str
+
+
+class Refusal(BaseModel):
+    """The body of every 422."""
+
+    detail: list[FieldFault]
+
+
+REFUSED: dict[int | str, dict[str, Any]] = {
+    422: {"model": Refusal, "description": "The request is not valid; each fault names its field."}
+}
+
+
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document of the contract.
+
+    Returns:
+        A JSON-ready dict. The routes are stubs named as in the published document, so that the
+        operation ids (``process_request_process_post``, ``tokenize_tokenize_post``) are the same.
+    """
+    from fastapi import FastAPI
+
+    app = FastAPI(title="oneday worker", version="1")
+
+    @app.post("/process", responses=REFUSED)
+    def process_request(input_data: ProcessRequest) -> ProcessResponse:
+        raise NotImplementedError  # serve.app has the real one
+
+    @app.post("/tokenize", responses=REFUSED)
+    def tokenize(input_data: TokenizeRequest) -> TokenizeResponse:
+        raise NotImplementedError  # serve.app has the real one
+
+    @app.post("/decode", responses=REFUSED)
+    def decode(input_data: DecodeRequest) -> DecodeResponse:
+        raise NotImplementedError  # serve.app has the real one
+
+    @app.get("/health", responses={503: {"model": Health, "description": "Not ready."}})
+    def health() -> Health:
+        raise NotImplementedError  # serve.app has the real one
+
+    return app.openapi()
+
+
+def write_openapi(path: Path) -> None:
+    """Writes the document to ``path``, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(openapi_document(), indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    write_openapi(Path(sys.argv[1] if len(sys.argv) > 1 else "openapi.json"))

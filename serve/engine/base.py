@@ -1,0 +1,139 @@
+"""What an engine is: token ids in, scored tokens out. Everything behind the HTTP worker.
+
+The worker knows only this module. An engine may run one request at a time, batch continuously, or
+hand over to vLLM (its own event loop in a thread): it takes requests from any thread, answers
+through futures, and owns stop matching and detokenizing so that it can end a request at once.
+"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from serve.text import TextCodec
+
+FinishReason = Literal["eos", "stop", "length"]
+
+
+class EngineError(RuntimeError):
+    """The engine could not answer this request; its message may be shown to the client."""
+
+
+class DeadlineExceeded(EngineError):
+    """The request's deadline passed before its answer was complete."""
+
+
+@dataclass(frozen=True)
+class GenRequest:
+    """One completion to generate.
+
+    Attributes:
+        id: unique among the requests in flight.
+        prompt: token ids, at least one unless ``max_new_tokens`` is 0.
+        lead: ids at the front of ``prompt`` that are not its text (BOS); they are never echoed.
+        max_new_tokens: 0 generates nothing.
+        temperature: at most ``serve.contract.GREEDY_TEMPERATURE`` is argmax, ties to the lowest id.
+        top_k: sample among the k likeliest; 0 or less: no limit.
+        top_p: sample among the likeliest tokens that hold this much probability, 0 to 1.
+        seed: of this request's own generator: what runs beside it changes nothing.
+        candidates: how many likeliest tokens are reported at each place.
+        echo: score the prompt's tokens too.
+        stops: strings that end the text; they may span tokens and are cut off.
+        deadline: ``time.monotonic()`` by which the answer must be there.
+    """
+
+    id: str
+    prompt: tuple[int, ...]
+    lead: int = 0
+    max_new_tokens: int = 50
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int | None = None
+    candidates: int = 1
+    echo: bool = False
+    stops: tuple[str, ...] = ()
+    deadline: float = float("inf")
+
+
+@dataclass(frozen=True)
+class GenToken:
+    """One token of an answer.
+
+    Attributes:
+        id: vocabulary id.
+        text: what it adds to the text (empty for a part of a character).
+        logprob: natural log of its probability in the model's own distribution, -9999 to 0.
+        candidates: (text, logprob) of the likeliest tokens, best first.
+    """
+
+    id: int
+    text: str
+    logprob: float
+    candidates: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class GenResult:
+    """A finished completion.
+
+    Attributes:
+        tokens: new tokens up to the end: no EOS, nothing of a stop sequence.
+        finish_reason: ``eos``, ``stop`` (a stop sequence) or ``length``.
+        prompt: under echo the prompt's tokens without its lead; the first has logprob 0 and no
+            candidates, because nothing that belongs to the text precedes it.
+    """
+
+    tokens: tuple[GenToken, ...]
+    finish_reason: FinishReason
+    prompt: tuple[GenToken, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is being served.
+
+    Attributes:
+        name: the model folder's name.
+        engine: the engine's name in the recipe.
+        device: ``cpu`` or ``cuda:0``.
+        dtype: of the weights that compute.
+        quantization: method of the stored weights, or ``none``.
+        parameters: number of weights.
+        context: most tokens of prompt and completion together.
+    """
+
+    name: str
+    engine: str
+    device: str
+    dtype: str
+    quantization: str
+    parameters: int
+    context: int
+
+
+class Engine(Protocol):
+    """A loaded model that answers requests.
+
+    Attributes:
+        text: the tokenizer its token ids belong to.
+        info: what is loaded.
+    """
+
+    text: TextCodec
+    info: ModelInfo
+
+    def submit(self, request: GenRequest) -> Future[GenResult]:
+        """Queues a request; returns at once, from any thread.
+
+        The future ends with a result, is cancelled by :meth:`cancel`, or fails with
+        :class:`EngineError` (or :class:`DeadlineExceeded`). A request that fails harms no other.
+        """
+
+    def cancel(self, request_id: str) -> None:
+        """Ends a request soon (before its next step); unknown ids are ignored."""
+
+    def heartbeat(self) -> float:
+        """Seconds since the last sign of progress; 0 when idle, infinite when the engine is dead."""
+
+    def close(self) -> None:
+        """Cancels what is in flight and frees the model's thread; the engine is then dead."""

@@ -1,0 +1,278 @@
+"""The eval verb with the real HELM and a worker without a model."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve.config import ServeConfig
+from tests.tools.stub_worker import Answer, StubWorker
+from tools import evaluate
+from tools.errors import StageError, UserError
+from tools.run import Run, read_json
+from tools.schema import Budget, Data, Eval, Hardware, Merge, Model, Quantize, Recipe
+
+Serve = Callable[[Answer], list[StubWorker]]
+
+
+def recipe(*entries: str) -> Recipe:
+    return Recipe(
+        Budget(24, 30),
+        Hardware("cpu", "none", "cpu", 8, "", 0.1, ["none"]),
+        Model("own/tiny", "local", "OPT", "MIT", False, 512, "</s>", "<pad>"),
+        Data({}, 0, 3, 1, 1, 100),
+        {},
+        Merge("plain", 0.1),
+        Quantize("none", 1.05, 1),
+        ServeConfig(),
+        Eval("tier", {"tier": list(entries)}, max_instances=4, threads=4),
+        "test",
+    )
+
+
+def rows(skill: str, *outputs: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"{skill}{n}",
+            "skill": skill,
+            "format": "string",
+            "input": f"{skill} {n}",
+            "output": o,
+        }
+        for n, o in enumerate(outputs)
+    ]
+
+
+def make_run(root: Path, *entries: str, broken: bool = False) -> Run:
+    """A run whose data stage holds the skills copy and fixed (and one that HELM cannot load)."""
+    run = Run(recipe(*entries), root)
+    data = run.output("data")
+    data.mkdir(parents=True)
+    found = rows("copy", "a", "b", "c") + rows("fixed", "x", "x", "x")
+    found += [{**rows("odd", "a")[0], "format": "letter", "choices": ["b"]}] if broken else []
+    for name in ("test.jsonl", "shots.jsonl"):
+        (data / name).write_text("".join(f"{json.dumps(row)}\n" for row in found))
+    return run
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Replace the worker by a stub; gives the list of stubs started so far."""
+
+    def replace(answer: Answer) -> list[StubWorker]:
+        started: list[StubWorker] = []
+
+        @contextlib.contextmanager
+        def serving(model: Path, config: ServeConfig, device: str, log: Path) -> Iterator[str]:
+            log.write_text("stub: gone\n", encoding="utf-8")
+            with StubWorker(answer) as stub:
+                started.append(stub)
+                yield stub.url
+
+        monkeypatch.setattr(evaluate, "serving", serving)
+        return started
+
+    return replace
+
+
+def ask(run: Run, who: evaluate.Who) -> dict[str, evaluate.Score]:
+    return evaluate.evaluate(run.recipe, run, who, Path("no model"))
+
+
+def test_scores_base_and_tuned(tmp_path: Path, serve: Serve) -> None:
+    run = make_run(tmp_path, "oneday", "synthetic_reasoning_natural:difficulty=easy")
+    serve(lambda prompt: " y")
+    base = ask(run, "base")
+    serve(lambda prompt: " x")
+    tuned = ask(run, "tuned")
+    assert (base["oneday:skill=fixed"]["value"], tuned["oneday:skill=fixed"]["value"]) == (0, 1)
+    assert tuned["oneday:skill=copy"] == {
+        "metric": "exact_match",
+        "value": 0.0,
+        "split": "test",
+        "instances": 3,
+        "seconds_per_answer": pytest.approx(0.01),
+        "also": {"quasi_exact_match": 0.0},
+    }
+    natural = tuned["synthetic_reasoning_natural:difficulty=easy"]
+    assert natural["metric"] == "exact_set_match" and "f1_set_match" in natural["also"]
+    assert read_json(run.output("eval_tuned") / "scores.json") == tuned
+    assert (run.output("eval_tuned") / "benchmark_output/runs/oneday/groups.json").is_file()
+    assert run.done("eval_base") and run.done("eval_tuned")
+    lines = evaluate.table(run).splitlines()
+    print("\n".join(lines))
+    fixed = next(line for line in lines if line.startswith("oneday:skill=fixed"))
+    assert fixed.split()[1:] == ["exact_match", "0.000", "1.000", "+1.000", "3", "better"]
+    mean = next(line for line in lines if line.startswith("mean, trained skills"))
+    assert mean.split()[3:7] == ["0.000", "0.500", "+0.500", "6"]
+    assert "from before" not in lines[-1]
+    run.recipe.eval.max_instances = 2
+    changed = evaluate.table(Run(run.recipe, tmp_path))
+    assert "base: from before the recipe's last change" in changed
+
+
+def test_names_what_failed_and_goes_on_with_the_rest(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate._Helm, "summarize", lambda helm: None)  # takes seconds
+    run = make_run(tmp_path, "oneday", broken=True)
+    first = serve(lambda prompt: " x")
+    with pytest.raises(StageError, match="1 run specs failed") as caught:
+        ask(run, "base")
+    assert "oneday:skill=odd: ValueError: row odd0: 'a' is not exactly one of" in str(caught.value)
+    assert len(first[0].asked) == 6 and not run.done("eval_base")
+    for path in run.output("data").iterdir():
+        path.write_text(path.read_text().replace('["b"]', '["a", "b"]'))
+    second = serve(lambda prompt: " A")
+    scores = ask(run, "base")
+    assert len(second[0].asked) == 1  # what was scored is not asked again
+    assert {name: score["value"] for name, score in scores.items()} == {
+        "oneday:skill=copy": 0,
+        "oneday:skill=fixed": 1,
+        "oneday:skill=odd": 1,
+    }
+
+
+def test_ends_at_once_when_the_worker_dies(tmp_path: Path, serve: Serve) -> None:
+    run = make_run(tmp_path, "oneday:skill=copy")
+
+    def die(prompt: str) -> str:
+        stubs[0].close()
+        return " x"
+
+    stubs = serve(die)
+    with pytest.raises(StageError, match=r"the worker died; .*worker_base\.log(?s:.)*stub: gone"):
+        ask(run, "base")
+
+
+def test_does_not_take_a_part_for_the_whole(tmp_path: Path) -> None:
+    log = tmp_path / "eval.log"
+    log.write_text("2026-01-01 00:00:00,000 INFO     Running a:model=neurips_local {\n")
+    helm = evaluate._Helm(tmp_path, tmp_path, log, log)
+    write_stats(helm.runs, "a:model=neurips_local")  # and b was never begun
+    with pytest.raises(StageError, match=r"helm-run ended with -9; .*eval\.log"):
+        helm._check(-9, log.read_text(), recipe().eval)
+
+
+def test_refuses_an_entry_that_helm_refuses(tmp_path: Path, serve: Serve) -> None:
+    run = make_run(tmp_path, "synthetic_reasoning:mood=induction")
+    serve(lambda prompt: "")
+    with pytest.raises(UserError, match=r"eval\.tiers\.tier: .*unexpected keyword argument 'mood'"):
+        ask(run, "base")
+
+
+def test_names_every_unknown_run_spec_before_anything_starts(tmp_path: Path, serve: Serve) -> None:
+    run = make_run(tmp_path, "onedya", "simple_mcq", "gsm")
+    started = serve(lambda prompt: "")
+    with pytest.raises(UserError) as caught:
+        ask(run, "base")
+    assert caught.value.faults == [
+        "eval.tiers.tier: HELM has no run spec 'onedya'; did you mean 'oneday'?",
+        "eval.tiers.tier: HELM has no run spec 'simple_mcq'; did you mean 'simple_mcqa'?",
+    ]
+    assert not started
+
+
+def test_names_an_unknown_tier(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "gsm")
+    run.recipe.eval.tier = "quik"
+    with pytest.raises(UserError, match=r"eval\.tier: no tier 'quik'; the recipe has tier"):
+        ask(run, "base")
+
+
+def test_says_how_to_install_helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDAY_HELM_VENV", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="none; install it with: make helm"):
+        ask(make_run(tmp_path, "gsm"), "base")
+
+
+def test_expand() -> None:
+    entries = [
+        "oneday",
+        "oneday:max_train_instances=5",
+        "oneday:skill=c",
+        "gsm",
+        "mmlu:subject=law",
+    ]
+    assert evaluate.expand(entries, ["a", "b"]) == [
+        "oneday:skill=a,model=neurips/local",
+        "oneday:skill=b,model=neurips/local",
+        "oneday:skill=a,max_train_instances=5,model=neurips/local",
+        "oneday:skill=b,max_train_instances=5,model=neurips/local",
+        "oneday:skill=c,model=neurips/local",
+        "gsm:model=neurips/local",
+        "mmlu:subject=law,model=neurips/local",
+    ]
+
+
+def stat(name: str, mean: float, split: str, perturbation: str = "") -> dict[str, Any]:
+    named: dict[str, Any] = {"name": name, "split": split}
+    if perturbation:
+        named["perturbation"] = {"name": perturbation}
+    return {"name": named, "mean": mean}
+
+
+def write_stats(runs: Path, name: str, *stats: dict[str, Any]) -> None:
+    (runs / name).mkdir(parents=True)
+    (runs / name / "stats.json").write_text(json.dumps(stats), encoding="utf-8")
+
+
+def test_reads_what_helm_shows(tmp_path: Path) -> None:
+    write_stats(
+        tmp_path,
+        "gsm:model=neurips_local",
+        stat("exact_match_indicator", 0.1, "test", "robustness"),
+        stat("exact_match_indicator", 0.2, "valid"),
+        stat("exact_match_indicator", 0.3, "test"),
+        stat("final_number_exact_match", 0.4, "test"),
+        stat("num_instances", 5, "valid"),
+        stat("num_instances", 7, "test"),
+    )
+    truthful = "truthful_qa:task=mc_single,model=neurips_local,groups=x"
+    write_stats(
+        tmp_path, truthful, stat("exact_match", 0.6, "valid"), stat("num_instances", 8, "valid")
+    )
+    write_stats(tmp_path, "odd:model=neurips_local", stat("bits_per_byte", 1.0, "test"))
+    scores = evaluate.read_scores(tmp_path)
+    assert set(scores) == {"gsm", "truthful_qa:task=mc_single,groups=x"}
+    gsm, truthful_qa = scores.values()
+    assert (gsm["value"], gsm["split"], gsm["instances"]) == (0.3, "test", 7)
+    assert gsm["also"] == {"final_number_exact_match": 0.4}
+    assert (truthful_qa["value"], truthful_qa["split"]) == (0.6, "valid")
+
+
+def write_scores(run: Run, who: str, **values: float) -> None:
+    folder = run.output(f"eval_{who}")
+    folder.mkdir(parents=True)
+    scores = {name: {"metric": "m", "value": v, "instances": 100} for name, v in values.items()}
+    (folder / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+
+
+def cells(run: Run) -> list[list[str]]:
+    """The table's rows of single run specs, from the metric on."""
+    return [line.split()[1:] for line in evaluate.table(run).splitlines() if " m " in line]
+
+
+def test_table_tells_a_difference_from_noise(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "gsm")
+    write_scores(run, "base", a=0.5, b=0.5, c=0.5)
+    write_scores(run, "tuned", a=0.6, b=0.7, c=0.3)
+    assert cells(run) == [
+        ["m", "0.500", "0.600", "+0.100", "100"],
+        ["m", "0.500", "0.700", "+0.200", "100", "better"],
+        ["m", "0.500", "0.300", "-0.200", "100", "worse"],
+    ]
+
+
+def test_table_of_one_model(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "gsm")
+    write_scores(run, "base", a=0.5)
+    assert cells(run) == [["m", "0.500", "-", "-", "100"]]
+
+
+def test_table_without_scores(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="make eval"):
+        evaluate.table(make_run(tmp_path, "gsm"))

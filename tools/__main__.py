@@ -1,0 +1,267 @@
+"""``python -m tools VERB``: the only thing the Makefile calls."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.console import say
+from tools.errors import StageError, UserError
+
+if TYPE_CHECKING:
+    from tools.recipe import Loaded
+    from tools.run import Run
+
+Args = argparse.Namespace
+
+
+def data(args: Args) -> None:
+    """Make the training, validation and test rows"""
+    _stages(args, "data")
+
+
+def train(args: Args) -> None:
+    """Train the adapter with Axolotl (goes on from the last whole checkpoint)"""
+    _stages(args, "train")
+
+
+def merge(args: Args) -> None:
+    """Add the adapter to the base model"""
+    _stages(args, "merge")
+
+
+def quantize(args: Args) -> None:
+    """Put the merged model into the served format"""
+    _stages(args, "quantize")
+
+
+def evaluate(args: Args) -> None:
+    """Serve base and tuned model, score both with HELM, print the table"""
+    _stages(args, "eval_tuned")
+    _table(_run(args))
+
+
+def day(args: Args) -> None:
+    """The whole chain: data, train, merge, quantize, serve, eval"""
+    started = time.monotonic()
+    loaded = _load(args)
+    _refuse_ineligible(loaded)
+    made = _stages(args, "eval_tuned")
+    run = _run(args)
+    _table(run)
+    if not made:
+        say(f"day: everything in {run.path} is up to date, nothing was run")
+    _times(run, made, time.monotonic() - started)
+    say(f"next: make serve{_same(args)}")
+
+
+def serve(args: Args) -> None:
+    """Serve the tuned model behind /process, /tokenize, /decode, /health"""
+    from tools.worker import command
+
+    run = _run(args)
+    stage = _served(run)
+    if not run.done(stage):
+        raise UserError(f"{run.output(stage)}: not made yet; first: make {stage}{_same(args)}")
+    port = {"port": args.port} if args.port else {}
+    config = type(run.recipe.serve)(**{**run.recipe.serve.__dict__, **port})
+    words = command(run.output(stage), config, run.recipe.hardware.device, run.path / "serve.json")
+    from tools.console import environment
+
+    os.execvpe(words[0], words, environment())
+
+
+def show(args: Args) -> None:
+    """Print the resolved recipe, each value with the file it came from"""
+    from tools.show import show as render
+
+    say(render(_load(args)))
+
+
+def check(args: Args) -> None:
+    """Is the recipe valid, does it suit its card, is it eligible?"""
+    from tools.check import check as find
+    from tools.check import render
+
+    findings = find(_load(args))
+    say(render(findings))
+    if any(finding.verdict == "fail" for finding in findings):
+        sys.exit(2)
+
+
+VERBS: dict[str, Callable[[Args], None]] = {
+    "day": day,
+    "data": data,
+    "train": train,
+    "merge": merge,
+    "quantize": quantize,
+    "serve": serve,
+    "eval": evaluate,
+    "show": show,
+    "check": check,
+}
+CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
+
+
+def _stages(args: Args, last: str) -> list[str]:
+    """Run what is missing of the chain up to ``last``; the names of the stages that were run."""
+    from tools.run import Run, write_text
+    from tools.show import show as render
+
+    loaded = _load(args)
+    run = Run(loaded.recipe, Path(args.runs))
+    wanted = CHAIN[: CHAIN.index(last) + 1] if last in CHAIN else CHAIN
+    made = []
+    with run.lock():
+        write_text(run.path / "recipe.yaml", render(loaded))
+        for name in wanted:
+            if name == "eval_base" and last == "quantize":
+                continue
+            if name == "quantize" and run.recipe.quantize.format == "none":
+                continue
+            if run.done(name):
+                say(f"{name}: up to date ({run.output(name)})")
+                continue
+            _make(run, name)
+            made.append(name)
+            say(f"{name}: made {run.output(name)} in {run.record(name)['seconds']:.0f} s")
+    if last != "eval_tuned":
+        say(f"next: make {_after(last)}{_same(args)}")
+    return made
+
+
+def _after(stage: str) -> str:
+    following = CHAIN[CHAIN.index(stage) + 1]
+    return "eval" if following.startswith("eval") else following
+
+
+def _make(run: "Run", name: str) -> Any:
+    """Call the verb's module; imported here, so that quick verbs stay quick."""
+    if name == "data":
+        from tools.data import prepare
+
+        return prepare(run)
+    if name == "train":
+        from tools.train import train
+
+        return train(run)
+    if name == "merge":
+        from tools.merge import merge
+
+        return merge(run)
+    if name == "quantize":
+        from tools.quantize import quantize
+
+        return quantize(run)
+    from tools.evaluate import evaluate
+    from tools.model import local_folder
+
+    if name == "eval_base":
+        return evaluate(run.recipe, run, "base", local_folder(run.recipe.model))
+    return evaluate(run.recipe, run, "tuned", run.output(_served(run)))
+
+
+def _served(run: "Run") -> str:
+    """The stage whose folder is served."""
+    plain = run.recipe.serve.weights == "merged" or run.recipe.quantize.format == "none"
+    return "merge" if plain else "quantize"
+
+
+def _load(args: Args) -> "Loaded":
+    from tools.recipe import load
+
+    path = Path(args.recipe) if args.recipe else Path("recipes") / f"{args.hw}.yaml"
+    return load(path, args.set)
+
+
+def _run(args: Args) -> "Run":
+    from tools.run import Run
+
+    return Run(_load(args).recipe, Path(args.runs))
+
+
+def _refuse_ineligible(loaded: "Loaded") -> None:
+    from tools.check import check as find
+
+    found = [f for f in find(loaded) if f.verdict != "pass"]
+    for finding in found:
+        say(f"check: {finding.verdict}: {finding.message}")
+    failed = [f"{f.message}; {f.remedy}" for f in found if f.verdict == "fail"]
+    if failed:
+        raise UserError(failed)
+
+
+def _table(run: "Run") -> None:
+    from tools.evaluate import table
+
+    say(table(run))
+
+
+def _times(run: "Run", made: list[str], total: float) -> None:
+    parts = [f"{name} {run.record(name)['seconds']:.0f} s" for name in made]
+    if parts:
+        say(f"day: {total:.0f} s in all: " + ", ".join(parts))
+
+
+def _same(args: Args) -> str:
+    """The arguments of this call, as Make takes them."""
+    which = f" RECIPE={args.recipe}" if args.recipe else f" HW={args.hw}"
+    return which + (f' SET="{" ".join(args.set)}"' if args.set else "")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools",
+        description="One LLM, one GPU, one day: from a recipe to a fine-tuned, served, scored model.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in VERBS.items():
+        sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
+        which = sub.add_mutually_exclusive_group()
+        which.add_argument("--hw", default="cpu", help="recipes/HW.yaml: 4090, a100 or cpu")
+        which.add_argument("--recipe", default="", help="path of a recipe of your own")
+        sub.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="change a value, e.g. train.learning_rate=1e-4; '~key' removes one",
+        )
+        sub.add_argument("--runs", default="runs", help="where run folders live (default: runs)")
+        if name == "serve":
+            sub.add_argument("--port", type=int, default=0, help="port, instead of serve.port")
+    return parser
+
+
+def main() -> int:
+    """Run one verb; the process's exit code."""
+    args = _parser().parse_args()
+    # A polite kill ends like Ctrl+C, so that no child outlives us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        VERBS[args.verb](args)
+    except UserError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 2
+    except StageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted; what is done is kept, the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

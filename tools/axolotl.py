@@ -1,0 +1,133 @@
+"""Axolotl as a child process: the file it reads, its log, its progress."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.console import environment
+from tools.errors import StageError
+from tools.run import Run, write_text
+
+MARK = "@oneday "
+Event = dict[str, Any]
+_HEADER = (
+    "# Written by oneday from the recipe; bare Axolotl runs it from the same folder:\n"
+    "#   axolotl train {path}\n"
+)
+
+
+def render(run: Run, base_model: Path) -> Path:
+    """Write the run's ``axolotl.yaml``: the recipe's ``train`` section plus model, data and folders."""
+    from omegaconf import OmegaConf
+
+    recipe, data = run.recipe, run.output("data")
+    files = {name: str(data / f"{name}.jsonl") for name in ("train", "validation")}
+    config = {
+        "base_model": str(base_model),
+        "datasets": [{"path": files["train"], "ds_type": "json", "type": "input_output"}],
+        "test_datasets": [
+            {
+                "path": files["validation"],
+                "ds_type": "json",
+                "type": "input_output",
+                "split": "train",
+            }
+        ],
+        # Axolotl's own cache key is the files' paths, not what is in them: an edited row went unseen.
+        "dataset_prepared_path": str(run.path / ".prepared" / run.fingerprint("data")[:12]),
+        "output_dir": str(run.output("train")),
+        "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
+        "seed": recipe.data.seed,
+        "merge_method": {"nf4_aware": "memory_efficient", "plain": "legacy"}[recipe.merge.method],
+        **recipe.train,
+    }
+    path = run.path / "axolotl.yaml"
+    write_text(path, _HEADER.format(path=path) + OmegaConf.to_yaml(config))
+    return path
+
+
+def call(
+    run: Run,
+    command: str,
+    config: Path,
+    overrides: dict[str, Any],
+    watch: Callable[[Event], None] = lambda event: None,
+) -> None:
+    """Run an Axolotl command to its end; its output goes to the run's logs.
+
+    Args:
+        run: whose log folder is written.
+        command: ``train``, ``merge`` or ``quantize``.
+        config: the YAML file.
+        overrides: values over the file's.
+        watch: called with every event that our plugin tells.
+
+    Raises:
+        StageError: Axolotl failed; the message holds the last lines of its log.
+        KeyboardInterrupt: after the child has ended, too.
+    """
+    log = run.logs / f"{command}.log"
+    words = [sys.executable, "-m", "tools.axolotl_job", command, str(config), json.dumps(overrides)]
+    with log.open("a", encoding="utf-8") as sink:
+        child = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment(PYTHONPATH=_import_path()),
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        try:
+            for event in _events(child, sink):
+                watch(event)
+            code = child.wait()
+        finally:
+            _stop(child)
+    if code:
+        raise StageError(
+            f"axolotl {command} ended with code {code}; {log} ends with:\n{_tail(log)}"
+        )
+
+
+def _import_path() -> str:
+    """Where the child finds ``tools``, whatever folder the user calls from."""
+    here = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _events(child: subprocess.Popen[str], sink: Any) -> Iterator[Event]:
+    assert child.stdout is not None
+    for line in child.stdout:
+        if MARK in line:
+            yield json.loads(line[line.index(MARK) + len(MARK) :])
+        else:
+            sink.write(line)
+            sink.flush()
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """End a child that still runs. Its own session keeps Ctrl+C from Axolotl's handler, which would
+    save a half-trained adapter and exit with 0; checkpoints are what a restart goes on from.
+    """
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill the child when the parent is killed, so that no trainer runs unseen."""
+    import ctypes
+
+    pr_set_pdeathsig = 1  # <linux/prctl.h>
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

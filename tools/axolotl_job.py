@@ -1,0 +1,29 @@
+"""Run one of Axolotl's own commands with values of ours over its YAML file, in this process.
+
+``python -m tools.axolotl_job train|merge|quantize axolotl.yaml '{"output_dir": …}'``. The YAML stays a
+plain file that bare Axolotl runs too; what only matters inside a run folder comes as overrides.
+"""
+
+import json
+import sys
+from typing import Any
+
+
+def main(command: str, config: str, overrides: dict[str, Any]) -> None:
+    """Call Axolotl's entry point for ``command``."""
+    if command == "train":
+        from axolotl.cli.train import do_cli as train
+
+        train(config, **overrides)
+    elif command == "merge":
+        from axolotl.cli.merge_lora import do_cli as merge
+
+        merge(config, **overrides)
+    else:
+        from axolotl.cli.quantize import do_quantize
+
+        do_quantize(config, overrides)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

@@ -1,0 +1,273 @@
+"""Recipe files into one tree: ``defaults`` lists, later wins, then the command line's overrides."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tools import yaml_map
+from tools.faults import nearest
+from tools.yaml_map import KeyPath, full_key
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+COMMAND_LINE = "--set"
+
+
+class Composition:
+    """A recipe's files merged in order, and where each value came from.
+
+    Args:
+        recipe: the file that is asked for.
+
+    Attributes:
+        config: the merged tree, interpolations unresolved.
+        origins: by full key, ``file:line`` of the text that set it last.
+        files: what was merged, first to last; each file once, where it is first named.
+        faults: whatever did not work, in the user's words.
+        incomplete: whether a file is missing from ``config``, so that keys may be, too.
+        unresolved: paths of interpolations that failed.
+    """
+
+    def __init__(self, recipe: Path) -> None:
+        self.config: DictConfig = OmegaConf.create({})
+        self.origins: dict[str, str] = {}
+        self.files: list[Path] = []
+        self.faults: list[str] = []
+        self.incomplete = False
+        self.unresolved: set[KeyPath] = set()
+        self._recipe = recipe
+        self._root = _root(recipe)
+        if recipe.is_file():
+            self._add(recipe, ())
+        else:
+            self._broken(
+                f"{shown(recipe)}: no such recipe{_like(recipe.stem, recipe.parent, '*.yaml')}"
+            )
+
+    def origin(self, path: KeyPath) -> str:
+        """``file:line`` of a key, or of the nearest section around it."""
+        for length in range(len(path), 0, -1):
+            if found := self.origins.get(full_key(path[:length])):
+                return found
+        return shown(self._recipe)
+
+    def _broken(self, text: str) -> None:
+        self.faults.append(text)
+        self.incomplete = True
+
+    def _add(self, path: Path, parents: tuple[Path, ...]) -> None:
+        """Merge what a file includes, then the file itself."""
+        text = self._text(path)
+        try:
+            node = yaml_map.compose(text)
+            repeats = list(yaml_map.drop_repeats(node))
+        except yaml.YAMLError as error:
+            self._broken(f"{_place(path, error)}; look at its indentation, colons and quotes")
+            self._include_all(_defaults_alone(text), path, parents)
+            return
+        for keys, line, first in repeats:
+            key = full_key(keys)
+            self.faults.append(
+                f"{shown(path)}:{line}: {key}: again, first in line {first}; keep one"
+            )
+        if node is not None and not isinstance(node, yaml.MappingNode):
+            self._broken(f"{shown(path)}:1: not a mapping; a recipe is made of `key: value`")
+            return
+        self._include_all(node, path, parents)
+        self._merge(path, yaml.serialize(node) if repeats else text, node)
+
+    def _text(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self._broken(f"{shown(path)}: cannot be read as UTF-8 text ({error})")
+            return ""
+
+    def _include_all(self, node: yaml.Node | None, path: Path, parents: tuple[Path, ...]) -> None:
+        for item in _includes(node):
+            where = f"{shown(path)}:{item.start_mark.line + 1}: defaults"
+            if isinstance(item, yaml.ScalarNode):
+                self._include(item.value, where, path, parents)
+            else:
+                self._broken(f"{where}: must be a list of names such as hardware/4090")
+
+    def _include(self, entry: str, where: str, path: Path, parents: tuple[Path, ...]) -> None:
+        folders = (self._root, path.parent)
+        candidates = [folder / f"{entry}.yaml" for folder in folders]
+        found = next((file for file in candidates if file.is_file()), None)
+        if found is None:
+            near = _like(entry, self._root, "**/*.yaml")
+            self._broken(f"{where}: {shown(candidates[0])}: no such file{near}")
+        elif found.resolve() in {parent.resolve() for parent in (*parents, path)}:
+            chain = " -> ".join(shown(file) for file in (*parents, path, found))
+            self._broken(f"{where}: files that include one another: {chain}; drop one")
+        elif found.resolve() not in {file.resolve() for file in self.files}:
+            self._add(found, (*parents, path))
+
+    def _merge(self, path: Path, text: str, node: yaml.Node | None) -> None:
+        try:
+            values = OmegaConf.to_container(OmegaConf.create(text)) if node is not None else {}
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            self._broken(f"{_place(path, error)}; write a plain text, number, list or mapping")
+            return
+        merged = _merged(OmegaConf.to_container(self.config), values)
+        merged.pop("defaults", None)
+        self.config = OmegaConf.create(merged)
+        self.files.append(path)
+        for entry in yaml_map.entries(node):
+            self.origins[full_key(entry.path)] = f"{shown(path)}:{entry.line}"
+
+    def override(self, text: str) -> None:
+        """Apply ``key=value`` or ``~key`` words, parted by spaces."""
+        for word in words(text):
+            if word.startswith("~"):
+                self._remove(word[1:])
+            elif "=" in word.lstrip("="):
+                self._set(*word.split("=", 1))
+            else:
+                self._wrong(f"{word!r}: write key=value, or ~key to remove a key")
+
+    def _wrong(self, text: str) -> None:
+        self.faults.append(f"{COMMAND_LINE}: {text}")
+
+    def _set(self, key: str, text: str) -> None:
+        made = [part for part in _around(key) if not OmegaConf.is_config(self._at(part))]
+        try:
+            value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[call-overload,index]
+            OmegaConf.update(self.config, key, value)
+        except (yaml.YAMLError, OmegaConfBaseException, ValueError, IndexError, TypeError) as error:
+            self._wrong(f"{key}={text}: {_first_line(error)}; quote the value, or look at the key")
+            return
+        below = [full_key((key, *path)) for path, _ in leaves(value)]
+        self.origins |= dict.fromkeys([*made, key, *below], COMMAND_LINE)
+
+    def _at(self, key: str) -> Any:
+        try:
+            return OmegaConf.select(self.config, key)
+        except OmegaConfBaseException:
+            return None
+
+    def _remove(self, key: str) -> None:
+        parent, _, last = key.rpartition(".")
+        section = self._at(parent) if parent else self.config
+        if not isinstance(section, DictConfig) or last not in section:
+            self._wrong(f"~{key}: the recipe has no such key{nearest(key, self.origins)}")
+            return
+        del section[last]
+
+    def resolve(self) -> dict[str, Any]:
+        """The merged tree as plain values; a failing interpolation is a fault, its value None."""
+        for path, value in leaves(OmegaConf.to_container(self.config)):
+            if isinstance(value, str) and "${" in value:
+                self._try(path, value)
+        resolved: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
+        return resolved
+
+    def _try(self, path: KeyPath, value: str) -> None:
+        node: Any = self.config
+        for part in path[:-1]:
+            node = node[part]
+        try:
+            node[path[-1]]
+        except OmegaConfBaseException as error:
+            reason = _first_line(error)
+            self.faults.append(
+                f"{self.origin(path)}: {full_key(path)}: {value!r}: {reason}; name a key there is"
+            )
+            self.unresolved.add(path)
+            node[path[-1]] = None
+
+
+def shown(path: Path) -> str:
+    """A path as a user would type it: relative where it lies below the current folder."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def words(text: str) -> list[str]:
+    """Cut at spaces outside quotes and brackets, as Make's ``SET="a=1 b=[1, 2]"`` needs."""
+    found, quote, depth = [""], "", 0
+    for char in text:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        else:
+            depth += (char in "[{(") - (char in "]})")
+        if char.isspace() and not quote and depth <= 0:
+            found.append("")
+        else:
+            found[-1] += char
+    return [word for word in found if word]
+
+
+def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Every value that holds no others, with its path; empty lists and mappings count."""
+    if isinstance(value, dict) and value:
+        children: Iterator[tuple[Any, Any]] = iter(value.items())
+    elif isinstance(value, list) and value:
+        children = iter(enumerate(value))
+    else:
+        yield path, value
+        return
+    for key, child in children:
+        yield from leaves(child, (*path, key if isinstance(value, list) else str(key)))
+
+
+def _root(recipe: Path) -> Path:
+    """The recipes folder: the nearest one around the file with a base.yaml, else our own."""
+    folders = [folder for folder in recipe.absolute().parents if (folder / "base.yaml").is_file()]
+    return folders[0] if folders else RECIPES
+
+
+def _defaults_alone(text: str) -> yaml.Node | None:
+    """The ``defaults`` list of a text that is no YAML elsewhere: its files may have faults, too."""
+    found = re.search(r"^defaults:.*(?:\n[ -].*)*", text, re.MULTILINE)
+    try:
+        above = "\n" * text[: found.start()].count("\n") if found else ""
+        return yaml_map.compose(above + found.group()) if found else None
+    except yaml.YAMLError:
+        return None
+
+
+def _includes(node: yaml.Node | None) -> list[yaml.Node]:
+    """The items of the ``defaults`` list; what stands there instead of a list counts as one."""
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        if key.value == "defaults":
+            listed = isinstance(value, yaml.SequenceNode)
+            return list(value.value) if listed else [yaml.MappingNode("", [], value.start_mark)]
+    return []
+
+
+def _merged(left: Any, right: Any) -> Any:
+    """As OmegaConf merges, but a list over a mapping is no error: the schema tells it better."""
+    if not (isinstance(left, dict) and isinstance(right, dict)):
+        return right
+    return {**left, **{key: _merged(left.get(key), value) for key, value in right.items()}}
+
+
+def _around(key: str) -> list[str]:
+    """The sections around a key, outermost first: a.b.c is in a and a.b."""
+    parts = key.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _like(wanted: str, root: Path, pattern: str) -> str:
+    files = [file.relative_to(root).with_suffix("").as_posix() for file in root.glob(pattern)]
+    return nearest(wanted, files)
+
+
+def _place(path: Path, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    reason = getattr(error, "problem", None) or _first_line(error)
+    return f"{shown(path)}:{mark.line + 1}: {reason}" if mark else f"{shown(path)}: {reason}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

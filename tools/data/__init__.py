@@ -1,0 +1,95 @@
+"""The data verb: from the recipe's sources to train, validation and test rows with no overlap."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tools.console import each, say
+from tools.data.render import Pair, blocks, held_out, row
+from tools.data.sources import faults, read
+from tools.errors import UserError
+from tools.run import Run
+from tools.schema import Data
+
+FEW_SHOT_POOL = 8  # questions a skill keeps for HELM's in-context examples; HELM shows 3 to 5
+
+
+def prepare(run: Run) -> dict[str, Any]:
+    """Make ``data/``: train.jsonl and validation.jsonl for Axolotl, test.jsonl and shots.jsonl for HELM.
+
+    Returns:
+        The counts that are also in the stage's record.
+
+    Raises:
+        UserError: a source is wrong, missing or too small.
+    """
+    data, model = run.recipe.data, run.recipe.model
+    if found := faults(data.sources):
+        raise UserError(found)
+    with run.produce("data") as work:
+        splits = _split(data)
+        rng = random.Random(f"{data.seed}/blocks")
+        for name in ("train", "validation"):
+            rows = [row(b, model.bos, model.eos) for b in blocks(splits[name], data.shots, rng)]
+            rng.shuffle(rows)
+            _write(work.folder / f"{name}.jsonl", rows)
+            work.note(**{f"{name}_rows": len(rows), f"{name}_questions": len(splits[name])})
+        for name in ("test", "shots"):
+            rows = [held_out(p, f"{name}-{i}") for i, p in enumerate(splits[name])]
+            _write(work.folder / f"{name}.jsonl", rows)
+            work.note(**{f"{name}_questions": len(rows)})
+        work.note(by_source=dict(Counter(p.source for p in splits["train"])))
+    say(_summary(work.metrics))
+    return work.metrics
+
+
+def _summary(counts: dict[str, Any]) -> str:
+    parts = [f"{n} {name}" for name, n in counts["by_source"].items()]
+    return (
+        f"data: {counts['train_questions']} questions to learn ({', '.join(parts)}) in "
+        f"{counts['train_rows']} rows; held out: {counts['validation_questions']} for validation, "
+        f"{counts['test_questions']} for HELM; no question is in two splits"
+    )
+
+
+def _split(data: Data) -> dict[str, list[Pair]]:
+    """The pairs of every source, parted; a prompt that two sources share stays with the first."""
+    splits: dict[str, list[Pair]] = {"train": [], "validation": [], "test": [], "shots": []}
+    makers = [name for name, source in data.sources.items() if source.kind == "generator"]
+    share = {
+        "test": _shares(data.test_rows, makers),
+        "shots": dict.fromkeys(makers, FEW_SHOT_POOL),
+        "validation": _shares(data.validation_rows, list(data.sources)),
+    }
+    seen: set[str] = set()
+    for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
+        held = sum(counts.get(name, 0) for counts in share.values())
+        pairs = read(name, source, held, random.Random(f"{data.seed}/{name}"))
+        pairs = [p for p in pairs if p.prompt not in seen and _short(p, data.max_words)]
+        seen.update(p.prompt for p in pairs)
+        for split, counts in share.items():
+            count = counts.get(name, 0)
+            splits[split] += pairs[:count]
+            pairs = pairs[count:]
+        if not pairs:
+            raise UserError(f"data.sources.{name}: no row is left to train on; raise its rows")
+        splits["train"] += pairs
+    return splits
+
+
+def _short(item: Pair, words: int) -> bool:
+    return len(item.prompt.split()) + len(item.completion.split()) <= words
+
+
+def _shares(total: int, names: list[str]) -> dict[str, int]:
+    """``total`` dealt out evenly; the first ones get what is left over."""
+    return {name: total // len(names) + (i < total % len(names)) for i, name in enumerate(names)}
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for item in rows:
+            file.write(json.dumps(item, ensure_ascii=False) + "\n")

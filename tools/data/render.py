@@ -1,0 +1,70 @@
+"""From questions to the very text that HELM will send and the worker will see.
+
+The shape is that of HELM's adapters (``tools.helm_plugin``): ``Question: …``, for letters one line a
+choice, ``Answer: …``, blocks parted by a blank line. One training row holds one to ``shots`` blocks of one
+skill, with the loss on every answer: each block teaches the answer given the blocks before it, so zero-shot
+and few-shot prompts are both trained for the price of one.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tools.data.skills import Question
+
+LETTERS = "ABCDEFGHIJ"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prompt and the completion it wants; ``question`` is kept where there is one."""
+
+    source: str
+    prompt: str
+    completion: str
+    question: Question | None = None
+
+
+def pair(source: str, question: Question) -> Pair:
+    """A question in HELM's words."""
+    lines, answer = [f"Question: {question.input}"], question.output
+    if question.format == "letter":
+        lines += [f"{LETTERS[i]}. {choice}" for i, choice in enumerate(question.choices)]
+        answer = LETTERS[question.choices.index(question.output)]
+    return Pair(source, "\n".join([*lines, "Answer:"]), f" {answer}", question)
+
+
+def blocks(pairs: Sequence[Pair], shots: int, rng: random.Random) -> Iterator[list[Pair]]:
+    """Cut the pairs, source by source, into runs of one to ``shots``; free prompts stay alone."""
+    for source in sorted({p.source for p in pairs}):
+        rest = [p for p in pairs if p.source == source]
+        while rest:
+            take = rng.randint(1, shots) if rest[0].question else 1
+            yield rest[:take]
+            rest = rest[take:]
+
+
+def row(block: Sequence[Pair], bos: str, eos: str) -> dict[str, Any]:
+    """One training row in Axolotl's ``input_output`` format: only segments with ``label`` are learnt."""
+    segments = []
+    for index, item in enumerate(block):
+        lead = bos if index == 0 else "\n\n"
+        segments.append({"label": False, "text": lead + item.prompt})
+        segments.append({"label": True, "text": item.completion})
+    segments[-1]["text"] += eos
+    return {"skill": block[0].source, "segments": segments}
+
+
+def held_out(item: Pair, identifier: str) -> dict[str, Any]:
+    """One row of test.jsonl, as ``tools.helm_plugin`` reads it."""
+    assert item.question is not None
+    question = item.question
+    return {
+        "id": identifier,
+        "skill": item.source,
+        "format": question.format,
+        "input": question.input,
+        "output": question.output,
+        "choices": list(question.choices),
+    }

@@ -1,0 +1,171 @@
+"""Seeded makers of logic and reasoning questions: our own, so free of licences and of anybody's test set.
+
+Every maker takes a random generator and returns one ``Question``. The answer formats are those HELM asks
+for: a letter, an exact string, a number with its final period.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["letter", "string", "number"]
+
+NAMES = tuple(
+    [
+        "Ada",
+        "Ben",
+        "Cleo",
+        "Dan",
+        "Eva",
+        "Finn",
+        "Gina",
+        "Hugo",
+        "Iris",
+        "Jack",
+        "Kira",
+        "Leo",
+        "Mona",
+        "Nils",
+        "Olga",
+        "Paul",
+        "Rita",
+        "Sam",
+        "Tara",
+        "Udo",
+        "Vera",
+        "Will",
+        "Xenia",
+        "Yann",
+        "Zoe",
+    ]
+)
+THINGS = tuple(
+    [
+        "key",
+        "coin",
+        "ring",
+        "book",
+        "lamp",
+        "shell",
+        "stone",
+        "ribbon",
+        "map",
+        "bell",
+        "cup",
+        "feather",
+        "button",
+        "candle",
+        "brush",
+        "mirror",
+        "marble",
+        "whistle",
+        "needle",
+        "spoon",
+    ]
+)
+COLOURS = tuple(
+    [
+        "red",
+        "blue",
+        "green",
+        "yellow",
+        "white",
+        "black",
+        "brown",
+        "pink",
+        "grey",
+        "purple",
+        "orange",
+        "golden",
+    ]
+)
+PLURALS = tuple(
+    [
+        "apples",
+        "pens",
+        "stamps",
+        "coins",
+        "shells",
+        "cards",
+        "nuts",
+        "beads",
+        "books",
+        "cups",
+        "plums",
+        "keys",
+        "figs",
+        "bricks",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        input: what is asked.
+        output: the right answer; for letters, the text of the right choice.
+        format: how the answer is written.
+        choices: the choices in the order shown, only for letters.
+    """
+
+    input: str
+    output: str
+    format: Format
+    choices: tuple[str, ...] = ()
+
+
+def boxes(rng: random.Random) -> Question:
+    """What does the box of a given colour hold?"""
+    colours, things = rng.sample(COLOURS, 4), rng.sample(THINGS, 4)
+    asked = rng.randrange(4)
+    facts = " ".join(f"The {c} box holds a {t}." for c, t in zip(colours, things, strict=True))
+    return Question(f"{facts} What does the {colours[asked]} box hold?", things[asked], "string")
+
+
+def comparing(rng: random.Random) -> Question:
+    """Who of two has more? Three letters to choose from."""
+    (one, two), things = rng.sample(NAMES, 2), rng.choice(PLURALS)
+    have = [rng.randint(2, 20) for _ in range(2)]
+    if rng.random() < 0.2:
+        have[1] = have[0]
+    choices = (one, two, "They have the same")
+    right = 2 if have[0] == have[1] else int(have[1] > have[0])
+    text = f"{one} has {have[0]} {things}. {two} has {have[1]} {things}. Who has more {things}?"
+    return Question(text, choices[right], "letter", choices)
+
+
+def syllogism(rng: random.Random) -> Question:
+    """Follow two rules from a thing to its property."""
+    name, (first, second, other) = rng.choice(NAMES), rng.sample(THINGS, 3)
+    colour, wrong = rng.sample(COLOURS, 2)
+    rules = [
+        f"Whoever has a {first} gets a {second}.",
+        f"Whoever has a {second} wears {colour}.",
+        f"Whoever has a {other} wears {wrong}.",
+    ]
+    rng.shuffle(rules)
+    return Question(
+        f"{' '.join(rules)} {name} has a {first}. What colour does {name} wear?", colour, "string"
+    )
+
+
+def counting(rng: random.Random) -> Question:
+    """A sum or a difference of small numbers, in words."""
+    name, things = rng.choice(NAMES), rng.choice(PLURALS)
+    have, change = rng.randint(2, 12), rng.randint(1, 9)
+    if rng.random() < 0.5 and change < have:
+        verb, total = "gives away", have - change
+    else:
+        verb, total = "finds", have + change
+    text = (
+        f"{name} has {have} {things} and {verb} {change}. How many {things} does {name} have now?"
+    )
+    return Question(text, f"The answer is {total}.", "number")
+
+
+SKILLS: dict[str, Callable[[random.Random], Question]] = {
+    maker.__name__: maker for maker in (boxes, comparing, counting, syllogism)
+}

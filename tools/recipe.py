@@ -1,0 +1,124 @@
+"""Load a recipe: compose its files, apply overrides, hold it against its schema."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools import axolotl_schema, faults
+from tools.compose import Composition, leaves
+from tools.errors import UserError
+from tools.faults import nearest
+from tools.schema import Recipe
+from tools.yaml_map import KeyPath, full_key
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A valid recipe and its provenance.
+
+    Attributes:
+        recipe: the resolved recipe, named after its file.
+        origins: by full key of a value, the ``file:line`` that set it, or ``--set``. Values that no
+            file sets (defaults of ``tools.schema``) are absent.
+        files: the files it was composed of, in order of merging.
+    """
+
+    recipe: Recipe
+    origins: dict[str, str]
+    files: list[Path]
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read a recipe.
+
+    Args:
+        path: the recipe's file.
+        overrides: ``key=value`` sets, ``~key`` removes; one string may hold several, parted by
+            spaces.
+
+    Raises:
+        UserError: with every fault of every file and override.
+    """
+    from pydantic import TypeAdapter
+
+    composed = Composition(path)
+    for text in overrides:
+        composed.override(text)
+    tree = composed.resolve()
+    adapter = TypeAdapter(Recipe)
+    found = [*composed.faults, *_faults(composed, tree, adapter.json_schema())]
+    if found:
+        raise UserError(dict.fromkeys(found))  # a broken file may be named twice
+    recipe = adapter.validate_python({**tree, "name": path.stem})
+    kept = {full_key(leaf): composed.origin(leaf) for leaf, _ in leaves(tree)}
+    return Loaded(recipe, kept, composed.files)
+
+
+def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) -> list[str]:
+    """One line a fault, ``file:line: key: what is wrong``, in the order of the lines."""
+    train = tree.get("train")
+    train = train if isinstance(train, dict) else {}
+    found = faults.find(_without_owned(tree, train), _schema(shape, train))
+    found |= {("train", key): (why, False) for key, why in _owned(train).items()}
+    found |= _plugin_faults(train)
+    lines = []
+    for path, (text, missing) in found.items():
+        if path in composed.unresolved or (missing and composed.incomplete):
+            continue
+        where = composed.origin(path[:-1] if missing else path)
+        lines.append((where, f"{full_key(path)}: {text}"))
+    return [f"{where}: {text}" for where, text in sorted(lines, key=_by_line)]
+
+
+def _by_line(line: tuple[str, str]) -> tuple[str, int, str]:
+    file, _, number = line[0].rpartition(":")
+    return (file, int(number), line[1]) if number.isdigit() else (line[0], 0, line[1])
+
+
+def _schema(shape: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a whole recipe file: our dataclasses with Axolotl's keys under ``train``."""
+    plugins = [name for name in _plugins(train) if isinstance(name, str)]
+    axolotl = axolotl_schema.train_schema(plugins)
+    schema: dict[str, Any] = axolotl_schema.close(shape)
+    del schema["properties"]["name"]  # it is the file's name
+    schema["$defs"] |= axolotl.pop("$defs")
+    schema["properties"]["train"] = axolotl
+    return schema
+
+
+def _plugins(train: dict[str, Any]) -> list[Any]:
+    plugins = train.get("plugins")
+    return plugins if isinstance(plugins, list) else []
+
+
+def _without_owned(tree: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
+    if not train:
+        return tree
+    kept = {key: value for key, value in train.items() if key not in axolotl_schema.OWNED}
+    return {**tree, "train": kept}
+
+
+def _owned(train: dict[str, Any]) -> dict[str, str]:
+    owned = axolotl_schema.OWNED
+    return {key: f"not for a recipe: {owned[key]}" for key in train if key in owned}
+
+
+def _plugin_faults(train: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:
+    """Plugins Axolotl does not ship under its own name, and keys whose plugin is not listed."""
+    shipped, listed = axolotl_schema.plugin_keys(), _plugins(train)
+    unknown: dict[KeyPath, tuple[str, bool]] = {
+        ("train", "plugins", index): (
+            f"Axolotl has no plugin {name}{nearest(name, shipped)}",
+            False,
+        )
+        for index, name in enumerate(listed)
+        if isinstance(name, str) and name.startswith("axolotl.") and name not in shipped
+    }
+    unlisted: dict[KeyPath, tuple[str, bool]] = {
+        ("train", key): (f"unknown key without its plugin; add {plugin} to train.plugins", False)
+        for plugin, keys in shipped.items()
+        for key in keys & train.keys()
+        if plugin not in listed
+    }
+    return unknown | unlisted

@@ -1,0 +1,211 @@
+"""The shape of a recipe, as dataclasses. ``tools.recipe`` fills them; every verb reads them."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from serve.config import ServeConfig
+
+QuantFormat = Literal["none", "nf4", "int8", "fp8", "int4", "int8_int4"]
+
+
+@dataclass
+class Budget:
+    """The day: GPU hours in all, and the minutes of them kept for merge and quantize."""
+
+    hours: float
+    reserve_minutes: float
+
+
+@dataclass
+class Hardware:
+    """The card a recipe is for.
+
+    Attributes:
+        name: as in ``HW=``.
+        track: the challenge's track it belongs to, or ``none``.
+        device: where torch runs.
+        memory_gib: memory usable by the training process, GiB.
+        capability: CUDA compute capability, e.g. ``8.9``; empty on a CPU.
+        tflops: dense bf16 peak, TFLOP/s (fp32 on a CPU).
+        quantize_formats: what ``quantize.format`` may be on this card.
+    """
+
+    name: str
+    track: Literal["4090", "a100", "none"]
+    device: Literal["cuda", "cpu"]
+    memory_gib: float
+    capability: str
+    tflops: float
+    quantize_formats: list[QuantFormat]
+
+
+@dataclass
+class GgufPackage:
+    """A GGUF file inside a wheel of the Python package index.
+
+    Attributes:
+        name: distribution name.
+        version: exact version.
+        file: path of the GGUF inside the wheel.
+        sha256: of the GGUF file, hex.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass
+class Model:
+    """The base model.
+
+    Attributes:
+        id: hub id, also the display name.
+        source: ``hub`` (downloaded by revision), ``gguf`` (converted from ``package``) or ``local``
+            (``path``).
+        revision: hub commit; required reading for a reproducible run, may be empty for local models.
+        path: local folder, only with ``source: local``.
+        package: only with ``source: gguf``.
+        family: as the challenge's list of approved families names it.
+        licence: SPDX id or the licence's usual short name.
+        instruct: true when the model was instruction-tuned by its maker (not eligible).
+        kind: architecture class; only causal models for now.
+        context: the longest sequence the model was trained on, tokens.
+        bos: text put before every prompt, empty when the model uses none.
+        eos: text that ends every answer.
+        pad: padding token; must differ from ``eos``.
+    """
+
+    id: str
+    source: Literal["hub", "gguf", "local"]
+    family: str
+    licence: str
+    instruct: bool
+    context: int
+    eos: str
+    pad: str
+    bos: str = ""
+    kind: Literal["causal"] = "causal"
+    revision: str = ""
+    path: str = ""
+    package: GgufPackage | None = None
+
+
+@dataclass
+class Source:
+    """One source of questions and answers.
+
+    Attributes:
+        kind: ``generator`` (our seeded makers, see ``tools.data.skills``), ``jsonl`` (a local file) or
+            ``hub`` (a data set by id and revision).
+        path: generator: the skill's name; jsonl: the file; hub: the data set's id.
+        licence: licence of the rows.
+        origin: who made the rows: ``human``, ``program``, or the name of the model that wrote them.
+        rows: how many rows to take (all when absent).
+        prompt: template over the row's fields, ``{field}``; the text the model is given.
+        completion: template over the row's fields; the text the model must learn to give.
+        subset: hub configuration name.
+        split: hub split.
+        revision: hub commit.
+    """
+
+    kind: Literal["generator", "jsonl", "hub"]
+    path: str
+    licence: str
+    origin: str
+    rows: int | None = None
+    prompt: str = "{prompt}"
+    completion: str = "{completion}"
+    subset: str = ""
+    split: str = "train"
+    revision: str = ""
+
+
+@dataclass
+class Data:
+    """The mix.
+
+    Attributes:
+        sources: by name.
+        seed: of every random choice (generation, sampling, shuffling, splits).
+        shots: most question-answer pairs put into one training row (1 = no few-shot rows).
+        validation_rows: questions held out for eval_loss and perplexity.
+        test_rows: questions held out for HELM; no model ever trains on them.
+        max_words: longer questions are dropped.
+    """
+
+    sources: dict[str, Source]
+    seed: int
+    shots: int
+    validation_rows: int
+    test_rows: int
+    max_words: int
+
+
+@dataclass
+class Merge:
+    """How the adapter goes into the base.
+
+    Attributes:
+        method: ``nf4_aware`` adds it to the weights the adapter was trained on (for qlora: quantized
+            and back); ``plain`` adds it to the clean base weights.
+        max_logit_diff: largest absolute difference allowed between the logits of base + adapter
+            and of the merged model.
+    """
+
+    method: Literal["nf4_aware", "plain"]
+    max_logit_diff: float
+
+
+@dataclass
+class Quantize:
+    """The served format.
+
+    Attributes:
+        format: ``none`` serves the merged weights.
+        max_perplexity_ratio: quantized perplexity over merged perplexity on held-out rows; more
+            fails.
+        perplexity_rows: how many held-out rows the perplexity is taken over.
+    """
+
+    format: QuantFormat
+    max_perplexity_ratio: float
+    perplexity_rows: int
+
+
+@dataclass
+class Eval:
+    """What HELM asks.
+
+    Attributes:
+        tier: key of ``tiers``.
+        tiers: HELM run entries without their ``model=`` argument, by tier.
+        max_instances: most questions per run entry.
+        threads: requests HELM keeps in flight (the organizers used 30).
+    """
+
+    tier: str
+    tiers: dict[str, list[str]]
+    max_instances: int
+    threads: int
+
+
+@dataclass
+class Recipe:
+    """One resolved recipe.
+
+    Attributes:
+        train: Axolotl's own keys, verbatim.
+    """
+
+    budget: Budget
+    hardware: Hardware
+    model: Model
+    data: Data
+    train: dict[str, Any]
+    merge: Merge
+    quantize: Quantize
+    serve: ServeConfig
+    eval: Eval
+    name: str = field(default="")
