@@ -3,16 +3,18 @@
 #   HW=4090|a100|cpu   the card, that is recipes/HW.yaml           (default: cpu)
 #   RECIPE=my.yaml     a recipe of your own, instead of HW
 #   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
-#   PORT=8080          for serve
+#   PORT=8080          for serve, instead of the recipe's
+#   RUNS=runs          where run folders live
 HW     ?= cpu
 RECIPE ?=
 SET    ?=
 PORT   ?=
+RUNS   ?= runs
 PYTHON ?= python3.11
 
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
-RECIPES := $(if $(RECIPE),--recipe "$(RECIPE)",--hw "$(HW)") $(if $(SET),--set "$(SET)")
+RECIPES := $(if $(RECIPE),--recipe "$(RECIPE)",--hw "$(HW)") $(if $(SET),--set "$(SET)") --runs "$(RUNS)"
 TOOLS    = $(PY) -m tools
 
 export AXOLOTL_DO_NOT_TRACK := 1
@@ -21,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize serve eval show check test lint format schema \
-        openapi lock clean
+        openapi lock gpu clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -96,6 +98,9 @@ helm: .venv-helm/.done ## install HELM's own environment (its pins clash with Ax
 	@$(PY) -m pip install --quiet --requirement $< >> .venv/setup.log 2>&1 \
 	  || { tail -n 20 .venv/setup.log; exit 1; }
 	@touch $@
+
+gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc)
+	@$(PY) -m pip install --quiet --no-build-isolation --requirement requirements/gpu.txt
 
 .venv-helm/bin/python:
 	$(PYTHON) -m venv .venv-helm

@@ -1,14 +1,22 @@
-"""``python -m serve --model FOLDER``: starts the worker and keeps it until a signal or a failure."""
+"""``python -m serve --model FOLDER``: serves it until a signal or a failure."""
 
 import argparse
+import multiprocessing
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-# Read by OpenMP when torch is first imported, here and in the processes started from here: threads
-# that spin while they wait slow a busy machine down several times.
+from serve.config import ServeConfig
+from serve.startup import StartError, check_model_dir, check_port, load_config, load_text
+
+if TYPE_CHECKING:
+    import litserve
+
+# Read by OpenMP when torch is first imported, in the worker that is started from here: threads that
+# spin while they wait slow a busy machine down several times.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the HTTP process is a fork
 
@@ -59,38 +67,32 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def stop_on_signals() -> None:
     """Makes SIGTERM end the server as SIGINT does.
 
-    LitServe ends cleanly on KeyboardInterrupt only; a bare SIGTERM would leave its children serving.
-    They inherit the handler by fork and are ended by the main process, so it acts in that one alone.
+    LitServe ends cleanly on KeyboardInterrupt only; SIGTERM alone leaves its children serving.
+    Children inherit the handler by fork; they just end, without KeyboardInterrupt's traceback.
     """
     main_process = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if os.getpid() == main_process:
             raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the server; returns the exit code."""
-    from serve.startup import StartError, check_model_dir, check_port, load_config
+def end_children() -> None:
+    """Ends what LitServe has left: it cleans up by itself only once the HTTP port is open."""
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(timeout=5)
 
-    options = parse_arguments(arguments)
-    try:
-        config = load_config(options.config, {"host": options.host, "port": options.port})
-        check_model_dir(options.model)
-        check_port(config.host, config.port)
-    except StartError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
-        return 2
 
-    from serve.app import build_server
-    from serve.worker import configure_logging
-
-    configure_logging()
-    server = build_server(options.model, config, options.device)
+def run(server: "litserve.LitServer", config: ServeConfig) -> int:
+    """Runs the server until a signal (0) or until the worker dies (1)."""
     stop_on_signals()
     try:
         server.run(
@@ -101,11 +103,35 @@ def main(arguments: list[str]) -> int:
             log_level="warning",
             access_log=False,
         )
+    except KeyboardInterrupt:
+        return 0
     except (EOFError, OSError, RuntimeError):
         # LitServe's monitor has shut its manager process down under the waiting main process.
         print("error: the worker died; the reason is in the lines above", file=sys.stderr)
         return 1
+    finally:
+        end_children()
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Checks, builds and runs the server; returns the exit code."""
+    options = parse_arguments(arguments)
+    try:
+        config = load_config(options.config, {"host": options.host, "port": options.port})
+        check_model_dir(options.model)
+        check_port(config.host, config.port)
+        text = load_text(options.model)
+    except StartError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 2
+
+    from serve.app import build_server
+    from serve.worker import configure_logging
+
+    configure_logging()
+    return run(build_server(options.model, text, config, options.device), config)
 
 
 if __name__ == "__main__":

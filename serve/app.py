@@ -1,11 +1,11 @@
 """The HTTP side: LitServe with our own routes.
 
 LitServe gives the processes, the queue and uvicorn; batching is the engine's. /process crosses to
-the worker through a ``LitSpec``; /tokenize, /decode and /health are plain routes of the HTTP process,
-so they never wait behind generation. Measured traps of LitServe 0.2.19 that shape this module: its
-timeout counts queue time only, a client that hangs up is never noticed, and the ``LitSpec`` fields
-used here (``request_queue``, ``response_buffer``, ``response_queue_id``) are undocumented, hence the
-pinned version and ``tests/serve/test_server.py``.
+the worker through a ``LitSpec``; /tokenize, /decode and /health are plain routes of the HTTP
+process, so they never wait behind generation. Measured traps of LitServe 0.2.19 that shape this
+module: its timeout counts queue time only, a client that hangs up is never noticed, and the
+``LitSpec`` fields used here (``request_queue``, ``response_buffer``, ``response_queue_id``) are
+undocumented, hence the pinned version and ``tests/serve/test_server.py``.
 
 No ``from __future__ import annotations`` here: FastAPI must see the annotations themselves.
 """
@@ -50,10 +50,10 @@ WORKER_GRACE_S = 5.0
 #: How long /health waits for the worker: importing torch can hold it for seconds while it loads.
 PING_TIMEOUT_S = 2.0
 
-#: Seconds that a shutdown waits for running requests; LitServe also waits this long for a dead worker.
+#: Seconds that a shutdown waits for running requests, also those of a worker that died.
 DRAIN_S = 3.0
 
-#: Largest request body, bytes. Must be an int: LitServe takes "16MB" and then refuses every request.
+#: Largest request body, bytes. An int: LitServe takes "16MB", then refuses every request.
 MAX_BODY = 16_000_000
 
 #: Nobody reads the answer of a request whose client has gone (nginx's status for it).
@@ -147,11 +147,14 @@ async def _wait(answered: asyncio.Event, gone: Callable[[], Awaitable[bool]] | N
                 raise ClientGone from None
 
 
-def build_server(model_dir: Path, config: ServeConfig, device: str) -> litserve.LitServer:
+def build_server(
+    model_dir: Path, text: TextCodec, config: ServeConfig, device: str
+) -> litserve.LitServer:
     """The server, ready to run.
 
     Args:
         model_dir: a self-contained Hugging Face folder.
+        text: its tokenizer, for the HTTP process (the worker reads its own).
         config: the recipe's ``serve`` section.
         device: ``cpu`` or ``cuda``.
     """
@@ -166,7 +169,7 @@ def build_server(model_dir: Path, config: ServeConfig, device: str) -> litserve.
         max_payload_size=MAX_BODY,
     )
     server.uvicorn_graceful_timeout = DRAIN_S
-    _add_text_routes(server.app, TextCodec.load(model_dir))
+    _add_text_routes(server.app, text)
     _add_health(server.app, spec)
     server.app.add_exception_handler(RequestValidationError, _refuse)
     server.app.openapi = openapi_document

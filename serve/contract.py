@@ -1,4 +1,4 @@
-"""The wire contract: what /process, /tokenize and /decode take and give. The source of openapi.json.
+"""The wire contract of /process, /tokenize, /decode and /health: the source of openapi.json.
 
 Two vocabularies are taken: that of the challenge's published document (``num_samples``, ``top_k``,
 ``seed``) and that of HELM's HTTP client (``num_return_sequences``, ``top_k_per_token``, ``top_p``,
@@ -29,7 +29,7 @@ def _encodable(text: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"character {error.start} is a lone surrogate (half of a UTF-16 pair): send valid Unicode"
+            f"character {error.start} is a lone surrogate (half a UTF-16 pair): send valid Unicode"
         ) from None
     return text
 
@@ -54,49 +54,53 @@ class ProcessRequest(_Request):
 
     prompt: Text = Field(description="The text to continue. May be empty.")
     num_samples: int = Field(
-        1,
+        default=1,
         ge=1,
         le=128,
         validation_alias=AliasChoices("num_samples", "num_return_sequences"),
         description="Number of completions; also read as `num_return_sequences`.",
     )
     max_new_tokens: int = Field(
-        50, ge=0, description="Most tokens to generate; 0 only scores the prompt."
+        default=50, ge=0, description="Most tokens to generate; 0 only scores the prompt."
     )
     top_k: int = Field(
-        0,
+        default=0,
         ge=-1,
         description="Sample among the k likeliest tokens only; 0 or -1: among all of them. The"
         " published default is 200, but HELM never sends this field and must be sampled from the"
         " model's own distribution, so here the default is off.",
     )
     top_p: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         le=1,
         allow_inf_nan=False,
         description="Sample among the likeliest tokens that hold this much probability.",
     )
     temperature: float = Field(
-        0.8, ge=0, allow_inf_nan=False, description="At most 1e-5 means the likeliest token."
+        default=0.8,
+        ge=0,
+        allow_inf_nan=False,
+        description="At most 1e-5 means the likeliest token.",
     )
     seed: int | None = Field(
-        None,
+        default=None,
         ge=-(2**63),
         le=2**64 - 1,
         description="Makes sampling repeatable; completion i of several uses seed + i.",
     )
     echo_prompt: bool = Field(
-        False, description="Put the prompt's own text, tokens and logprobs before the new ones."
+        default=False,
+        description="Put the prompt's own text, tokens and logprobs before the new ones.",
     )
     top_k_per_token: int = Field(
-        1,
+        default=1,
         ge=0,
         le=1000,
         description="How many candidates `top_logprob` reports for a token. Not a sampling top-k.",
     )
     stop_sequences: list[Annotated[Text, Field(min_length=1)]] = Field(
-        [], description="The text ends before the first of these; they may span tokens."
+        default=[], description="The text ends before the first of these; they may span tokens."
     )
 
 
@@ -131,7 +135,7 @@ class ProcessResponse(Completion):
         ge=0, description="Prompt tokens dropped from its head because the context was full."
     )
     completions: list[Completion] | None = Field(
-        None, description="All completions, only when `num_samples` is more than 1."
+        default=None, description="All completions, only when `num_samples` is more than 1."
     )
 
 
@@ -139,8 +143,10 @@ class TokenizeRequest(_Request):
     """A text to turn into token ids."""
 
     text: Text
-    truncation: bool = Field(True, description="Cut to `max_length` tokens; false never cuts.")
-    max_length: int = Field(2048, ge=0)
+    truncation: bool = Field(
+        default=True, description="Cut to `max_length` tokens; false never cuts."
+    )
+    max_length: int = Field(default=2048, ge=0)
 
 
 class TokenizeResponse(BaseModel):

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from serve.config import ServeConfig
+from serve.text import TextCodec
 
 
 class StartError(Exception):
@@ -102,6 +103,21 @@ def check_model_dir(model_dir: Path) -> None:
         faults.append(f"{model_dir}: has no *.safetensors file; merge or quantize the model first")
     if faults:
         raise StartError(*faults)
+
+
+def load_text(model_dir: Path) -> TextCodec:
+    """Reads the folder's tokenizer.
+
+    Raises:
+        StartError: its files cannot be read as a tokenizer.
+    """
+    try:
+        return TextCodec.load(model_dir)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise StartError(
+            f"{model_dir}: its tokenizer cannot be read ({error}); write it again with"
+            " tokenizer.save_pretrained(folder)"
+        ) from None
 
 
 def check_port(host: str, port: int) -> None:

@@ -165,7 +165,8 @@ class Worker(litserve.LitAPI):
         except Exception as error:
             log.debug("load failed", exc_info=True)
             print(
-                f"error: cannot load the model in {self._model_dir}: {type(error).__name__}: {error}",
+                f"error: cannot load the model in {self._model_dir}:",
+                f"{type(error).__name__}: {error}",
                 file=sys.stderr,
                 flush=True,
             )

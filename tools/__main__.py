@@ -128,7 +128,7 @@ def _stages(args: Args, last: str) -> list[str]:
                 continue
             _make(run, name)
             made.append(name)
-            say(f"{name}: made {run.output(name)} in {run.record(name)['seconds']:.0f} s")
+            say(f"{name}: made {run.output(name)} in {_seconds(run, name):.0f} s")
     if last != "eval_tuned":
         say(f"next: make {_after(last)}{_same(args)}")
     return made
@@ -202,9 +202,14 @@ def _table(run: "Run") -> None:
 
 
 def _times(run: "Run", made: list[str], total: float) -> None:
-    parts = [f"{name} {run.record(name)['seconds']:.0f} s" for name in made]
+    parts = [f"{name} {_seconds(run, name):.0f} s" for name in made]
     if parts:
         say(f"day: {total:.0f} s in all: " + ", ".join(parts))
+
+
+def _seconds(run: "Run", name: str) -> float:
+    record = run.record(name)
+    return record["seconds"] if record else 0.0
 
 
 def _same(args: Args) -> str:
@@ -216,7 +221,7 @@ def _same(args: Args) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools",
-        description="One LLM, one GPU, one day: from a recipe to a fine-tuned, served, scored model.",
+        description="One LLM, one GPU, one day: from a recipe to a tuned, served, scored model.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in VERBS.items():

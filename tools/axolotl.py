@@ -22,7 +22,7 @@ _HEADER = (
 
 
 def render(run: Run, base_model: Path) -> Path:
-    """Write the run's ``axolotl.yaml``: the recipe's ``train`` section plus model, data and folders."""
+    """Write the run's ``axolotl.yaml``: the recipe's ``train`` section, model, data and folders."""
     from omegaconf import OmegaConf
 
     recipe, data = run.recipe, run.output("data")
@@ -38,7 +38,8 @@ def render(run: Run, base_model: Path) -> Path:
                 "split": "train",
             }
         ],
-        # Axolotl's own cache key is the files' paths, not what is in them: an edited row went unseen.
+        # Axolotl's own cache key is the files' paths, not what is in them: an edited row went
+        # unseen.
         "dataset_prepared_path": str(run.path / ".prepared" / run.fingerprint("data")[:12]),
         "output_dir": str(run.output("train")),
         "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
@@ -113,8 +114,10 @@ def _events(child: subprocess.Popen[str], sink: Any) -> Iterator[Event]:
 
 
 def _stop(child: subprocess.Popen[str]) -> None:
-    """End a child that still runs. Its own session keeps Ctrl+C from Axolotl's handler, which would
-    save a half-trained adapter and exit with 0; checkpoints are what a restart goes on from.
+    """End a child that still runs.
+
+    Its own session keeps Ctrl+C from Axolotl's handler, which would save a half-trained adapter and
+    exit with 0; checkpoints are what a restart goes on from.
     """
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
@@ -122,7 +125,7 @@ def _stop(child: subprocess.Popen[str]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to kill the child when the parent is killed, so that no trainer runs unseen."""
+    """Ask the kernel to kill the child with its parent, so that no trainer runs unseen."""
     import ctypes
 
     pr_set_pdeathsig = 1  # <linux/prctl.h>

@@ -1,7 +1,8 @@
 """Run one of Axolotl's own commands with values of ours over its YAML file, in this process.
 
-``python -m tools.axolotl_job train|merge|quantize axolotl.yaml '{"output_dir": …}'``. The YAML stays a
-plain file that bare Axolotl runs too; what only matters inside a run folder comes as overrides.
+``python -m tools.axolotl_job train|merge|quantize axolotl.yaml '{"output_dir": …}'``. The YAML
+stays a plain file that bare Axolotl runs too; what only matters inside a run folder comes as
+overrides.
 """
 
 import json

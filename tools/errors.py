@@ -7,8 +7,8 @@ class UserError(Exception):
     """Something the user can put right: printed without a traceback, exit code 2.
 
     Args:
-        faults: every fault found, each one line or paragraph that says what is wrong, where, and the
-            remedy.
+        faults: every fault found, each one line or paragraph that says what is wrong, where, and
+            the remedy.
     """
 
     def __init__(self, faults: str | Iterable[str]) -> None:
@@ -17,4 +17,4 @@ class UserError(Exception):
 
 
 class StageError(Exception):
-    """A stage ran and its output did not pass its own check: exit code 1, nothing is kept as done."""
+    """A stage ran and its output failed its own check: exit code 1, nothing is kept as done."""

@@ -1,4 +1,4 @@
-"""The merge verb: Axolotl adds the adapter to the base; the result must compute what was trained."""
+"""The merge verb: Axolotl adds the adapter to the base; the result computes what was trained."""
 
 import shutil
 from pathlib import Path
@@ -80,7 +80,7 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
 
 
 def _as_trained(run: Run) -> dict[str, Any]:
-    """How to load the base as the adapter saw it: in NF4 for qlora, when the merge respects that."""
+    """How to load the base as the adapter saw it: in NF4 for qlora, if the merge does so."""
     import torch
     from transformers import BitsAndBytesConfig
 

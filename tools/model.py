@@ -1,4 +1,4 @@
-"""The base model as a local folder: from the hub, from a GGUF inside a wheel, or where the user has it."""
+"""The base model as a local folder: from the hub, from a GGUF in a wheel, or the user's own."""
 
 import shutil
 import subprocess

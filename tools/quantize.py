@@ -1,4 +1,4 @@
-"""The quantize verb: the merged model in the recipe's format; it must load back and predict as well."""
+"""The quantize verb: the merged model in the recipe's format, proven to load and predict."""
 
 import shutil
 from pathlib import Path
@@ -98,17 +98,19 @@ def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
     try:
         net = load(quantized, device)
     except Exception as error:
-        # A quantizer's files can fail to load in many ways; each means that nothing usable was made.
+        # A quantizer's files can fail to load in many ways; each means that nothing usable was
+        # made.
         raise StageError(
-            f"quantize: the {wanted.format} files do not load back ({type(error).__name__}: {error}); "
-            f"use another quantize.format, one of {', '.join(run.recipe.hardware.quantize_formats)}"
+            f"quantize: the {wanted.format} files do not load back ({type(error).__name__}: "
+            f"{error}); this card's formats are {', '.join(run.recipe.hardware.quantize_formats)}"
         ) from error
     after = perplexity(net, data, "perplexity of quantized")
     ratio = after / before
     if not ratio <= wanted.max_perplexity_ratio:
         raise StageError(
-            f"quantize: perplexity grew from {before:.4f} to {after:.4f}, ratio {ratio:.4f}, more than "
-            f"quantize.max_perplexity_ratio = {wanted.max_perplexity_ratio:g}; use a finer format"
+            f"quantize: perplexity grew from {before:.4f} to {after:.4f}, ratio {ratio:.4f}, more "
+            f"than quantize.max_perplexity_ratio = {wanted.max_perplexity_ratio:g}; use a finer "
+            "format"
         )
     return {
         "merged_perplexity": before,
@@ -121,7 +123,7 @@ def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
 
 
 def load(folder: Path, device: str) -> Any:
-    """A model as the worker loads it: on a CPU, quantized weights are unpacked once (same numbers)."""
+    """A model as the worker loads it: on a CPU, quantized weights are unpacked (same numbers)."""
     from transformers import AutoModelForCausalLM
 
     net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()

@@ -1,8 +1,8 @@
 """The run folder: paths, stage fingerprints, atomic outputs, manifest.
 
-A stage's output folder carries its own record, ``oneday.json``, written before the folder takes its final
-name. So one rename decides whether a stage is done, and a crash at any moment leaves either the previous
-result whole or none. ``manifest.json`` is the history of those records.
+A stage's output folder carries its own record, ``oneday.json``, written before the folder takes
+its final name. So one rename decides whether a stage is done, and a crash at any moment leaves
+either the previous result whole or none. ``manifest.json`` is the history of those records.
 """
 
 import contextlib
@@ -215,7 +215,7 @@ class Run:
 
     @contextlib.contextmanager
     def produce(self, name: str, resume: bool = False) -> Iterator[Work]:
-        """Make a stage's output: fill ``work.folder``; it takes its final name when the body ends well.
+        """Make a stage's output: the body fills ``work.folder``, which is renamed at its end.
 
         Args:
             name: the stage.

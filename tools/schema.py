@@ -64,7 +64,8 @@ class Model:
         id: hub id, also the display name.
         source: ``hub`` (downloaded by revision), ``gguf`` (converted from ``package``) or ``local``
             (``path``).
-        revision: hub commit; required reading for a reproducible run, may be empty for local models.
+        revision: hub commit; required reading for a reproducible run, may be empty for local
+            models.
         path: local folder, only with ``source: local``.
         package: only with ``source: gguf``.
         family: as the challenge's list of approved families names it.
@@ -97,8 +98,8 @@ class Source:
     """One source of questions and answers.
 
     Attributes:
-        kind: ``generator`` (our seeded makers, see ``tools.data.skills``), ``jsonl`` (a local file) or
-            ``hub`` (a data set by id and revision).
+        kind: ``generator`` (our seeded makers, see ``tools.data.skills``), ``jsonl`` (a local
+            file) or ``hub`` (a data set by id and revision).
         path: generator: the skill's name; jsonl: the file; hub: the data set's id.
         licence: licence of the rows.
         origin: who made the rows: ``human``, ``program``, or the name of the model that wrote them.
@@ -148,8 +149,8 @@ class Merge:
     """How the adapter goes into the base.
 
     Attributes:
-        method: ``nf4_aware`` adds it to the weights the adapter was trained on (for qlora: quantized
-            and back); ``plain`` adds it to the clean base weights.
+        method: ``nf4_aware`` adds it to the weights the adapter was trained on (for qlora:
+            quantized and back); ``plain`` adds it to the clean base weights.
         max_logit_diff: largest absolute difference allowed between the logits of base + adapter
             and of the merged model.
     """

@@ -133,7 +133,7 @@ class Engine(Protocol):
         """Ends a request soon (before its next step); unknown ids are ignored."""
 
     def heartbeat(self) -> float:
-        """Seconds since the last sign of progress; 0 when idle, infinite when the engine is dead."""
+        """Seconds since the last progress; 0 when idle, infinite when the engine is dead."""
 
     def close(self) -> None:
         """Cancels what is in flight and frees the model's thread; the engine is then dead."""

@@ -87,7 +87,7 @@ def choose(logits: torch.Tensor, request: GenRequest, numbers: torch.Generator) 
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Zeroes all but the fewest likeliest tokens that hold ``top_p``; the likeliest always stays."""
+    """Zeroes all but the fewest likeliest tokens that hold ``top_p``; the best always stays."""
     ordered, order = probabilities.sort(descending=True)
     before = ordered.cumsum(-1) - ordered
     dropped = before >= top_p

@@ -1,4 +1,4 @@
-"""The engine ``transformers``: one thread, one request at a time, our own loop over the forward pass.
+"""The engine ``transformers``: one thread, one request at a time, an own loop over forward passes.
 
 ``generate`` is not used: it cannot score a prompt, keeps stop strings in its output, refuses zero
 new tokens and takes hidden defaults from the model's generation_config.
@@ -56,8 +56,8 @@ def thread_count(config: ServeConfig) -> int:
 def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel:
     """Loads a merged or quantized model folder.
 
-    On a CPU everything computes in float32, and bitsandbytes weights are unpacked: their CPU kernels
-    are about ten times slower than float32, and the unpacked numbers are the same.
+    On a CPU everything computes in float32, and bitsandbytes weights are unpacked to the very same
+    numbers: their CPU kernels are about ten times slower than float32.
     """
     cpu = device == "cpu"
     transformers.utils.logging.disable_progress_bar()
@@ -87,7 +87,7 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
 
 
 def _eos_ids(model: PreTrainedModel, text: TextCodec) -> frozenset[int]:
-    """Tokens that end an answer: those of generation_config (one, several or none) and tokenizer."""
+    """Tokens that end an answer: generation_config's (one, several, none) and the tokenizer's."""
     configured = model.generation_config.eos_token_id if model.generation_config else None
     listed = configured if isinstance(configured, list) else [configured]
     return frozenset(token for token in (*listed, text.eos_id) if token is not None)

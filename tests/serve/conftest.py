@@ -65,7 +65,7 @@ def byte_level_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def byte_fallback_vocabulary() -> dict[str, Any]:
-    """A SentencePiece-like BPE with byte fallback, as Llama and Mistral have, in tokenizer.json form."""
+    """A SentencePiece-like BPE with byte fallback, as Llama's and Mistral's tokenizer.json."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]

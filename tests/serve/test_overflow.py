@@ -33,5 +33,5 @@ def test_a_long_completion_takes_at_most_half_of_the_context_from_the_prompt() -
 
 
 def test_error_says_the_figures() -> None:
-    with pytest.raises(ContextOverflow, match="21 tokens.*is 4.*25.*holds 16.*by 9 tokens"):
+    with pytest.raises(ContextOverflow, match=r"21 tokens.*is 4.*25.*holds 16.*by 9 tokens"):
         fit(PROMPT, 4, 16, "error")

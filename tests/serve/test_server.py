@@ -203,6 +203,18 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(
         assert wait_for(lambda: not alive(processes), 5)
 
 
+def test_sigterm_while_starting(
+    model_dirs: dict[str, Path], tmp_path: Path, start_server: Any
+) -> None:
+    """LitServe itself would leave its worker behind."""
+    with start_server(model_dirs["byte_level"], tmp_path / "log") as starting:
+        assert wait_for(lambda: len(process_ids(starting.process.pid)) >= 4, 30)
+        processes = process_ids(starting.process.pid)
+        os.kill(starting.process.pid, signal.SIGTERM)
+        assert starting.process.wait(timeout=20) == 0
+        assert wait_for(lambda: not alive(processes), 5), alive(processes)
+
+
 def test_sigterm_ends_every_process(server: Any) -> None:
     """Last in this file, because it stops the server. A request is running meanwhile."""
     processes = process_ids(server.process.pid)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve.__main__ import main
-from serve.startup import StartError, check_model_dir, check_port, load_config
+from serve.startup import StartError, check_model_dir, check_port, load_config, load_text
 
 
 def test_defaults_file_and_command_line(tmp_path: Path) -> None:
@@ -58,10 +58,16 @@ def test_model_folder(model_dirs: dict[str, Path], tmp_path: Path) -> None:
     assert len(caught.value.faults) == 3
 
 
+def test_damaged_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(StartError, match="tokenizer cannot be read"):
+        load_text(tmp_path)
+
+
 def test_port_in_use() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(StartError, match="already in use.*--port"):
-            check_port("127.0.0.1", taken.getsockname()[1])
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken, pytest.raises(StartError, match=r"already in use.*--port"):
+        check_port("127.0.0.1", taken.getsockname()[1])
 
 
 def test_exit_code_and_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

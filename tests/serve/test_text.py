@@ -1,5 +1,6 @@
 """Text to tokens and back, for the three kinds of tokenizers that the families use."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,7 @@ def test_unknown_ids(codecs: dict[str, TextCodec]) -> None:
 
 
 def test_missing_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="tokenizer.json"):
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
         TextCodec.load(tmp_path)
 
 
@@ -154,7 +155,7 @@ def test_stop_is_found_with_the_piece_that_completes_it(
     """Against the plain search: in each prefix of the text, the first stop that is complete."""
     matcher = StopMatcher(stops)
     bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         places = [text[:end].find(stop) for stop in stops if stop in text[:end]]
         found = matcher.push(text[start:end])
         assert found == (min(places) if places else None)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +67,7 @@ def answer(built: Worker, message: Job) -> dict[str, Any]:
     """The worker's answer, checked against the contract."""
     response = asyncio.run(built.predict(message))
     assert response is not None and response.status_code == 200
-    content: dict[str, Any] = json.loads(response.body)
+    content: dict[str, Any] = json.loads(bytes(response.body))
     ProcessResponse.model_validate(content, extra="forbid")
     parts = [content, *content.get("completions", [])]
     for part in parts:
@@ -78,9 +77,9 @@ def answer(built: Worker, message: Job) -> dict[str, Any]:
 
 
 @pytest.fixture
-def real(engine: TorchLoop) -> Iterator[Worker]:
+def real(engine: TorchLoop) -> Worker:
     """A worker on the tiny model."""
-    yield worker(engine)
+    return worker(engine)
 
 
 def test_answer_follows_the_contract(real: Worker) -> None:
@@ -121,7 +120,8 @@ def test_overflow(real: Worker, engine: TorchLoop) -> None:
     with pytest.raises(HTTPException) as caught:
         asyncio.run(refusing.predict(job(long, max_new_tokens=4)))
     assert caught.value.status_code == 422
-    [fault] = caught.value.detail  # type: ignore[misc]
+    detail: Any = caught.value.detail
+    [fault] = detail
     assert fault["loc"] == ["body", "prompt"] and str(length) in fault["msg"]
 
 
@@ -178,7 +178,7 @@ def test_states(codecs: dict[str, TextCodec]) -> None:
     def state(built: Worker) -> dict[str, Any]:
         response = asyncio.run(built.predict(Ping()))
         assert response is not None
-        content: dict[str, Any] = json.loads(response.body)
+        content: dict[str, Any] = json.loads(bytes(response.body))
         return content
 
     loading = worker(None)

@@ -18,7 +18,7 @@ FEW_SHOT_POOL = 8  # questions a skill keeps for HELM's in-context examples; HEL
 
 
 def prepare(run: Run) -> dict[str, Any]:
-    """Make ``data/``: train.jsonl and validation.jsonl for Axolotl, test.jsonl and shots.jsonl for HELM.
+    """Make ``data/``: train and validation rows for Axolotl, test and few-shot rows for HELM.
 
     Returns:
         The counts that are also in the stage's record.

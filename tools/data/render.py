@@ -1,9 +1,9 @@
 """From questions to the very text that HELM will send and the worker will see.
 
-The shape is that of HELM's adapters (``tools.helm_plugin``): ``Question: …``, for letters one line a
-choice, ``Answer: …``, blocks parted by a blank line. One training row holds one to ``shots`` blocks of one
-skill, with the loss on every answer: each block teaches the answer given the blocks before it, so zero-shot
-and few-shot prompts are both trained for the price of one.
+The shape is that of HELM's adapters (``tools.helm_plugin``): ``Question: …``, for letters one line
+a choice, ``Answer: …``, blocks parted by a blank line. One training row holds one to ``shots``
+blocks of one skill, with the loss on every answer: each block teaches the answer given the blocks
+before it, so zero-shot and few-shot prompts are both trained for the price of one.
 """
 
 import random
@@ -46,8 +46,8 @@ def blocks(pairs: Sequence[Pair], shots: int, rng: random.Random) -> Iterator[li
 
 
 def row(block: Sequence[Pair], bos: str, eos: str) -> dict[str, Any]:
-    """One training row in Axolotl's ``input_output`` format: only segments with ``label`` are learnt."""
-    segments = []
+    """One training row in Axolotl's ``input_output`` format: only labelled segments are learnt."""
+    segments: list[dict[str, Any]] = []
     for index, item in enumerate(block):
         lead = bos if index == 0 else "\n\n"
         segments.append({"label": False, "text": lead + item.prompt})

@@ -1,7 +1,7 @@
-"""Seeded makers of logic and reasoning questions: our own, so free of licences and of anybody's test set.
+"""Seeded makers of logic and reasoning questions, of our own: no licence, nobody's test set.
 
-Every maker takes a random generator and returns one ``Question``. The answer formats are those HELM asks
-for: a letter, an exact string, a number with its final period.
+Every maker takes a random generator and returns one ``Question``. The answer formats are those that
+HELM asks for: a letter, an exact string, a number with its final period.
 """
 
 import random

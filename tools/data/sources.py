@@ -51,7 +51,7 @@ def read(name: str, source: Source, held: int, rng: random.Random) -> list[Pair]
 
 
 def _made(name: str, source: Source, wanted: int, rng: random.Random) -> Iterator[Pair]:
-    """Questions without end would hang on a maker that has run out: give up after 50 tries a row."""
+    """Questions from a maker; one that has run out would hang us: give up after 50 tries a row."""
     maker = SKILLS[source.path]
     found: set[str] = set()
     for _ in range(50 * wanted):
@@ -91,7 +91,7 @@ def _jsonl(where: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except ValueError as error:
                 raise UserError(
                     f"{path}:{number}: not JSON ({error}); {where} wants one object a line"
-                )
+                ) from None
             if not isinstance(fields, dict):
                 raise UserError(f"{path}:{number}: not an object; {where} wants one object a line")
             yield f"{path}:{number}", fields
@@ -108,8 +108,8 @@ def _hub(where: str, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
         # The library raises a dozen unrelated types here; the remedy is the same for each.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{where}.path: cannot load {source.path} ({reason}); check path, subset, split, revision "
-            "and the network, and HF_TOKEN if the set is gated"
+            f"{where}.path: cannot load {source.path} ({reason}); check path, subset, split, "
+            "revision and the network, and HF_TOKEN if the set is gated"
         ) from None
     for number, fields in enumerate(rows):
         yield f"{source.path} row {number}", fields

@@ -245,7 +245,7 @@ def int8_and_back(weight: torch.Tensor) -> torch.Tensor:
     return (half / scale).round() * scale
 
 
-FORMATS = {
+FORMATS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], dict[str, Any], float]] = {
     "nf4": (nf4_and_back, {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, 1e-4),
     "int8": (
         int8_and_back,
@@ -260,7 +260,7 @@ FORMATS = {
 def test_bitsandbytes_weights_are_unpacked_to_the_same_numbers(
     model_dirs: dict[str, Path], tmp_path: Path, plain: Any, name: str
 ) -> None:
-    """Not against bitsandbytes' forward pass: on a CPU with AVX512-BF16 that computes in bfloat16."""
+    """Not against bitsandbytes' forward pass: with AVX512-BF16 that computes in bfloat16."""
     round_trip, options, tolerance = FORMATS[name]
     settings = BitsAndBytesConfig(**options, bnb_4bit_use_double_quant=True)
     AutoModelForCausalLM.from_pretrained(

@@ -1,0 +1,204 @@
+"""The real chain on a tiny model: real Axolotl, real worker, real HELM, and real kill -9."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "ONEDAY_HELM_VENV": str(ROOT / ".venv-helm")}
+
+
+def words(verb: str, recipe: Path, runs: Path, *more: str) -> list[str]:
+    options = ["--recipe", str(recipe), "--runs", str(runs), *more]
+    return [sys.executable, "-m", "tools", verb, *options]
+
+
+def call(verb: str, recipe: Path, runs: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words(verb, recipe, runs, *more),
+        cwd=ROOT,
+        env=ENV,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+
+
+def stop_when(
+    ready: Callable[[], bool], how: signal.Signals, recipe: Path, runs: Path
+) -> tuple[int, str]:
+    """Start the day, send a signal as soon as ``ready``; its exit code and what it printed."""
+    process = subprocess.Popen(
+        words("day", recipe, runs),
+        cwd=ROOT,
+        env=ENV,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    until = time.monotonic() + 240
+    while not ready():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < until, "the moment to kill never came"
+        time.sleep(0.02)
+    process.send_signal(how)
+    printed, _ = process.communicate(timeout=60)
+    return process.returncode, printed
+
+
+def trainers() -> list[str]:
+    """Command lines of Axolotl processes of ours that are alive."""
+    found = subprocess.run(["pgrep", "-fa", "tools.axolotl_job"], capture_output=True, text=True)
+    return found.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A run that was killed in train, merge and quantize, and then ended; and what was seen."""
+    runs = tmp_path_factory.mktemp("runs")
+    folder, seen = runs / "tiny", {}
+
+    def inside(name: str) -> Callable[[], bool]:
+        return lambda: any((folder / f".{name}.partial").glob("*"))
+
+    def checkpoint() -> bool:
+        return any((folder / ".adapter.partial").glob("checkpoint-*/.complete"))
+
+    seen["interrupt"] = stop_when(checkpoint, signal.SIGINT, tiny_recipe, runs)
+    seen["after_interrupt"] = (folder / "adapter").exists()
+    seen["kill_merge"] = stop_when(inside("merged"), signal.SIGKILL, tiny_recipe, runs)
+    seen["after_kill_merge"] = (folder / "merged").exists()
+    time.sleep(1)
+    seen["orphans"] = trainers()
+    seen["kill_quantize"] = stop_when(inside("quantized"), signal.SIGKILL, tiny_recipe, runs)
+    seen["after_kill_quantize"] = (folder / "quantized").exists()
+    done = call("day", tiny_recipe, runs)
+    assert done.returncode == 0, done.stdout[-4000:]
+    seen["last"] = done.stdout
+    return runs, seen
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(finished: tuple[Path, dict[str, Any]]) -> None:
+    code, printed = finished[1]["interrupt"]
+    assert code == 130 and "goes on from here" in printed and "Traceback" not in printed
+    assert not finished[1]["after_interrupt"], "a half-trained adapter was taken as done"
+    assert "train: going on from step" in finished[1]["kill_merge"][1]
+
+
+def test_kill_leaves_no_output_and_no_orphan(finished: tuple[Path, dict[str, Any]]) -> None:
+    seen = finished[1]
+    assert seen["kill_merge"][0] == seen["kill_quantize"][0] == -signal.SIGKILL
+    assert not seen["after_kill_merge"] and not seen["after_kill_quantize"]
+    assert seen["orphans"] == []
+
+
+def test_stages_done_before_a_kill_are_not_run_again(
+    finished: tuple[Path, dict[str, Any]],
+) -> None:
+    for stage in ("data", "train", "merge"):
+        assert f"{stage}: up to date" in finished[1]["last"]
+
+
+def test_the_day_ends_with_a_table_of_both_models(finished: tuple[Path, dict[str, Any]]) -> None:
+    printed = finished[1]["last"]
+    for skill in ("boxes", "comparing", "counting", "syllogism"):
+        assert f"oneday:skill={skill}" in printed
+    assert "dyck_language" in printed and "base" in printed and "tuned" in printed
+
+
+def test_every_stage_is_in_the_manifest_with_hashes(
+    finished: tuple[Path, dict[str, Any]],
+) -> None:
+    manifest = json.loads((finished[0] / "tiny" / "manifest.json").read_text())
+    stages = [record["stage"] for record in manifest["stages"]]
+    assert stages == ["data", "train", "merge", "quantize", "eval_base", "eval_tuned"]
+    assert all(record["outputs"] for record in manifest["stages"])
+
+
+def test_trained_longer_than_killed(finished: tuple[Path, dict[str, Any]]) -> None:
+    record = json.loads((finished[0] / "tiny" / "adapter" / "oneday.json").read_text())
+    metrics = record["metrics"]
+    assert metrics["last_loss"] < metrics["first_loss"]
+    steps = [entry["step"] for entry in metrics["log"] if "loss" in entry]
+    assert steps == sorted(set(steps)), "steps were trained twice, or the log was not resumed"
+
+
+def test_second_day_does_nothing_in_seconds(
+    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    started = time.monotonic()
+    done = call("day", tiny_recipe, finished[0])
+    assert done.returncode == 0 and "nothing was run" in done.stdout
+    assert time.monotonic() - started < 10
+
+
+def test_editing_serve_trains_nothing(
+    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    done = call("quantize", tiny_recipe, finished[0], "--set", "serve.context=512")
+    assert done.stdout.count("up to date") == 4 and "made" not in done.stdout
+
+
+def test_unloadable_quantization_is_never_done(
+    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    """Axolotl's int8+int4 of tied embeddings writes files that transformers cannot load back."""
+    before = (finished[0] / "tiny" / "quantized" / "oneday.json").read_text()
+    done = call("quantize", tiny_recipe, finished[0], "--set", "quantize.format=int8_int4")
+    assert done.returncode == 1 and "quantize" in done.stdout and "Traceback" not in done.stdout
+    assert (finished[0] / "tiny" / "quantized" / "oneday.json").read_text() == before
+
+
+def test_make_serve_answers_the_organizers_health_check(
+    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    port = "18431"
+    make = ["make", "-s", "serve", f"RECIPE={tiny_recipe}", f"RUNS={finished[0]}", f"PORT={port}"]
+    server = subprocess.Popen(make, cwd=ROOT, env=ENV, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_ready(server, url)
+        answer = requests.post(
+            f"{url}/process", json={"prompt": "The capital of France is "}, timeout=60
+        )
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=60)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert {"text", "tokens", "logprob", "request_time"} <= body.keys()
+    assert all({"text", "logprob", "top_logprob"} <= token.keys() for token in body["tokens"])
+    assert "".join(token["text"] for token in body["tokens"]) == body["text"]
+
+
+def _wait_ready(server: subprocess.Popen[bytes], url: str) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        assert server.poll() is None, "the server ended"
+        try:
+            if requests.get(f"{url}/health", timeout=2).status_code == 200:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.5)
+    raise AssertionError("the server was not ready in two minutes")
+
+
+def test_qlora_trains_and_merges_into_the_weights_it_saw(tiny_recipe: Path, tmp_path: Path) -> None:
+    done = call(
+        "merge", tiny_recipe, tmp_path, "--set", "train.adapter=qlora train.load_in_4bit=true"
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    record = json.loads((tmp_path / "tiny" / "merged" / "oneday.json").read_text())
+    assert record["metrics"]["max_logit_diff"] < 1e-3 < record["metrics"]["max_logit_change"]
