@@ -1,6 +1,7 @@
-"""Write the lock files from what is installed: each .in file's packages and all that they ask for.
+"""Write the lock files from what is installed: the packages of each .in file and their needs.
 
-Run by ``make lock`` with the main environment's Python for train, dev and serve, and with HELM's for helm.
+Run by ``make lock``: with the main environment's Python for train, dev and serve, with HELM's for
+helm.
 To move a pin: edit the .in file, install it by hand, run the tests, then lock.
 """
 
@@ -14,11 +15,11 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
 HEAD = {
-    "train": "the main environment, from train.in. On a machine with an NVIDIA card torch's CUDA build\n"
-    "# adds its own exactly pinned nvidia-* packages.",
+    "train": "the main environment, from train.in. On a machine with an NVIDIA card\n"
+    "# torch's CUDA build adds its own exactly pinned nvidia-* packages.",
     "dev": "the tools for tests and lint, from dev.in, on top of train.txt.",
     "serve": "the serving image, from serve.in: a part of train.txt.",
-    "helm": "HELM's environment, from helm.in; install with --no-deps (HELM's own list asks for torch).",
+    "helm": "HELM's environment, from helm.in; install with --no-deps: HELM asks for torch.",
 }
 
 

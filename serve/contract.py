@@ -9,7 +9,6 @@ default, and unknown fields are ignored: one refused request costs a whole HELM 
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -229,7 +228,7 @@ def write_openapi(path: Path) -> None:
     """Writes the document to ``path``, whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(openapi_document(), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 if __name__ == "__main__":

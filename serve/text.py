@@ -111,6 +111,17 @@ class TextCodec:
             lead = (self._start_id,)
         return PromptTokens((*lead, *ids), len(lead))
 
+    def encode_spans(self, text: str) -> tuple[list[int], list[int]]:
+        """A prompt's ids as ``encode_prompt`` gives them, and where in the text each token begins.
+
+        Training rows are made with it: what is learnt is then what will be asked. -1 stands for
+        what is not of the text (BOS).
+        """
+        padded = self._doubles_space and text.startswith(" ")
+        made = self._tokenizer.encode(" " + text if padded else text, add_special_tokens=False)
+        starts = [max(start - padded, 0) for start, _ in made.offsets]
+        return [*self._lead, *made.ids], [-1] * len(self._lead) + starts
+
     def unknown_ids(self, ids: Iterable[int]) -> list[int]:
         """Positions of the ids that are in no vocabulary entry."""
         size = self._tokenizer.get_vocab_size(with_added_tokens=True)

@@ -85,12 +85,11 @@ def show(args: Args) -> None:
 def check(args: Args) -> None:
     """Is the recipe valid, does it suit its card, is it eligible?"""
     from tools.check import check as find
-    from tools.check import render
+    from tools.check import exit_code, render
 
     findings = find(_load(args))
     say(render(findings))
-    if any(finding.verdict == "fail" for finding in findings):
-        sys.exit(2)
+    sys.exit(exit_code(findings))
 
 
 VERBS: dict[str, Callable[[Args], None]] = {
@@ -104,6 +103,7 @@ VERBS: dict[str, Callable[[Args], None]] = {
     "show": show,
     "check": check,
 }
+CARDS = Path("recipes/hardware")
 CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
 
 
@@ -114,13 +114,10 @@ def _stages(args: Args, last: str) -> list[str]:
 
     loaded = _load(args)
     run = Run(loaded.recipe, Path(args.runs))
-    wanted = CHAIN[: CHAIN.index(last) + 1] if last in CHAIN else CHAIN
     made = []
     with run.lock():
         write_text(run.path / "recipe.yaml", render(loaded))
-        for name in wanted:
-            if name == "eval_base" and last == "quantize":
-                continue
+        for name in CHAIN[: CHAIN.index(last) + 1]:
             if name == "quantize" and run.recipe.quantize.format == "none":
                 continue
             if run.done(name):
@@ -141,6 +138,9 @@ def _after(stage: str) -> str:
 
 def _make(run: "Run", name: str) -> Any:
     """Call the verb's module; imported here, so that quick verbs stay quick."""
+    if name != "data" and run.recipe.model.source != "hub":
+        # Nothing is to be fetched, so nothing shall ask: bitsandbytes looks for kernels on the hub.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if name == "data":
         from tools.data import prepare
 
@@ -172,10 +172,17 @@ def _served(run: "Run") -> str:
 
 
 def _load(args: Args) -> "Loaded":
+    from tools.faults import nearest
     from tools.recipe import load
 
-    path = Path(args.recipe) if args.recipe else Path("recipes") / f"{args.hw}.yaml"
-    return load(path, args.set)
+    if not args.recipe:
+        cards = sorted(path.stem for path in CARDS.glob("*.yaml"))
+        if args.hw not in cards:
+            raise UserError(
+                f"HW={args.hw}: no such card{nearest(args.hw, cards)}; HW is one of "
+                f"{', '.join(cards)}, or give a recipe of your own as RECIPE=my.yaml"
+            )
+    return load(Path(args.recipe or f"recipes/{args.hw}.yaml"), args.set)
 
 
 def _run(args: Args) -> "Run":
@@ -215,7 +222,8 @@ def _seconds(run: "Run", name: str) -> float:
 def _same(args: Args) -> str:
     """The arguments of this call, as Make takes them."""
     which = f" RECIPE={args.recipe}" if args.recipe else f" HW={args.hw}"
-    return which + (f' SET="{" ".join(args.set)}"' if args.set else "")
+    which += f' SET="{" ".join(args.set)}"' if args.set else ""
+    return which + (f" RUNS={args.runs}" if args.runs != "runs" else "")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -265,6 +273,9 @@ def main() -> int:
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         sys.stderr.close()
         return 0
+    except OSError as error:
+        print(f"error: {error}; free the disk or mend the folder's rights", file=sys.stderr)
+        return 1
     return 0
 
 

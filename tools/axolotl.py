@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tools import tokens
 from tools.console import environment
 from tools.errors import StageError
+from tools.process import dies_with_parent
 from tools.run import Run, write_text
 
 MARK = "@oneday "
@@ -25,22 +27,14 @@ def render(run: Run, base_model: Path) -> Path:
     """Write the run's ``axolotl.yaml``: the recipe's ``train`` section, model, data and folders."""
     from omegaconf import OmegaConf
 
-    recipe, data = run.recipe, run.output("data")
-    files = {name: str(data / f"{name}.jsonl") for name in ("train", "validation")}
+    recipe, rows = run.recipe, tokens.paths(run)
     config = {
         "base_model": str(base_model),
-        "datasets": [{"path": files["train"], "ds_type": "json", "type": "input_output"}],
-        "test_datasets": [
-            {
-                "path": files["validation"],
-                "ds_type": "json",
-                "type": "input_output",
-                "split": "train",
-            }
-        ],
-        # Axolotl's own cache key is the files' paths, not what is in them: an edited row went
-        # unseen.
-        "dataset_prepared_path": str(run.path / ".prepared" / run.fingerprint("data")[:12]),
+        # Token ids already: without a type Axolotl takes the rows as they are.
+        "datasets": [{"path": str(rows["train"]), "ds_type": "json"}],
+        "test_datasets": [{"path": str(rows["validation"]), "ds_type": "json", "split": "train"}],
+        # Axolotl's own cache key is the paths of the files, not what is in them.
+        "dataset_prepared_path": str(rows["train"].with_name("prepared")),
         "output_dir": str(run.output("train")),
         "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
         "seed": recipe.data.seed,
@@ -83,7 +77,7 @@ def call(
             errors="replace",
             env=environment(PYTHONPATH=_import_path()),
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=dies_with_parent(signal.SIGKILL),
         )
         try:
             for event in _events(child, sink):
@@ -122,14 +116,6 @@ def _stop(child: subprocess.Popen[str]) -> None:
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill the child with its parent, so that no trainer runs unseen."""
-    import ctypes
-
-    pr_set_pdeathsig = 1  # <linux/prctl.h>
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _tail(log: Path, lines: int = 15) -> str:

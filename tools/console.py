@@ -1,7 +1,6 @@
 """What a user sees while a verb works: plain lines and one progress bar."""
 
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -43,8 +42,3 @@ def each(items: Iterable[Any], total: int, label: str, unit: str) -> Iterator[An
 def environment(**extra: str) -> dict[str, str]:
     """The environment for a child process: ours, without telemetry."""
     return {**os.environ, **QUIET, **extra}
-
-
-def quote(words: Iterable[object]) -> str:
-    """A command line as a user would type it."""
-    return shlex.join(str(word) for word in words)

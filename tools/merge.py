@@ -4,10 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, model
+from tools import axolotl, model, tokens
 from tools.console import say
 from tools.errors import StageError
-from tools.perplexity import rows
 from tools.run import Run
 
 PROBES = 4  # held-out rows whose logits are compared
@@ -55,18 +54,15 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
     """Largest differences of logits over a few held-out rows."""
     import torch
     from peft import PeftModel
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    file = run.output("data") / "validation.jsonl"
-    prompts = [ids for ids, _ in rows(file, tokenizer, PROBES, run.recipe.serve.context)]
+    file = tokens.files(run, base)["validation"]
+    prompts = [ids for ids, _ in tokens.read(file, PROBES, run.recipe.serve.context)]
     plain = _load(run, base, _as_trained(run))
     before = _logits(plain, prompts)
     trained = _logits(PeftModel.from_pretrained(plain, adapter).eval(), prompts)
     del plain
     after = _logits(_load(run, merged), prompts)
-    diff = max(_distance(a, b) for a, b in zip(trained, after, strict=True))
-    change = max(_distance(a, b) for a, b in zip(before, after, strict=True))
+    diff, change = _distance(trained, after), _distance(before, after)
     if not diff <= run.recipe.merge.max_logit_diff:
         raise StageError(
             f"merge: the merged model's logits differ from base + adapter by {diff:.3g}, more than "
@@ -112,5 +108,9 @@ def _logits(net: Any, prompts: list[list[int]]) -> list[Any]:
         return [net(torch.tensor([ids], device=net.device)).logits.float().cpu() for ids in prompts]
 
 
-def _distance(a: Any, b: Any) -> float:
-    return float((a - b).abs().max())
+def _distance(one: list[Any], other: list[Any]) -> float:
+    """Largest difference over all rows; NaN, which Python's ``max`` may drop, stays."""
+    import torch
+
+    largest = [(a - b).abs().max() for a, b in zip(one, other, strict=True)]
+    return float(torch.stack(largest).max())

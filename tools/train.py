@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, model
+from tools import axolotl, model, tokens
 from tools.console import bar, say
 from tools.errors import StageError
 from tools.run import Run
@@ -24,6 +24,7 @@ def train(run: Run) -> dict[str, Any]:
         StageError: Axolotl failed, or the adapter it wrote is not a trained one.
     """
     base = model.local_folder(run.recipe.model)
+    tokens.files(run, base)
     config = axolotl.render(run, base)
     with run.produce("train", resume=True) as work:
         start = _drop_broken(work.folder)
@@ -45,13 +46,16 @@ def train(run: Run) -> dict[str, Any]:
         progress.demand_end()
         work.note(steps=progress.step, **_losses(work.folder), **_verify(work.folder))
         _tidy(work.folder)
-    found = work.metrics
-    say(
+    say(_summary(work.metrics))
+    return work.metrics
+
+
+def _summary(found: dict[str, Any]) -> str:
+    held_out = "" if found["eval_loss"] is None else f", eval_loss {found['eval_loss']:.3f}"
+    return (
         f"train: {found['steps']} steps, loss {found['first_loss']:.3f} to "
-        f"{found['last_loss']:.3f}, eval_loss {found['eval_loss']:.3f}, "
-        f"{found['trained_parameters'] / 1e6:.1f} M parameters"
+        f"{found['last_loss']:.3f}{held_out}, {found['trained_parameters'] / 1e6:.1f} M parameters"
     )
-    return found
 
 
 class _Progress:
@@ -69,7 +73,7 @@ class _Progress:
         if event["event"] == "log" and "loss" in event:
             self._bar.set_postfix_str(f"loss {event['loss']:.3f}", refresh=False)
         self.step = event["step"]
-        self.ended = event["event"] == "end"
+        self.ended |= event["event"] == "end"
         self._bar.n = self.step
         self._bar.update(0)
 
@@ -99,14 +103,19 @@ def _drop_broken(folder: Path) -> int:
 
 def _losses(folder: Path) -> dict[str, Any]:
     """Losses and speed from the newest checkpoint's trainer state."""
-    newest = max(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rsplit("-", 1)[1]))
+    steps = [int(path.name.rsplit("-", 1)[1]) for path in folder.glob("checkpoint-*")]
+    if not steps:
+        raise StageError("train: no checkpoint was saved; set train.save_strategy=steps")
+    newest = folder / f"checkpoint-{max(steps)}"
     history = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     train = [entry["loss"] for entry in history if "loss" in entry]
     held_out = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    if not train:
+        raise StageError("train: no loss was logged; lower train.logging_steps")
     found = {
         "first_loss": train[0],
         "last_loss": train[-1],
-        "eval_loss": min(held_out, default=math.nan),
+        "eval_loss": min(held_out, default=None),
     }
     if not all(math.isfinite(loss) for loss in train):
         raise StageError("train: the loss became NaN or infinite; lower train.learning_rate")

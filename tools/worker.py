@@ -1,7 +1,6 @@
 """The worker as a child process: started, waited for, and stopped on every way out."""
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import signal
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from serve.config import ServeConfig
 from tools.console import environment, say
 from tools.errors import StageError, UserError
+from tools.process import dies_with_parent
 from tools.run import write_json
 
 HOST: Final = "127.0.0.1"
@@ -71,7 +71,7 @@ def child(
             env=env,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=dies_with_parent(signal.SIGTERM),
         )
     try:
         yield process
@@ -120,12 +120,6 @@ def command(model: Path, config: ServeConfig, device: str, config_file: Path) ->
     write_json(config_file, dataclasses.asdict(config))
     words = ["--model", model, "--config", config_file, "--device", device]
     return [sys.executable, "-m", "serve", *map(str, words)]
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent is killed, even by SIGKILL."""
-    pr_set_pdeathsig = 1  # linux/prctl.h
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""A model small enough to train in seconds, and a recipe for it; the chain itself is the real one."""
+"""A model small enough to train in seconds, and a recipe for it; the chain is the real one."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ data:
   shots: 2
   sources:
     boxes: {{rows: 40}}
-    comparing: {{rows: 40}}
+    parity: {{rows: 40}}
     counting: {{rows: 40}}
     syllogism: {{rows: 40}}
 train:

@@ -68,7 +68,8 @@ def finished(
 ) -> tuple[Path, dict[str, Any]]:
     """A run that was killed in train, merge and quantize, and then ended; and what was seen."""
     runs = tmp_path_factory.mktemp("runs")
-    folder, seen = runs / "tiny", {}
+    folder = runs / "tiny"
+    seen: dict[str, Any] = {}
 
     def inside(name: str) -> Callable[[], bool]:
         return lambda: any((folder / f".{name}.partial").glob("*"))
@@ -113,7 +114,7 @@ def test_stages_done_before_a_kill_are_not_run_again(
 
 def test_the_day_ends_with_a_table_of_both_models(finished: tuple[Path, dict[str, Any]]) -> None:
     printed = finished[1]["last"]
-    for skill in ("boxes", "comparing", "counting", "syllogism"):
+    for skill in ("boxes", "parity", "counting", "syllogism"):
         assert f"oneday:skill={skill}" in printed
     assert "dyck_language" in printed and "base" in printed and "tuned" in printed
 

@@ -26,14 +26,17 @@ def prepare(run: Run) -> dict[str, Any]:
     Raises:
         UserError: a source is wrong, missing or too small.
     """
-    data, model = run.recipe.data, run.recipe.model
-    if found := faults(data.sources):
+    data = run.recipe.data
+    found = faults(data.sources)
+    if data.validation_rows < 1:
+        found.append("data.validation_rows: must be 1 or more; merge and quantize check on them")
+    if found:
         raise UserError(found)
     with run.produce("data") as work:
         splits = _split(data)
         rng = random.Random(f"{data.seed}/blocks")
         for name in ("train", "validation"):
-            rows = [row(b, model.bos, model.eos) for b in blocks(splits[name], data.shots, rng)]
+            rows = [row(b) for b in blocks(splits[name], data.shots, rng)]
             rng.shuffle(rows)
             _write(work.folder / f"{name}.jsonl", rows)
             work.note(**{f"{name}_rows": len(rows), f"{name}_questions": len(splits[name])})
@@ -67,8 +70,8 @@ def _split(data: Data) -> dict[str, list[Pair]]:
     seen: set[str] = set()
     for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
         held = sum(counts.get(name, 0) for counts in share.values())
-        pairs = read(name, source, held, random.Random(f"{data.seed}/{name}"))
-        pairs = [p for p in pairs if p.prompt not in seen and _short(p, data.max_words)]
+        pairs = read(name, source, held, random.Random(f"{data.seed}/{name}"), data.max_words)
+        pairs = [p for p in pairs if p.prompt not in seen]
         seen.update(p.prompt for p in pairs)
         for split, counts in share.items():
             count = counts.get(name, 0)
@@ -78,10 +81,6 @@ def _split(data: Data) -> dict[str, list[Pair]]:
             raise UserError(f"data.sources.{name}: no row is left to train on; raise its rows")
         splits["train"] += pairs
     return splits
-
-
-def _short(item: Pair, words: int) -> bool:
-    return len(item.prompt.split()) + len(item.completion.split()) <= words
 
 
 def _shares(total: int, names: list[str]) -> dict[str, int]:

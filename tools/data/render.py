@@ -39,20 +39,20 @@ def blocks(pairs: Sequence[Pair], shots: int, rng: random.Random) -> Iterator[li
     """Cut the pairs, source by source, into runs of one to ``shots``; free prompts stay alone."""
     for source in sorted({p.source for p in pairs}):
         rest = [p for p in pairs if p.source == source]
-        while rest:
-            take = rng.randint(1, shots) if rest[0].question else 1
-            yield rest[:take]
-            rest = rest[take:]
+        start = 0
+        while start < len(rest):
+            take = rng.randint(1, shots) if rest[start].question else 1
+            yield rest[start : start + take]
+            start += take
 
 
-def row(block: Sequence[Pair], bos: str, eos: str) -> dict[str, Any]:
-    """One training row in Axolotl's ``input_output`` format: only labelled segments are learnt."""
+def row(block: Sequence[Pair]) -> dict[str, Any]:
+    """One training row: only labelled segments are learnt (see ``tools.tokens``)."""
     segments: list[dict[str, Any]] = []
     for index, item in enumerate(block):
-        lead = bos if index == 0 else "\n\n"
+        lead = "\n\n" if index else ""
         segments.append({"label": False, "text": lead + item.prompt})
         segments.append({"label": True, "text": item.completion})
-    segments[-1]["text"] += eos
     return {"skill": block[0].source, "segments": segments}
 
 

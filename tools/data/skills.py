@@ -125,16 +125,11 @@ def boxes(rng: random.Random) -> Question:
     return Question(f"{facts} What does the {colours[asked]} box hold?", things[asked], "string")
 
 
-def comparing(rng: random.Random) -> Question:
-    """Who of two has more? Three letters to choose from."""
-    (one, two), things = rng.sample(NAMES, 2), rng.choice(PLURALS)
-    have = [rng.randint(2, 20) for _ in range(2)]
-    if rng.random() < 0.2:
-        have[1] = have[0]
-    choices = (one, two, "They have the same")
-    right = 2 if have[0] == have[1] else int(have[1] > have[0])
-    text = f"{one} has {have[0]} {things}. {two} has {have[1]} {things}. Who has more {things}?"
-    return Question(text, choices[right], "letter", choices)
+def parity(rng: random.Random) -> Question:
+    """Is a number even or odd? Two letters to choose from."""
+    number = rng.randint(10, 9999)
+    answer = "Odd" if number % 2 else "Even"
+    return Question(f"Is {number} even or odd?", answer, "letter", ("Even", "Odd"))
 
 
 def syllogism(rng: random.Random) -> Question:
@@ -167,5 +162,5 @@ def counting(rng: random.Random) -> Question:
 
 
 SKILLS: dict[str, Callable[[random.Random], Question]] = {
-    maker.__name__: maker for maker in (boxes, comparing, counting, syllogism)
+    maker.__name__: maker for maker in (boxes, counting, parity, syllogism)
 }

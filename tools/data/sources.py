@@ -15,7 +15,7 @@ from tools.schema import Source
 
 def faults(sources: dict[str, Source]) -> list[str]:
     """What is wrong with the sources, without reading them."""
-    found = []
+    found = [] if sources else ["data.sources: none; add one, or compose data/reasoning"]
     for name, source in sources.items():
         if source.kind == "generator" and source.path not in SKILLS:
             found.append(
@@ -27,7 +27,7 @@ def faults(sources: dict[str, Source]) -> list[str]:
     return found
 
 
-def read(name: str, source: Source, held: int, rng: random.Random) -> list[Pair]:
+def read(name: str, source: Source, held: int, rng: random.Random, max_words: int) -> list[Pair]:
     """All pairs wanted from one source, no prompt twice, in an order that ``rng`` decides.
 
     Args:
@@ -35,6 +35,7 @@ def read(name: str, source: Source, held: int, rng: random.Random) -> list[Pair]
         source: its description.
         held: pairs wanted beyond ``source.rows``, for validation and test.
         rng: the source's own random generator.
+        max_words: pairs with more words, prompt and completion together, are left out.
 
     Raises:
         UserError: the file, a field or enough different rows are missing.
@@ -43,24 +44,30 @@ def read(name: str, source: Source, held: int, rng: random.Random) -> list[Pair]
     if source.kind == "generator":
         assert source.rows is not None
         wanted = source.rows + held
-        return _enough(where, _unique(_made(name, source, wanted, rng)), wanted)
+        return _enough(where, _made(name, source, wanted, rng, max_words), wanted)
     rows = _jsonl(where, Path(source.path)) if source.kind == "jsonl" else _hub(where, source)
-    pairs = list(_unique(_templated(name, where, source, rows)))
+    pairs = [p for p in _unique(_templated(name, where, source, rows)) if _short(p, max_words)]
     rng.shuffle(pairs)
     return pairs if source.rows is None else _enough(where, pairs, source.rows + held)
 
 
-def _made(name: str, source: Source, wanted: int, rng: random.Random) -> Iterator[Pair]:
+def _made(
+    name: str, source: Source, wanted: int, rng: random.Random, max_words: int
+) -> Iterator[Pair]:
     """Questions from a maker; one that has run out would hang us: give up after 50 tries a row."""
     maker = SKILLS[source.path]
     found: set[str] = set()
     for _ in range(50 * wanted):
         made = pair(name, maker(rng))
-        if made.prompt not in found:
+        if made.prompt not in found and _short(made, max_words):
             found.add(made.prompt)
             yield made
         if len(found) == wanted:
             return
+
+
+def _short(item: Pair, words: int) -> bool:
+    return len(item.prompt.split()) + len(item.completion.split()) <= words
 
 
 def _unique(pairs: Iterable[Pair]) -> Iterator[Pair]:
@@ -76,13 +83,14 @@ def _enough(where: str, pairs: Iterable[Pair], wanted: int) -> list[Pair]:
     if len(found) < wanted:
         raise UserError(
             f"{where}.rows: {wanted} different rows wanted (held-out ones included), there are "
-            f"{len(found)}; lower rows, data.validation_rows or data.test_rows"
+            f"{len(found)} of at most data.max_words; lower rows, data.validation_rows or "
+            "data.test_rows"
         )
     return found[:wanted]
 
 
 def _jsonl(where: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -118,10 +126,13 @@ def _hub(where: str, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
 def _templated(
     name: str, where: str, source: Source, rows: Iterable[tuple[str, dict[str, Any]]]
 ) -> Iterator[Pair]:
-    for place, fields in rows:
+    for place, row in rows:
+        fields = {key: value for key, value in row.items() if value is not None}  # not "None"
         try:
             yield Pair(name, source.prompt.format(**fields), source.completion.format(**fields))
-        except (KeyError, IndexError) as error:
+        except (AttributeError, TypeError, ValueError, IndexError) as error:
+            raise UserError(f"{place}: the template of {where} does not fit: {error}") from None
+        except KeyError as error:
             field = str(error).strip("'\"")
             raise UserError(
                 f"{place}: no field {field!r} for the template of {where}{nearest(field, fields)}; "

@@ -1,0 +1,131 @@
+"""The data verb: splits that share no question, the same bytes under the same seed."""
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.tiny import EOS, jsonl, make_run, maker, recipe
+from tools.data import FEW_SHOT_POOL, prepare
+from tools.data.render import LETTERS
+from tools.data.skills import SKILLS
+from tools.errors import UserError
+from tools.run import Run
+
+FILES = ("train", "validation", "test", "shots")
+LETTER = next(name for name, make in SKILLS.items() if make(Random(0)).choices)
+MIX = {"counting": maker("counting", 40), LETTER: maker(LETTER, 50)}
+
+
+def prepared(root: Path, **values: Any) -> Run:
+    run = Run(recipe(**{"data__sources": MIX, **values}), root)
+    prepare(run)
+    return run
+
+
+def rows(run: Run, name: str) -> list[dict[str, Any]]:
+    lines = (run.output("data") / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def asked(run: Run, name: str) -> list[str]:
+    """The questions of a split, as they stand in a prompt."""
+    if name in ("test", "shots"):
+        return [_as_shown(row) for row in rows(run, name)]
+    prompts = [s["text"] for row in rows(run, name) for s in row["segments"] if not s["label"]]
+    return [prompt.removeprefix("\n\n").removesuffix("\nAnswer:") for prompt in prompts]
+
+
+def _as_shown(row: dict[str, Any]) -> str:
+    choices = [f"{LETTERS[n]}. {choice}" for n, choice in enumerate(row["choices"])]
+    return "\n".join([f"Question: {row['input']}", *choices])
+
+
+def test_no_question_is_in_two_splits_and_counts_are_the_recipes(tmp_path: Path) -> None:
+    run = prepared(tmp_path)
+    splits = {name: asked(run, name) for name in FILES}
+    everything = [question for found in splits.values() for question in found]
+    assert len(set(everything)) == len(everything)
+    counts = {name: len(found) for name, found in splits.items()}
+    assert counts == {"train": 90, "validation": 6, "test": 5, "shots": 2 * FEW_SHOT_POOL}
+    record = run.record("data")
+    assert record is not None
+    assert {f"{name}_questions": count for name, count in counts.items()}.items() <= record[
+        "metrics"
+    ].items()
+    assert record["metrics"]["by_source"] == {"counting": 40, LETTER: 50}
+
+
+def test_two_sources_that_overlap_do_not_leak(tmp_path: Path) -> None:
+    sources = {}
+    for name, numbers in {"one": range(20), "two": range(10, 30)}.items():
+        file = tmp_path / f"{name}.jsonl"
+        lines = [{"prompt": f"Say {n}.", "completion": f" {n}"} for n in numbers]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        sources[name] = jsonl(file)
+    run = prepared(tmp_path, data__sources=sources, data__test_rows=0)
+    everything = [question for name in FILES for question in asked(run, name)]
+    assert sorted(everything) == sorted(f"Say {n}." for n in range(30))
+
+
+def test_the_seed_decides_everything(tmp_path: Path) -> None:
+    def content(run: Run) -> list[bytes]:
+        return [(run.output("data") / f"{name}.jsonl").read_bytes() for name in FILES]
+
+    one, two, other = (prepared(tmp_path / n, data__seed=int(n)) for n in ("1", "01", "2"))
+    assert content(one) == content(two)
+    assert all(a != b for a, b in zip(content(one), content(other), strict=True))
+
+
+def test_rows_are_text_without_the_models_tokens(tmp_path: Path) -> None:
+    for row in rows(prepared(tmp_path), "train"):
+        text = "".join(segment["text"] for segment in row["segments"])
+        assert EOS not in text and text.startswith("Question: ")
+        assert row["segments"][-1]["label"]
+
+
+@pytest.mark.parametrize("values", [{"data__sources": {}}, {"data__validation_rows": 0}])
+def test_nothing_to_learn_or_to_check_on(values: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        prepare(make_run(tmp_path, **values))
+
+
+def test_a_local_file_is_trained_on_but_not_asked(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    lines = [{"prompt": f"Say {n}.", "completion": f" {n}"} for n in range(20)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = prepared(tmp_path, data__sources={**MIX, "mine": jsonl(file)})
+    assert {row["skill"] for row in rows(run, "test") + rows(run, "shots")} == set(MIX)
+    found = [row for name in ("train", "validation") for row in rows(run, name)]
+    mine = [row["segments"] for row in found if row["skill"] == "mine"]
+    assert sorted(segments[0]["text"] for segments in mine) == sorted(
+        f"Say {n}." for n in range(20)
+    )
+    assert all(len(segments) == 2 for segments in mine)
+
+
+def test_long_rows_are_dropped(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    lines = [{"prompt": "word " * n, "completion": " end"} for n in range(1, 21)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = prepared(
+        tmp_path, data__sources={"mine": jsonl(file)}, data__max_words=10, data__test_rows=0
+    )
+    texts = [row["segments"][0]["text"] for n in ("train", "validation") for row in rows(run, n)]
+    assert sorted(len(text.split()) for text in texts) == list(range(1, 10))
+
+
+def test_nothing_left_to_train_on(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.sources\.counting\.rows: .* there are 0 of at most"
+    ):
+        prepared(tmp_path, data__max_words=3)
+
+
+def test_faulty_sources_leave_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        prepared(tmp_path, data__sources={"a": maker("nothing"), "b": maker("boxes", None)})
+    assert len(caught.value.faults) == 2
+    assert not (tmp_path / "tiny" / "data").exists()

@@ -1,0 +1,144 @@
+"""Sources: what they give, and that every fault names its file, line and remedy."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import jsonl, maker
+from tools.data import sources
+from tools.data.render import Pair
+from tools.data.skills import SKILLS, Question
+from tools.errors import UserError
+from tools.schema import Source
+
+GOOD = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}"} for n in range(5)]
+
+
+def write(path: Path, *rows: Any) -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def read(source: Source, held: int = 0, seed: int = 0) -> list[Pair]:
+    return sources.read("mine", source, held, random.Random(seed), max_words=100)
+
+
+def refusal(source: Source, held: int = 0) -> str:
+    with pytest.raises(UserError) as caught:
+        read(source, held)
+    (fault,) = caught.value.faults
+    return fault
+
+
+def test_faults_are_told_all_at_once() -> None:
+    found = sources.faults({"a": maker("boxs"), "b": maker("counting", None), "c": maker("boxes")})
+    assert [fault.split(":")[0] for fault in found] == [
+        "data.sources.a.path",
+        "data.sources.b.rows",
+    ]
+    assert "did you mean boxes?" in found[0] and "counting" in found[0]
+
+
+def test_a_maker_gives_different_questions_and_the_same_again() -> None:
+    made = read(maker("counting", 40), held=10)
+    assert len(made) == 50 == len({p.prompt for p in made})
+    assert made == read(maker("counting", 40), held=10)
+    assert made != read(maker("counting", 40), held=10, seed=1)
+
+
+def test_a_maker_that_runs_out_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"few": lambda rng: Question(f"Q{rng.randrange(3)}", "x", "string")}
+    monkeypatch.setattr(sources, "SKILLS", {**SKILLS, **few})
+    assert len(read(maker("few", 2), held=1)) == 3
+    fault = refusal(maker("few", 2), held=2)
+    assert fault.startswith("data.sources.mine.rows: 4 different rows wanted")
+    assert "there are 3 of at most data.max_words" in fault
+
+
+def test_jsonl_rows(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", *GOOD, "", GOOD[0])
+    found = read(jsonl(file))
+    assert sorted(p.completion for p in found) == [" 1", " 2", " 3", " 4", " 5"]  # the twin is gone
+    assert found == read(jsonl(file)) and found != read(jsonl(file), seed=3)
+    assert {(p.source, p.question) for p in found} == {("mine", None)}
+    assert len(read(jsonl(file, rows=2), held=1)) == 3
+
+
+def test_templates_reach_into_fields(tmp_path: Path) -> None:
+    row = {"q": "Who?", "choices": {"text": ["a", "b"]}}
+    file = write(tmp_path / "rows.jsonl", row)
+    (found,) = read(jsonl(file, prompt="{q}\nA. {choices[text][0]}", completion=" {{A}}"))
+    assert (found.prompt, found.completion) == ("Who?\nA. a", " {A}")
+
+
+FAULTY = {
+    "bad JSON": ('{"prompt": "x",', ":2: not JSON ("),
+    "no object": ("[1, 2]", ":2: not an object; data.sources.mine wants one object a line"),
+    "field missing": (
+        {"prompt": "x", "complettion": "y"},
+        ":2: no field 'completion' for the template of data.sources.mine; "
+        "did you mean complettion?; the row has prompt, complettion",
+    ),
+    "unlike row": ({"text": "x"}, ":2: no field 'prompt'"),
+}
+
+
+@pytest.mark.parametrize(("row", "said"), FAULTY.values(), ids=FAULTY)
+def test_a_faulty_row_is_named_by_file_and_line(row: Any, said: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", GOOD[0], row, GOOD[1])
+    assert refusal(jsonl(file)).startswith(f"{file}{said}")
+
+
+def test_too_few_rows(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", *GOOD)
+    fault = refusal(jsonl(file, rows=4), held=2)
+    assert "data.sources.mine.rows: 6 different rows wanted" in fault and "there are 5" in fault
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set as a folder, the library's cache out of the way."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "train.jsonl", *GOOD)
+    write(folder / "test.jsonl", {"prompt": "held", "completion": " out"})
+    return folder
+
+
+def test_a_hub_set(hub: Path) -> None:
+    source = Source("hub", str(hub), "MIT", "human")
+    assert sorted(p.completion for p in read(source)) == [" 1", " 2", " 3", " 4", " 5"]
+    (held,) = read(Source("hub", str(hub), "MIT", "human", split="test"))
+    assert held.prompt == "held"
+
+
+def test_hub_faults(hub: Path) -> None:
+    place = "data.sources.mine.path: cannot load"
+    split = refusal(Source("hub", str(hub), "MIT", "human", split="tset"))
+    assert split.startswith(f"{place} {hub} (") and "tset" in split and "check path" in split
+    assert refusal(Source("hub", "own/nowhere", "MIT", "human")).startswith(f"{place} own/nowhere")
+    field = refusal(Source("hub", str(hub), "MIT", "human", prompt="{promt}"))
+    assert field.startswith(f"{hub} row 0: no field 'promt'") and "did you mean prompt?" in field
+
+
+@pytest.mark.parametrize(
+    ("line", "prompt"),
+    [
+        (b'{"prompt": null, "completion": "b"}', "{prompt}"),  # it would train on the word None
+        (b'{"prompt": "a", "completion": "b"}', "{prompt} {"),
+        (b'{"prompt": "a", "completion": "b"}', "{prompt.x}"),
+        ('{"prompt": "\u00e9", "completion": "b"}'.encode("latin-1"), "{prompt}"),
+    ],
+)
+def test_faulty_row_or_template(line: bytes, prompt: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(line)
+    with pytest.raises(UserError, match=r"x\.jsonl:1: "):
+        read(jsonl(file, prompt=prompt))

@@ -1,0 +1,137 @@
+"""The file Axolotl reads, and the child process around it (a script in Axolotl's place)."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from omegaconf import OmegaConf
+
+from tests.tiny import EOS, PAD, jsonl, make_run
+from tools import axolotl, tokens
+from tools.axolotl_schema import OWNED, train_schema
+from tools.errors import StageError
+from tools.run import Run
+
+
+def rendered(run: Run) -> dict[str, Any]:
+    text = axolotl.render(run, Path("some base")).read_text(encoding="utf-8")
+    found: Any = OmegaConf.to_container(OmegaConf.create(text))
+    return dict(found)
+
+
+def test_what_axolotl_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "my runs", data__seed=7)
+    found = rendered(run)
+    assert found["base_model"] == "some base"
+    rows = tokens.paths(run)
+    assert [d["path"] for d in found["datasets"]] == [str(rows["train"])]
+    assert [d["path"] for d in found["test_datasets"]] == [str(rows["validation"])]
+    assert found["output_dir"] == str(run.output("train"))
+    assert found["special_tokens"] == {"eos_token": EOS, "pad_token": PAD}
+    assert (found["seed"], found["learning_rate"], found["adapter"]) == (7, 1e-3, "lora")
+
+
+@pytest.mark.parametrize(
+    ("method", "told"), [("nf4_aware", "memory_efficient"), ("plain", "legacy")]
+)
+def test_the_merge_method(method: str, told: str, tmp_path: Path) -> None:
+    assert rendered(make_run(tmp_path, merge__method=method))["merge_method"] == told
+
+
+def test_the_recipes_own_keys_win(tmp_path: Path) -> None:
+    assert rendered(make_run(tmp_path, train={"seed": 5}))["seed"] == 5
+
+
+def test_the_file_is_valid(tmp_path: Path) -> None:
+    made = rendered(make_run(tmp_path, train={"adapter": "lora", **_REQUIRED}))
+    kept = {key: value for key, value in made.items() if key not in OWNED}
+    assert made.keys() - kept.keys() >= {"base_model", "datasets", "output_dir"}
+    errors = Draft202012Validator(train_schema()).iter_errors(kept)
+    assert [error.message for error in errors] == []
+
+
+_REQUIRED = {"micro_batch_size": 1, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
+
+
+def test_an_edited_row_gets_another_cache(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+
+    def cache(text: str, **values: Any) -> str:
+        file.write_text(text)
+        run = make_run(tmp_path, data__sources={"mine": jsonl(file)}, **values)
+        return str(rendered(run)["dataset_prepared_path"])
+
+    first = cache('{"prompt": "a", "completion": "b"}')
+    assert first != cache('{"prompt": "a", "completion": "c"}')
+    assert first == cache('{"prompt": "a", "completion": "b"}', train={"lora_r": 4})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return make_run(tmp_path)
+
+
+def child(path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Put a shell script where the Python that runs Axolotl would be."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+
+def test_events_are_told_and_the_rest_is_logged(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """
+        printf 'bar 10%%\\r@oneday {"event": "step", "step": 1}\\n'
+        printf 'half a line @oneday {"event": "log", "step": 1, "loss": NaN}\\n'
+        echo "$*" >&2; echo "$AXOLOTL_DO_NOT_TRACK $PYTHONPATH"; printf 'odd \\377 byte\\n'"""
+    child(tmp_path / "fake", monkeypatch, body)
+    events: list[axolotl.Event] = []
+    axolotl.call(run, "train", Path("a b.yaml"), {"output_dir": "x y"}, events.append)
+    assert [(event["event"], event["step"]) for event in events] == [("step", 1), ("log", 1)]
+    log = (run.logs / "train.log").read_text(encoding="utf-8")
+    assert '-m tools.axolotl_job train a b.yaml {"output_dir": "x y"}' in log
+    assert f"1 {Path(axolotl.__file__).parents[1]}" in log  # no telemetry; finds tools anywhere
+    assert "bar 10%" in log and "odd " in log and "@oneday" not in log
+
+
+def test_a_failure_shows_the_end_of_the_log(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(tmp_path / "fake", monkeypatch, "seq 100; echo CUDA out of memory; exit 3")
+    with pytest.raises(StageError) as caught:
+        axolotl.call(run, "merge", Path("x.yaml"), {})
+    said = str(caught.value)
+    assert "axolotl merge ended with code 3" in said and str(run.logs / "merge.log") in said
+    assert said.endswith("CUDA out of memory") and "\n87\n" in said and "\n80\n" not in said
+
+
+def test_ctrl_c_ends_the_child_and_its_children(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """trap '' INT TERM; sleep 60 & echo "@oneday {\\"pids\\": [$$, $!]}"; wait"""
+    child(tmp_path / "fake", monkeypatch, body)
+    pids: list[int] = []
+
+    def watch(event: axolotl.Event) -> None:
+        pids.extend(event["pids"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        axolotl.call(run, "train", Path("x.yaml"), {}, watch)
+    end = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(pids) == 2 and not any(map(alive, pids))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended but was not waited for yet does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"

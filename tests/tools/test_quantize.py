@@ -1,0 +1,130 @@
+"""The quantize verb on a tiny model: its files load back, and a bad result is refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.tiny import make_run
+from tools import quantize
+from tools.data import prepare
+from tools.errors import StageError
+from tools.run import Run
+
+
+@pytest.fixture
+def merged(tiny_model: Path, tmp_path: Path) -> Callable[..., Run]:
+    """Makes a run whose merged model is the tiny one."""
+
+    def make(**values: Any) -> Run:
+        run = make_run(tmp_path, model__path=str(tiny_model), **values)
+        prepare(run)
+        with run.produce("merge") as work:
+            shutil.copytree(tiny_model, work.folder, dirs_exist_ok=True)
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "margin", "layer"), [("nf4", 0.1, torch.uint8), ("int8", 0.01, torch.int8)]
+)
+def test_formats_of_bitsandbytes(
+    name: str, margin: float, layer: torch.dtype, merged: Callable[..., Run]
+) -> None:
+    run = merged(quantize__format=name)
+    found = quantize.quantize(run)
+    assert found["perplexity_ratio"] == pytest.approx(1, abs=margin)
+    assert found["perplexity_ratio"] != 1
+    assert found["quantized_mb"] < 0.6 * found["merged_mb"]
+    assert run.done("quantize")
+    stored = load_file(run.output("quantize") / "model.safetensors")
+    assert stored["model.layers.0.mlp.up_proj.weight"].dtype == layer
+    assert stored["lm_head.weight"].dtype == torch.float32
+    assert (run.output("quantize") / "tokenizer.json").is_file()
+
+
+def test_a_loaded_model_is_unpacked_for_the_cpu(merged: Callable[..., Run]) -> None:
+    run = merged()
+    quantize.quantize(run)
+    net = quantize.load(run.output("quantize"), "cpu")
+    assert {type(module).__name__ for module in net.modules()} >= {"Linear"}
+    assert not any(type(module).__name__.startswith("Linear4bit") for module in net.modules())
+
+
+def test_a_ratio_above_the_limit(merged: Callable[..., Run]) -> None:
+    run = merged(quantize__max_perplexity_ratio=0.5)
+    with pytest.raises(StageError, match=r"more than quantize\.max_perplexity_ratio = 0\.5"):
+        quantize.quantize(run)
+    assert not run.output("quantize").exists() and not run.done("quantize")
+
+
+def test_files_that_do_not_load(
+    merged: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = quantize._by_bitsandbytes
+
+    def truncating(run: Run, merged: Path, folder: Path) -> None:
+        real(run, merged, folder)
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:1000])
+
+    monkeypatch.setattr(quantize, "_by_bitsandbytes", truncating)
+    run = merged()
+    with pytest.raises(StageError, match=r"nf4 files do not load back .* are none, nf4, int8"):
+        quantize.quantize(run)
+    assert not run.output("quantize").exists()
+
+
+def test_a_model_of_nan(merged: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = quantize._by_bitsandbytes
+
+    def spoiling(run: Run, merged: Path, folder: Path) -> None:
+        real(run, merged, folder)
+        file = folder / "model.safetensors"
+        tensors = load_file(file)
+        tensors["model.norm.weight"] *= torch.nan
+        save_file(tensors, file, {"format": "pt"})
+
+    monkeypatch.setattr(quantize, "_by_bitsandbytes", spoiling)
+    with pytest.raises(StageError, match="ratio nan"):
+        quantize.quantize(merged())
+
+
+@pytest.mark.parametrize(
+    ("name", "types"),
+    [
+        ("fp8", {"weight_dtype": "float8", "activation_dtype": "float8"}),
+        ("int4", {"weight_dtype": "int4"}),
+        ("int8_int4", {"weight_dtype": "int4", "activation_dtype": "int8"}),
+    ],
+)
+def test_formats_of_axolotl(
+    name: str,
+    types: dict[str, str],
+    merged: Callable[..., Run],
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = merged(quantize__format=name)
+
+    def axolotl(run: Run, command: str, config: Path, overrides: dict[str, Any]) -> None:
+        told = dict(overrides)
+        folder = Path(told.pop("output_dir")) / "quantized"
+        assert (command, told) == ("quantize", {**types, "base_model": str(run.output("merge"))})
+        shutil.copytree(tiny_model, folder)
+        (folder / "generation_config.json").unlink()
+
+    monkeypatch.setattr(quantize.axolotl, "call", axolotl)
+    assert quantize.quantize(run)["perplexity_ratio"] == 1
+    names = {path.name for path in run.output("quantize").iterdir()}
+    assert {"config.json", "generation_config.json"} <= names and "quantized" not in names
+
+
+def test_no_format(merged: Callable[..., Run]) -> None:
+    run = merged(quantize__format="none")
+    assert quantize.quantize(run) == {} and not run.output("quantize").exists()

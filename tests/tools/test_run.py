@@ -1,0 +1,332 @@
+"""The run folder: what makes a stage run again, and that no crash leaves half a result."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import changed, jsonl, make_run, recipe
+from tools.errors import UserError
+from tools.run import RECORD, STAGES, Run, read_json, write_text
+
+ALL = set(STAGES)
+EVALS = {"eval_base", "eval_tuned"}
+
+# Which stages an edit touches: of a section, or of one value where that differs.
+TOUCHED: dict[str, set[str]] = {
+    "budget": set(),
+    "hardware": set(),
+    "model": ALL - {"data"},
+    "data": ALL,
+    "train": ALL - {"data", "eval_base"},
+    "merge": {"merge", "quantize", "eval_tuned"},
+    "quantize": {"quantize", "eval_tuned"},
+    "serve": set(),
+    "serve.engine": EVALS,
+    "serve.context": EVALS,
+    "serve.overflow": EVALS,
+    "serve.weights": {"eval_tuned"},
+    "eval": EVALS,
+    "name": set(),
+}
+
+
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(tree):
+        value, name = getattr(tree, field.name), f"{path}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def other(value: Any) -> Any:
+    """Another value of about the same kind."""
+    if isinstance(value, dict):
+        first = next(iter(value))
+        new = changed(value[first], "rows", 31) if first == "counting" else "other"
+        return {**value, first: new}
+    if isinstance(value, list):
+        return [*value, "x"]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return f"{value}x"
+
+
+LEAVES = [(path, value) for path, value in leaves(recipe()) if path != "hardware.device"]
+
+
+@pytest.mark.parametrize(("path", "value"), LEAVES, ids=[path for path, _ in LEAVES])
+def test_an_edit_touches_the_right_stages(path: str, value: Any, tmp_path: Path) -> None:
+    before, after = Run(recipe(), tmp_path), Run(changed(recipe(), path, other(value)), tmp_path)
+    touched = {name for name in STAGES if before.fingerprint(name) != after.fingerprint(name)}
+    assert touched == TOUCHED.get(path, TOUCHED[path.partition(".")[0]])
+
+
+def test_the_device_touches_the_evals(tmp_path: Path) -> None:
+    before, after = Run(recipe(), tmp_path), Run(recipe(hardware__device="cuda"), tmp_path)
+    assert all(before.fingerprint(name) != after.fingerprint(name) for name in EVALS)
+    assert before.fingerprint("data") == after.fingerprint("data")
+
+
+def test_fingerprints_know_no_folder(tmp_path: Path) -> None:
+    one, two = Run(recipe(), tmp_path / "a"), Run(recipe(), tmp_path / "b")
+    assert all(one.fingerprint(name) == two.fingerprint(name) for name in STAGES)
+
+
+def test_an_edited_row_touches_every_stage(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    mine = recipe(data__sources={"mine": jsonl(file)})
+    file.write_text('{"prompt": "1 + 1 =", "completion": " 2"}\n')
+    before = {name: Run(mine, tmp_path).fingerprint(name) for name in STAGES}
+    file.write_text('{"prompt": "1 + 1 =", "completion": " 3"}\n')
+    after = {name: Run(mine, tmp_path).fingerprint(name) for name in STAGES}
+    assert all(before[name] != after[name] for name in STAGES)
+
+
+def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
+    run = Run(recipe(data__sources={"mine": jsonl(tmp_path / "gone.jsonl")}), tmp_path)
+    with pytest.raises(UserError, match=r"data\.sources\.mine\.path: no file .*gone\.jsonl"):
+        run.fingerprint("train")
+
+
+@pytest.mark.parametrize("package", ["torch", "axolotl"])
+def test_another_version_of_a_package_touches_its_stages(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: Run(recipe(), tmp_path).fingerprint(name) for name in STAGES}
+    monkeypatch.setattr(
+        "tools.run._version", lambda name: "0" if name == package else _version(name)
+    )
+    touched = {name for name in STAGES if Run(recipe(), tmp_path).fingerprint(name) != before[name]}
+    assert touched == (ALL - {"data"} if package == "torch" else TOUCHED["train"])
+
+
+def _version(name: str) -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version(name)
+
+
+def make(run: Run, text: str, name: str = "train") -> None:
+    with run.produce(name) as work:
+        (work.folder / "a").mkdir()
+        (work.folder / "a" / "b.txt").write_text(text)
+        work.note(words=1)
+
+
+def content(run: Run, name: str = "train") -> str:
+    return (run.output(name) / "a" / "b.txt").read_text()
+
+
+def hidden(run: Run) -> set[str]:
+    return {path.name for path in run.path.glob(".*")}
+
+
+def test_a_whole_result(tmp_path: Path) -> None:
+    run = Run(recipe(), tmp_path)
+    assert not run.done("train") and run.record("train") is None and run.manifest() == []
+    make(run, "one")
+    assert run.done("train") and content(run) == "one" and hidden(run) == set()
+    record = run.record("train")
+    assert record is not None
+    assert list(record["outputs"]) == ["a/b.txt"]
+    assert record["outputs"]["a/b.txt"]["size"] == 3
+    assert record["metrics"] == {"words": 1}
+    assert record["inputs"]["upstream"] == {"data": run.fingerprint("data")}
+    assert run.manifest() == [record]
+    assert Run(recipe(), tmp_path).done("train")
+
+
+def test_an_exception_leaves_the_previous_result_whole(tmp_path: Path) -> None:
+    old, new = Run(recipe(), tmp_path), Run(recipe(data__seed=2), tmp_path)
+    make(old, "old")
+    with pytest.raises(ZeroDivisionError), new.produce("train") as work:
+        (work.folder / "half").write_text("x")
+        raise ZeroDivisionError
+    assert old.done("train") and content(old) == "old"
+    assert not new.done("train") and hidden(new) == set() and len(new.manifest()) == 1
+
+
+def test_a_partial_folder_is_never_done_nor_used(tmp_path: Path) -> None:
+    run = Run(recipe(), tmp_path)
+    partial = run.path / ".adapter.partial"
+    partial.mkdir(parents=True)
+    (partial / ".fingerprint").write_text(run.fingerprint("train"))
+    (partial / "half").write_text("x")
+    assert not Run(recipe(), tmp_path).done("train")
+    with run.produce("train") as work:
+        assert not (work.folder / "half").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "delete", "replace by a folder"])
+def test_a_damaged_output_is_not_done(damage: str, tmp_path: Path) -> None:
+    run = Run(recipe(), tmp_path)
+    make(run, "one")
+    file = run.output("train") / "a" / "b.txt"
+    file.unlink()
+    if damage == "truncate":
+        file.write_text("on")
+    if damage == "replace by a folder":
+        file.mkdir()
+    assert not run.done("train")
+    make(run, "two")
+    assert run.done("train") and content(run) == "two"
+
+
+def test_a_folder_without_its_record_is_not_done(tmp_path: Path) -> None:
+    run = Run(recipe(), tmp_path)
+    make(run, "one")
+    (run.output("train") / RECORD).write_text('{"stage": "tr')
+    assert not run.done("train")
+
+
+class Crash(BaseException):
+    """The power fails."""
+
+
+def crash_after(monkeypatch: pytest.MonkeyPatch, operations: int) -> None:
+    """Let that many renames and removals happen, then none."""
+    left = [operations]
+    for owner, name in ((Path, "rename"), (Path, "replace"), (shutil, "rmtree")):
+        real = getattr(owner, name)
+
+        def limited(*args: Any, real: Any = real, **kwargs: Any) -> Any:
+            if left[0] == 0:
+                raise Crash
+            left[0] -= 1
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, limited)
+
+
+@pytest.mark.parametrize("operations", range(6))
+def test_a_crash_at_any_moment_leaves_one_whole_result(
+    operations: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Run(recipe(), tmp_path), Run(recipe(data__seed=2), tmp_path)
+    make(old, "old")
+    crashed = False
+    with monkeypatch.context() as patch:
+        try:
+            with new.produce("train") as work:
+                (work.folder / "a").mkdir()
+                (work.folder / "a" / "b.txt").write_text("new")
+                crash_after(patch, operations)
+        except Crash:
+            crashed = True
+    # record, final to old, new to final, old away, manifest: five operations in all
+    assert crashed == (operations < 5)
+    old, new = Run(recipe(), tmp_path), Run(recipe(data__seed=2), tmp_path)
+    with new.lock():  # as every verb that makes something does first
+        pass
+    assert (content(new), old.done("train"), new.done("train")) == (
+        ("old", True, False) if operations < 3 else ("new", False, True)
+    )
+    assert ".adapter.old" not in hidden(new)
+    listed = [record["fingerprint"] for record in new.manifest()]
+    wanted = [old.fingerprint("train"), new.fingerprint("train")]
+    assert listed == (wanted[:1] if operations < 3 else wanted)
+    make(new, "again")
+    assert new.done("train") and content(new) == "again"
+
+
+def test_the_manifest_keeps_history_and_a_reverted_recipe_is_not_fooled(tmp_path: Path) -> None:
+    one, two = Run(recipe(), tmp_path), Run(recipe(data__seed=2), tmp_path)
+    make(one, "one")
+    make(two, "two")
+    assert not one.done("train") and two.done("train")
+    make(one, "one")
+    assert one.done("train") and not two.done("train")
+    found = [record["fingerprint"] for record in Run(recipe(), tmp_path).manifest()]
+    assert found == [run.fingerprint("train") for run in (one, two, one)]
+
+
+def interrupt(run: Run, resume: bool = True) -> None:
+    with pytest.raises(KeyboardInterrupt), run.produce("train", resume) as work:
+        (work.folder / "checkpoint").write_text("x")
+        raise KeyboardInterrupt
+
+
+def test_resume_keeps_what_the_same_recipe_left(tmp_path: Path) -> None:
+    interrupt(Run(recipe(), tmp_path))
+    run = Run(recipe(), tmp_path)
+    with run.produce("train", resume=True) as work:
+        assert (work.folder / "checkpoint").read_text() == "x"
+    assert run.done("train") and not (run.output("train") / ".fingerprint").exists()
+
+
+@pytest.mark.parametrize("case", ["another recipe", "an attempt that does not resume"])
+def test_resume_drops_what_is_not_its_own(case: str, tmp_path: Path) -> None:
+    interrupt(Run(recipe(), tmp_path), resume=case == "another recipe")
+    run = Run(recipe(data__seed=2) if case == "another recipe" else recipe(), tmp_path)
+    with run.produce("train", resume=True) as work:
+        assert not (work.folder / "checkpoint").exists()
+
+
+def test_the_lock_names_its_holder_and_ends(tmp_path: Path) -> None:
+    import os
+
+    one, two = Run(recipe(), tmp_path), Run(recipe(), tmp_path)
+    with one.lock():
+        with pytest.raises(UserError, match=rf"tiny: in use by process {os.getpid()};"), two.lock():
+            pass
+        with Run(recipe(name="another"), tmp_path).lock():
+            pass
+    with two.lock():
+        pass
+
+
+def test_write_text_is_all_or_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    write_text(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(file, "new\ud800")
+    assert file.read_text() == "old"
+
+
+def test_read_json_of_nothing_useful(tmp_path: Path) -> None:
+    (tmp_path / "half").write_text('{"a": [1,')
+    assert read_json(tmp_path / "half") is None
+    assert read_json(tmp_path / "absent") is None
+
+
+def test_the_record_is_plain_json(tmp_path: Path) -> None:
+    run = Run(recipe(), tmp_path)
+    make(run, "one")
+    text = (run.output("train") / RECORD).read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == run.record("train")
+
+
+def test_looking_on_does_not_disturb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``make serve`` in another terminal, between the two renames of a stage."""
+    run, real = make_run(tmp_path), Path.rename
+    with run.produce("train") as work:
+        (work.folder / "file").write_text("old")
+
+    def rename(path: Path, target: Path) -> Path:
+        moved = real(path, target)
+        monkeypatch.setattr(Path, "rename", real)
+        Run(recipe(), tmp_path)
+        return moved
+
+    with run.produce("train") as work:
+        (work.folder / "file").write_text("new")
+        monkeypatch.setattr(Path, "rename", rename)
+    assert (run.output("train") / "file").read_text() == "new"
+
+
+def test_an_edited_local_model_touches_what_it_makes(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    made = recipe(model__path=str(tmp_path / "model"))
+    before = {name: Run(made, tmp_path).fingerprint(name) for name in ALL}
+    (tmp_path / "model" / "config.json").write_text("{ }")
+    after = {name: Run(made, tmp_path).fingerprint(name) for name in ALL}
+    assert {name for name in ALL if before[name] != after[name]} == ALL - {"data"}

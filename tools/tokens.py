@@ -1,0 +1,96 @@
+"""Training rows as token ids, read by the very tokenizer code that the worker answers with.
+
+Axolotl's own prompt formats tokenize prompt and answer apart: with SentencePiece-like tokenizers
+(Mistral, Llama) every part then gets a space mark of its own, which no served prompt has. So the
+text of a row is tokenized whole, and a token is learnt when it begins inside an answer. Axolotl
+takes such rows as they are.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from serve.text import TextCodec
+from tools.errors import UserError
+from tools.run import Run, digest
+
+Row = tuple[list[int], list[int]]  # token ids, and labels: -100 where nothing is learnt
+IGNORED = -100  # torch.nn.functional.cross_entropy's default ignore_index
+
+
+def paths(run: Run) -> dict[str, Path]:
+    """Where the tokenized rows of ``train`` and ``validation`` belong: other data, other folder."""
+    key = digest([run.fingerprint("data"), run.recipe.model.__dict__])[:12]
+    return {name: run.path / "tokens" / key / f"{name}.jsonl" for name in ("train", "validation")}
+
+
+def files(run: Run, model: Path) -> dict[str, Path]:
+    """The files of ``paths``, written when they are not there.
+
+    Args:
+        run: its data stage must be done.
+        model: folder of the base model, for its tokenizer.
+
+    Raises:
+        UserError: the model has no fast tokenizer.
+    """
+    found = paths(run)
+    missing = {name: path for name, path in found.items() if not path.is_file()}
+    if missing:
+        codec = _codec(model)
+        for name, path in missing.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, codec, run.output("data") / f"{name}.jsonl")
+    return found
+
+
+def _codec(model: Path) -> TextCodec:
+    if not (model / "tokenizer.json").is_file():
+        raise UserError(
+            f"model: {model} has no tokenizer.json; write one with transformers: "
+            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+        )
+    return TextCodec.load(model)
+
+
+def read(path: Path, count: int, context: int) -> list[Row]:
+    """The first ``count`` rows of a file, each cut to ``context`` tokens."""
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line, _ in zip(file, range(count), strict=False)]
+    return [(row["input_ids"][:context], row["labels"][:context]) for row in rows]
+
+
+def encode(codec: TextCodec, segments: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """One row for Axolotl: ``input_ids``, ``labels`` and ``attention_mask``, EOS learnt at the end.
+
+    Args:
+        codec: the model's tokenizer.
+        segments: ``{"text": str, "label": bool}`` in order; only labelled ones are learnt.
+    """
+    ids, starts = codec.encode_spans("".join(segment["text"] for segment in segments))
+    labels = [
+        token if learnt else IGNORED
+        for token, learnt in zip(ids, _learnt(segments, starts), strict=True)
+    ]
+    if codec.eos_id is not None:
+        ids, labels = [*ids, codec.eos_id], [*labels, codec.eos_id]
+    return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}
+
+
+def _learnt(segments: list[dict[str, Any]], starts: list[int]) -> Iterator[bool]:
+    """Whether each token begins inside a labelled segment; BOS begins before all."""
+    ends, position = [], 0
+    for segment in segments:
+        position += len(segment["text"])
+        ends.append((position, bool(segment["label"])))
+    for start in starts:
+        yield start >= 0 and next((label for end, label in ends if start < end), False)
+
+
+def _write(path: Path, codec: TextCodec, rows: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    with rows.open(encoding="utf-8") as source, temporary.open("w", encoding="utf-8") as target:
+        for line in source:
+            target.write(json.dumps(encode(codec, json.loads(line)["segments"])) + "\n")
+    temporary.replace(path)
