@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,13 @@ from tools.errors import StageError
 from tools.process import dies_with_parent
 from tools.run import Run, write_text
 
-MARK = "@oneday "
+MARK = "@oneday "  # as in tools.axolotl_plugin, which this process does not import
+# Our formats that Axolotl makes, through torchao: its own keys for each.
+QUANTIZATION: dict[str, dict[str, Any]] = {
+    "fp8": {"quantization": {"weight_dtype": "fp8", "activation_dtype": "fp8"}},
+    "int4": {"quantization": {"weight_dtype": "int4"}},
+    "int8_int4": {"quantization": {"weight_dtype": "int4", "activation_dtype": "int8"}},
+}
 Event = dict[str, Any]
 _HEADER = (
     "# Written by oneday from the recipe; bare Axolotl runs it from the same folder:\n"
@@ -39,6 +46,7 @@ def render(run: Run, base_model: Path) -> Path:
         "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
         "seed": recipe.data.seed,
         "merge_method": {"nf4_aware": "memory_efficient", "plain": "legacy"}[recipe.merge.method],
+        **QUANTIZATION.get(recipe.quantize.format, {}),
         **recipe.train,
     }
     path = run.path / "axolotl.yaml"
@@ -86,9 +94,7 @@ def call(
         finally:
             _stop(child)
     if code:
-        raise StageError(
-            f"axolotl {command} ended with code {code}; {log} ends with:\n{_tail(log)}"
-        )
+        raise StageError(f"axolotl {command} ended with code {code}: {_reason(log)}\n  log: {log}")
 
 
 def _import_path() -> str:
@@ -118,5 +124,8 @@ def _stop(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
-def _tail(log: Path, lines: int = 15) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+def _reason(log: Path, lines: int = 12) -> str:
+    """The last error in the log, from its name on, without the way it came."""
+    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    named = [i for i, line in enumerate(text) if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return "\n".join(text[named[-1] if named else -lines :][:lines])

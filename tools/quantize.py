@@ -10,13 +10,6 @@ from tools.errors import StageError
 from tools.perplexity import perplexity
 from tools.run import Run
 
-# Axolotl quantizes through torchao: our format's name -> its (weight, activation) types.
-_AXOLOTL = {
-    "fp8": ("float8", "float8"),
-    "int4": ("int4", None),
-    "int8_int4": ("int4", "int8"),
-}
-
 
 def quantize(run: Run) -> dict[str, Any]:
     """Make ``quantized/``: a self-contained model folder.
@@ -32,7 +25,7 @@ def quantize(run: Run) -> dict[str, Any]:
     merged = run.output("merge")
     with run.produce("quantize") as work:
         say(f"quantize: {wanted.format}")
-        if wanted.format in _AXOLOTL:
+        if wanted.format in axolotl.QUANTIZATION:
             _by_axolotl(run, merged, work.folder)
         else:
             _by_bitsandbytes(run, merged, work.folder)
@@ -70,14 +63,8 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
 
 def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:
     config = axolotl.render(run, model.local_folder(run.recipe.model))
-    weight, activation = _AXOLOTL[run.recipe.quantize.format]
-    overrides = {
-        "base_model": str(merged),
-        "weight_dtype": weight,
-        "activation_dtype": activation,
-        "output_dir": str(folder),
-    }
-    axolotl.call(run, "quantize", config, {k: v for k, v in overrides.items() if v})
+    overrides = {"base_model": str(merged), "output_dir": str(folder)}
+    axolotl.call(run, "quantize", config, overrides)
     inner = folder / "quantized"
     for path in inner.iterdir():
         path.rename(folder / path.name)

@@ -24,7 +24,7 @@ data:
   shots: 2
   sources:
     boxes: {{rows: 40}}
-    parity: {{rows: 40}}
+    belonging: {{rows: 40}}
     counting: {{rows: 40}}
     syllogism: {{rows: 40}}
 train:
@@ -41,6 +41,7 @@ train:
   eval_steps: 10
   logging_steps: 2
 merge: {{max_logit_diff: 1e-3}}
+serve: {{context: 1024}}
 quantize: {{format: nf4, max_perplexity_ratio: 1.3, perplexity_rows: 8}}
 eval:
   tier: tiny

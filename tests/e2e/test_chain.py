@@ -114,7 +114,7 @@ def test_stages_done_before_a_kill_are_not_run_again(
 
 def test_the_day_ends_with_a_table_of_both_models(finished: tuple[Path, dict[str, Any]]) -> None:
     printed = finished[1]["last"]
-    for skill in ("boxes", "parity", "counting", "syllogism"):
+    for skill in ("boxes", "belonging", "counting", "syllogism"):
         assert f"oneday:skill={skill}" in printed
     assert "dyck_language" in printed and "base" in printed and "tuned" in printed
 
@@ -158,7 +158,8 @@ def test_unloadable_quantization_is_never_done(
     """Axolotl's int8+int4 of tied embeddings writes files that transformers cannot load back."""
     before = (finished[0] / "tiny" / "quantized" / "oneday.json").read_text()
     done = call("quantize", tiny_recipe, finished[0], "--set", "quantize.format=int8_int4")
-    assert done.returncode == 1 and "quantize" in done.stdout and "Traceback" not in done.stdout
+    assert done.returncode == 1 and "do not load back" in done.stdout, done.stdout[-3000:]
+    assert "Traceback" not in done.stdout
     assert (finished[0] / "tiny" / "quantized" / "oneday.json").read_text() == before
 
 

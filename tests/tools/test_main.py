@@ -86,7 +86,7 @@ def test_an_unknown_card(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "show", "--hw", "4091") == 2
-    assert "error: recipes/4091.yaml: no such recipe" in capsys.readouterr().err
+    assert "HW=4091: no such card; did you mean 4090?" in capsys.readouterr().err
 
 
 def test_every_fault_is_told(
