@@ -49,8 +49,9 @@ def test_own_recipe_of_the_readme_loads(tmp_path: Path) -> None:
     match = re.search(r"`(defaults: \[.*?\])`", README, re.DOTALL)
     assert match
     recipe = tmp_path / "my.yaml"
-    recipe.write_text(match[1] + "\ntrain: {adapter: qlora, load_in_4bit: true}\n")
-    assert load(recipe).recipe.hardware.name == "4090"
+    recipe.write_text(match[1] + "\ntrain: {lora_r: 7}\n")
+    made = load(recipe).recipe
+    assert made.hardware.name == "4090" and made.train["lora_r"] == 7
 
 
 def test_files_the_readme_names_exist() -> None:

@@ -101,12 +101,23 @@ def test_events_are_told_and_the_rest_is_logged(
 def test_a_failure_shows_the_end_of_the_log(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child(tmp_path / "fake", monkeypatch, "seq 100; echo CUDA out of memory; exit 3")
+    body = """seq 100; echo Traceback; echo '  File "x.py"'; echo x.OutOfMemoryError: no; exit 3"""
+    child(tmp_path / "fake", monkeypatch, body)
     with pytest.raises(StageError) as caught:
         axolotl.call(run, "merge", Path("x.yaml"), {})
     said = str(caught.value)
     assert "axolotl merge ended with code 3" in said and str(run.logs / "merge.log") in said
-    assert said.endswith("CUDA out of memory") and "\n87\n" in said and "\n80\n" not in said
+    assert "code 3: x.OutOfMemoryError: no\n" in said
+    assert "Traceback" not in said and "100" not in said
+
+
+def test_a_failure_without_an_error_shows_the_last_lines(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(tmp_path / "fake", monkeypatch, "seq 100; echo killed; exit 9")
+    with pytest.raises(StageError) as caught:
+        axolotl.call(run, "merge", Path("x.yaml"), {})
+    assert "\n99\n100\nkilled\n" in str(caught.value) and "\n80\n" not in str(caught.value)
 
 
 def test_ctrl_c_ends_the_child_and_its_children(

@@ -170,8 +170,8 @@ def test_names_every_unknown_run_spec_before_anything_starts(tmp_path: Path, ser
     with pytest.raises(UserError) as caught:
         ask(run, "base")
     assert caught.value.faults == [
-        "eval.tiers.tier: HELM has no run spec 'onedya'; did you mean 'oneday'?",
-        "eval.tiers.tier: HELM has no run spec 'simple_mcq'; did you mean 'simple_mcqa'?",
+        "eval.tiers.tier: HELM has no run spec 'onedya'; did you mean oneday?",
+        "eval.tiers.tier: HELM has no run spec 'simple_mcq'; did you mean simple_mcqa?",
     ]
     assert not started
 

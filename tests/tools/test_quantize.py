@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import make_run
@@ -98,7 +99,7 @@ def test_a_model_of_nan(merged: Callable[..., Run], monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "types"),
     [
-        ("fp8", {"weight_dtype": "float8", "activation_dtype": "float8"}),
+        ("fp8", {"weight_dtype": "fp8", "activation_dtype": "fp8"}),
         ("int4", {"weight_dtype": "int4"}),
         ("int8_int4", {"weight_dtype": "int4", "activation_dtype": "int8"}),
     ],
@@ -115,7 +116,9 @@ def test_formats_of_axolotl(
     def axolotl(run: Run, command: str, config: Path, overrides: dict[str, Any]) -> None:
         told = dict(overrides)
         folder = Path(told.pop("output_dir")) / "quantized"
-        assert (command, told) == ("quantize", {**types, "base_model": str(run.output("merge"))})
+        assert (command, told) == ("quantize", {"base_model": str(run.output("merge"))})
+        rendered = OmegaConf.load(config)
+        assert isinstance(rendered, DictConfig) and rendered["quantization"] == types
         shutil.copytree(tiny_model, folder)
         (folder / "generation_config.json").unlink()
 
