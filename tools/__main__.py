@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import time
@@ -223,7 +224,7 @@ def _seconds(run: "Run", name: str) -> float:
 
 def _same(args: Args) -> str:
     """The arguments of this call, as Make takes them."""
-    which = f" RECIPE={args.recipe}" if args.recipe else f" HW={args.hw}"
+    which = f" RECIPE={shlex.quote(args.recipe)}" if args.recipe else f" HW={args.hw}"
     which += f' SET="{" ".join(args.set)}"' if args.set else ""
     return which + (f" RUNS={args.runs}" if args.runs != "runs" else "")
 

@@ -151,12 +151,12 @@ class Merge:
     Attributes:
         method: ``nf4_aware`` adds it to the weights the adapter was trained on (for qlora:
             quantized and back); ``plain`` adds it to the clean base weights.
-        max_logit_diff: largest absolute difference allowed between the logits of base + adapter
-            and of the merged model.
+        max_logit_error: largest difference allowed between the logits of base + adapter and of the
+            merged model, as a share of the largest change that the adapter made to them.
     """
 
     method: Literal["nf4_aware", "plain"]
-    max_logit_diff: float
+    max_logit_error: float
 
 
 @dataclass

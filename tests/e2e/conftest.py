@@ -40,7 +40,6 @@ train:
   save_steps: 10
   eval_steps: 10
   logging_steps: 2
-merge: {{max_logit_diff: 1e-3}}
 serve: {{context: 1024}}
 quantize: {{format: nf4, max_perplexity_ratio: 1.3, perplexity_rows: 8}}
 eval:

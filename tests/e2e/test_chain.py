@@ -203,4 +203,4 @@ def test_qlora_trains_and_merges_into_the_weights_it_saw(tiny_recipe: Path, tmp_
     )
     assert done.returncode == 0, done.stdout[-3000:]
     record = json.loads((tmp_path / "tiny" / "merged" / "oneday.json").read_text())
-    assert record["metrics"]["max_logit_diff"] < 1e-3 < record["metrics"]["max_logit_change"]
+    assert record["metrics"]["max_logit_diff"] < 0.05 * record["metrics"]["max_logit_change"]

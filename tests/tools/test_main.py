@@ -183,7 +183,7 @@ def test_an_edit_runs_what_it_touches(
     made.clear()
     call(monkeypatch, "day", "--runs", tmp_path, "--set", "serve.port=9999")
     assert made == [] and "nothing was run" in capsys.readouterr().out
-    call(monkeypatch, "day", "--runs", tmp_path, "--set", "merge.max_logit_diff=0.1")
+    call(monkeypatch, "day", "--runs", tmp_path, "--set", "merge.max_logit_error=0.1")
     assert made == ["merge", "quantize", "eval_tuned"]
 
 
