@@ -46,7 +46,8 @@ def _flatten(inner: Path) -> None:
 
 
 def _complete(base: Path, folder: Path) -> None:
-    """Copy what Axolotl's shard-wise merge leaves out, so that the folder serves by itself."""
+    """Copy what Axolotl's merge may leave out, so that the folder serves by itself."""
+    (folder / "debug.log").unlink(missing_ok=True)  # Axolotl's; the run's logs have it too
     for name in ("generation_config.json", "chat_template.jinja"):
         if (base / name).is_file() and not (folder / name).exists():
             shutil.copy(base / name, folder / name)

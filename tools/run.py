@@ -289,7 +289,7 @@ def _text(path: Path) -> str:
 def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of every file, each flushed to the disk on the way."""
     found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD):
         with path.open("rb") as file:
             os.fsync(file.fileno())
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,7 +24,7 @@ data:
   shots: 2
   sources:
     boxes: {{rows: 40}}
-    belonging: {{rows: 40}}
+    places: {{rows: 40}}
     counting: {{rows: 40}}
     syllogism: {{rows: 40}}
 train:

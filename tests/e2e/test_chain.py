@@ -114,7 +114,7 @@ def test_stages_done_before_a_kill_are_not_run_again(
 
 def test_the_day_ends_with_a_table_of_both_models(finished: tuple[Path, dict[str, Any]]) -> None:
     printed = finished[1]["last"]
-    for skill in ("boxes", "belonging", "counting", "syllogism"):
+    for skill in ("boxes", "places", "counting", "syllogism"):
         assert f"oneday:skill={skill}" in printed
     assert "dyck_language" in printed and "base" in printed and "tuned" in printed
 

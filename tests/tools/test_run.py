@@ -330,3 +330,12 @@ def test_an_edited_local_model_touches_what_it_makes(tmp_path: Path) -> None:
     (tmp_path / "model" / "config.json").write_text("{ }")
     after = {name: Run(made, tmp_path).fingerprint(name) for name in ALL}
     assert {name for name in ALL if before[name] != after[name]} == ALL - {"data"}
+
+
+def test_a_foreign_record_in_the_output_is_no_output(tmp_path: Path) -> None:
+    """Axolotl's merge copied the base folder's own oneday.json: the stage was never up to date."""
+    run = make_run(tmp_path)
+    with run.produce("merge") as work:
+        (work.folder / RECORD).write_text("{}")
+        (work.folder / "file").write_text("x")
+    assert run.done("merge")

@@ -40,21 +40,22 @@ class Question:
     choices: tuple[str, ...] = ()
 
 
-def belonging(rng: random.Random) -> Question:
-    """Which of four words is of the kind asked for? Four letters to choose from."""
-    kinds = {"a colour": COLOURS, "a name": NAMES, "a thing": THINGS}
-    kind, *others = rng.sample(sorted(kinds), 2)
-    right, wrong = rng.choice(kinds[kind]), rng.sample(kinds[others[0]], 3)
-    choices = rng.sample([right, *wrong], 4)
-    return Question(f"Which of these is {kind}?", right, "letter", tuple(choices))
-
-
 def boxes(rng: random.Random) -> Question:
     """What does the box of a given colour hold?"""
     colours, things = rng.sample(COLOURS, 4), rng.sample(THINGS, 4)
     asked = rng.randrange(4)
     facts = " ".join(f"The {c} box holds a {t}." for c, t in zip(colours, things, strict=True))
     return Question(f"{facts} What does the {colours[asked]} box hold?", things[asked], "string")
+
+
+def places(rng: random.Random) -> Question:
+    """In which of four boxes is a thing? Four letters to choose from."""
+    things, letters = rng.sample(THINGS, 4), "ABCD"
+    order = rng.sample(range(4), 4)
+    facts = " ".join(f"The {things[i]} is in box {letters[i]}." for i in order)
+    asked = rng.randrange(4)
+    choices = tuple(f"In box {letter}" for letter in letters)
+    return Question(f"{facts} Where is the {things[asked]}?", choices[asked], "letter", choices)
 
 
 def syllogism(rng: random.Random) -> Question:
@@ -87,5 +88,5 @@ def counting(rng: random.Random) -> Question:
 
 
 SKILLS: dict[str, Callable[[random.Random], Question]] = {
-    maker.__name__: maker for maker in (belonging, boxes, counting, syllogism)
+    maker.__name__: maker for maker in (boxes, counting, places, syllogism)
 }

@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.data.skills import COLOURS, NAMES, SKILLS, THINGS, Question
+from tools.data.skills import SKILLS, Question
 
 seeds = st.integers(0, 2**32)
-
-
-def solve_belonging(text: str, choices: tuple[str, ...]) -> str:
-    found = re.fullmatch(r"Which of these is (a colour|a name|a thing)\?", text)
-    assert found and len(choices) == 4
-    kinds = {"a colour": COLOURS, "a name": NAMES, "a thing": THINGS}
-    (right,) = [choice for choice in choices if choice in kinds[found[1]]]
-    return right
 
 
 def solve_boxes(text: str, _: tuple[str, ...]) -> str:
@@ -40,6 +32,14 @@ def solve_counting(text: str, _: tuple[str, ...]) -> str:
     return f"{left}."
 
 
+def solve_places(text: str, choices: tuple[str, ...]) -> str:
+    place = dict(re.findall(r"The (\w+) is (in box [A-D])\.", text))
+    asked = re.search(r"Where is the (\w+)\?$", text)
+    assert asked and len(place) == 4 == len(set(place.values()))
+    (right,) = [choice for choice in choices if choice.lower() == place[asked[1]].lower()]
+    return right
+
+
 def solve_syllogism(text: str, _: tuple[str, ...]) -> str:
     gets = dict(re.findall(r"Whoever has a (\w+) gets a (\w+)\.", text))
     wears = dict(re.findall(r"Whoever has a (\w+) wears (\w+)\.", text))
@@ -50,9 +50,9 @@ def solve_syllogism(text: str, _: tuple[str, ...]) -> str:
 
 
 SOLVERS: dict[str, Callable[[str, tuple[str, ...]], str]] = {
-    "belonging": solve_belonging,
     "boxes": solve_boxes,
     "counting": solve_counting,
+    "places": solve_places,
     "syllogism": solve_syllogism,
 }
 
