@@ -74,11 +74,13 @@ def finished(
     def inside(name: str) -> Callable[[], bool]:
         return lambda: any((folder / f".{name}.partial").glob("*"))
 
-    def checkpoint() -> bool:
-        return any((folder / ".adapter.partial").glob("checkpoint-*/.complete"))
+    def checkpoint(step: int) -> Callable[[], bool]:
+        return lambda: (folder / f".adapter.partial/checkpoint-{step}/.complete").exists()
 
-    seen["interrupt"] = stop_when(checkpoint, signal.SIGINT, tiny_recipe, runs)
+    seen["interrupt"] = stop_when(checkpoint(10), signal.SIGINT, tiny_recipe, runs)
     seen["after_interrupt"] = (folder / "adapter").exists()
+    seen["kill_train"] = stop_when(checkpoint(30), signal.SIGKILL, tiny_recipe, runs)
+    seen["after_kill_train"] = (folder / "adapter").exists()
     seen["kill_merge"] = stop_when(inside("merged"), signal.SIGKILL, tiny_recipe, runs)
     seen["after_kill_merge"] = (folder / "merged").exists()
     time.sleep(1)
@@ -95,13 +97,15 @@ def test_ctrl_c_leaves_a_run_that_goes_on(finished: tuple[Path, dict[str, Any]])
     code, printed = finished[1]["interrupt"]
     assert code == 130 and "goes on from here" in printed and "Traceback" not in printed
     assert not finished[1]["after_interrupt"], "a half-trained adapter was taken as done"
-    assert "train: going on from step" in finished[1]["kill_merge"][1]
+    assert "train: going on from step" in finished[1]["kill_train"][1]
 
 
 def test_kill_leaves_no_output_and_no_orphan(finished: tuple[Path, dict[str, Any]]) -> None:
     seen = finished[1]
-    assert seen["kill_merge"][0] == seen["kill_quantize"][0] == -signal.SIGKILL
-    assert not seen["after_kill_merge"] and not seen["after_kill_quantize"]
+    for stage in ("train", "merge", "quantize"):
+        assert seen[f"kill_{stage}"][0] == -signal.SIGKILL
+        assert not seen[f"after_kill_{stage}"], f"half a {stage} was taken as done"
+    assert "train: going on from step" in seen["kill_merge"][1]
     assert seen["orphans"] == []
 
 
