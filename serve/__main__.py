@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Read by OpenMP when torch is first imported, in the worker that is started from here: threads that
 # spin while they wait slow a busy machine down several times.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The model folder holds all there is to load, yet bitsandbytes would ask the hub for kernels.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the HTTP process is a fork
 
 EPILOG = """
