@@ -73,8 +73,8 @@ class Model:
         instruct: true when the model was instruction-tuned by its maker (not eligible).
         kind: architecture class; only causal models for now.
         context: the longest sequence the model was trained on, tokens.
-        bos: BOS token of a converted tokenizer, empty when the model uses none; whether a prompt gets
-            it is for the tokenizer to say (``serve.text``).
+        bos: BOS token of a converted tokenizer, empty when the model uses none; whether a prompt
+            gets it is for the tokenizer to say (``serve.text``).
         eos: text that ends every answer.
         pad: padding token; must differ from ``eos``.
     """
