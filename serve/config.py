@@ -1,7 +1,47 @@
 """The recipe's ``serve`` section: all that the worker needs to know besides the model folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+
+@dataclass
+class Match:
+    """Which requests an output rule is for; what is not set matches everything.
+
+    Attributes:
+        prompt: regular expression, searched in the raw prompt (``re.MULTILINE``).
+        max_new_tokens: the request asks for exactly this many new tokens.
+        min_blank_lines: the prompt has at least so many blank lines (few-shot prompts have some).
+        max_blank_lines: the prompt has at most so many blank lines (zero-shot prompts have few).
+    """
+
+    prompt: str | None = None
+    max_new_tokens: int | None = None
+    min_blank_lines: int | None = None
+    max_blank_lines: int | None = None
+
+
+@dataclass
+class Rule:
+    """What is done to the requests it matches and to their answers, see ``serve.rules``.
+
+    Attributes:
+        match: which requests; the first rule that matches a request is the one applied.
+        adapter: name of the LoRA adapter (of ``serve.adapters``) that answers.
+        wrap: prompt template; ``{prompt}`` stands for the request's prompt.
+        stop: strings that end the text, beside those of the request.
+        cut: regular expressions; the text ends before the first match of any.
+        extract: regular expression; the text becomes its group 1.
+        format: template of the extracted text; ``{x}`` stands for it.
+    """
+
+    match: Match = field(default_factory=Match)
+    adapter: str | None = None
+    wrap: str | None = None
+    stop: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    extract: str | None = None
+    format: str | None = None
 
 
 @dataclass
@@ -11,19 +51,45 @@ class ServeConfig:
     Attributes:
         engine: the implementation behind the engine interface (``serve.engine.base.Engine``).
         weights: which folder of the run is served.
+        dtype: what computes; ``auto`` is float32 on the CPU and the stored type on a GPU.
         host: address to listen on; LitServe takes 127.0.0.1, 0.0.0.0 or ``::``.
         port: TCP port, 1024 to 65535 (LitServe refuses lower ones).
         context: most tokens of prompt and completion together (the challenge's limit is 2048).
         overflow: what a prompt that leaves no room meets: its head is cut, or a 422 with figures.
+        parse_special: read special tokens that are written in a prompt as such, not as text.
+        max_batch: most requests generated together.
+        cache_tokens: bound of the KV cache, tokens over all requests; 0 takes ``max_batch`` times
+            ``context``, less where that would be over a quarter of the free memory.
+        prefill_tokens: most prompt tokens fed in one step, beside the answers that go on.
+        deterministic: steps of one fixed shape, so that low-precision answers do not depend on
+            what is answered beside them; slower.
+        max_queue: most requests in flight; more get 503 and ``Retry-After``.
+        max_body: largest request body in bytes; larger ones get 413.
         deadline_s: seconds after which a request is answered with 504.
+        drain_s: seconds that a shutdown waits for the requests it has accepted.
         threads: torch threads for generation on the CPU; 0 = all cores but one, at least one.
+        log_prompts: write prompts and answers into the log.
+        adapters: LoRA adapter folders by name, chosen by the rules.
+        rules: output rules by name, tried in order.
     """
 
-    engine: Literal["transformers"] = "transformers"
+    engine: Literal["transformers", "hf-dynamic", "reference", "vllm"] = "transformers"
     weights: Literal["quantized", "merged"] = "quantized"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     host: Literal["127.0.0.1", "0.0.0.0", "::"] = "127.0.0.1"
     port: int = 8080
     context: int = 2048
     overflow: Literal["truncate_left", "error"] = "truncate_left"
+    parse_special: bool = False
+    max_batch: int = 32
+    cache_tokens: int = 0
+    prefill_tokens: int = 256
+    deterministic: bool = False
+    max_queue: int = 1024
+    max_body: int = 16_000_000
     deadline_s: float = 600.0
+    drain_s: float = 60.0
     threads: int = 0
+    log_prompts: bool = False
+    adapters: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)

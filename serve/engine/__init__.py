@@ -17,6 +17,7 @@ def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
     Raises:
         Exception: whatever the loader raises when the folder cannot be loaded.
     """
-    from serve.engine.torch_loop import TorchLoop, load_model
+    from serve.engine.hf_dynamic import HfDynamic
+    from serve.engine.loading import load_model
 
-    return TorchLoop(load_model(model_dir, config, device))
+    return HfDynamic(load_model(model_dir, config, device))

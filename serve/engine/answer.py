@@ -37,11 +37,13 @@ class Answer:
             return
         self._tokens.append(self._scored(token, score))
         cut = self._stops.push(self._tokens[-1].text)
-        if cut is None:
-            self._end_if_full()
-        else:
+        if cut is not None:
             self._tokens = cut_tokens(self._tokens, cut)
             self.finish_reason = "stop"
+        elif self._request.enough and self._request.enough(self._new_text()):
+            self.finish_reason = "stop"
+        else:
+            self._end_if_full()
 
     def result(self) -> GenResult:
         """The finished answer."""
@@ -49,6 +51,9 @@ class Answer:
         if self.finish_reason != "stop":
             self._flush()
         return GenResult(tuple(self._tokens), self.finish_reason, tuple(self._prompt))
+
+    def _new_text(self) -> str:
+        return "".join(token.text for token in self._tokens)
 
     def _end_if_full(self) -> None:
         if len(self._tokens) >= self._request.max_new_tokens:

@@ -5,6 +5,7 @@ hand over to vLLM (its own event loop in a thread): it takes requests from any t
 through futures, and owns stop matching and detokenizing so that it can end a request at once.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -39,6 +40,8 @@ class GenRequest:
         echo: score the prompt's tokens too.
         stops: strings that end the text; they may span tokens and are cut off.
         deadline: ``time.monotonic()`` by which the answer must be there.
+        adapter: name of the LoRA adapter that answers; None: the model itself.
+        enough: asked with the new text after each token whether more of it would change nothing.
     """
 
     id: str
@@ -53,6 +56,8 @@ class GenRequest:
     echo: bool = False
     stops: tuple[str, ...] = ()
     deadline: float = float("inf")
+    adapter: str | None = None
+    enough: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,31 @@ class ModelInfo:
     context: int
 
 
+@dataclass(frozen=True)
+class EngineStats:
+    """What an engine is doing and has done since it was loaded.
+
+    Attributes:
+        running: requests that are being generated.
+        waiting: requests that wait for room.
+        steps: forward passes.
+        prompt_tokens: prompt tokens of all requests begun.
+        reused_tokens: of them, those whose keys and values were there already (shared prefixes).
+        new_tokens: tokens generated.
+        prefix_hits: requests that reused some.
+        cache_tokens: size of the KV cache in tokens; 0 where there is no fixed one.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    steps: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    new_tokens: int = 0
+    prefix_hits: int = 0
+    cache_tokens: int = 0
+
+
 class Engine(Protocol):
     """A loaded model that answers requests.
 
@@ -134,6 +164,9 @@ class Engine(Protocol):
 
     def heartbeat(self) -> float:
         """Seconds since the last progress; 0 when idle, infinite when the engine is dead."""
+
+    def stats(self) -> EngineStats:
+        """Counters and gauges; cheap, from any thread."""
 
     def close(self) -> None:
         """Cancels what is in flight and frees the model's thread; the engine is then dead."""

@@ -16,7 +16,7 @@ from serve.app import ProtocolSpec
 from serve.config import ServeConfig
 from serve.contract import ProcessRequest, ProcessResponse
 from serve.engine.base import EngineError, GenRequest, GenResult, ModelInfo
-from serve.engine.torch_loop import TorchLoop
+from serve.engine.hf_dynamic import HfDynamic
 from serve.text import TextCodec
 from serve.worker import Cancel, Job, Ping, Worker
 
@@ -77,7 +77,7 @@ def answer(built: Worker, message: Job) -> dict[str, Any]:
 
 
 @pytest.fixture
-def real(engine: TorchLoop) -> Worker:
+def real(engine: HfDynamic) -> Worker:
     """A worker on the tiny model."""
     return worker(engine)
 
@@ -111,7 +111,7 @@ def test_several_completions(real: Worker) -> None:
     assert greedy["completions"][0] == greedy["completions"][1]
 
 
-def test_overflow(real: Worker, engine: TorchLoop) -> None:
+def test_overflow(real: Worker, engine: HfDynamic) -> None:
     long = "The capital of France is Paris. " * 100
     content = answer(real, job(long, max_new_tokens=4))
     length = len(engine.text.encode(long))
@@ -191,7 +191,7 @@ def test_states(codecs: dict[str, TextCodec]) -> None:
     assert state(worker(fake))["status"] == "failed"
 
 
-def test_bos_tokenizer_gives_the_same_wire(bos_engine: TorchLoop) -> None:
+def test_bos_tokenizer_gives_the_same_wire(bos_engine: HfDynamic) -> None:
     content = answer(worker(bos_engine), job("The capital", max_new_tokens=0, echo_prompt=True))
     assert content["text"] == "The capital"
     assert len(content["tokens"]) == len(bos_engine.text.encode("The capital"))

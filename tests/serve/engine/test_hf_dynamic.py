@@ -16,13 +16,14 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from serve.config import ServeConfig
 from serve.engine import build_engine
 from serve.engine.base import DeadlineExceeded, EngineError, GenRequest, GenResult
-from serve.engine.torch_loop import PREFILL_CHUNK, TorchLoop, load_model, thread_count
+from serve.engine.hf_dynamic import PREFILL_CHUNK, HfDynamic
+from serve.engine.loading import load_model, thread_count
 
 PROMPT = "The capital of France is"
 
 
 @pytest.fixture
-def ask(engine: TorchLoop) -> Callable[..., GenResult]:
+def ask(engine: HfDynamic) -> Callable[..., GenResult]:
     """Asks the engine and waits."""
 
     def run(prompt: str = PROMPT, **options: Any) -> GenResult:
@@ -41,9 +42,9 @@ def plain(model_dirs: dict[str, Path]) -> Any:
     ).eval()
 
 
-def endless(model_dir: Path) -> TorchLoop:
+def endless(model_dir: Path) -> HfDynamic:
     """An engine on a model without EOS: its requests run until something ends them."""
-    return TorchLoop(replace(load_model(model_dir, ServeConfig(), "cpu"), eos_ids=frozenset()))
+    return HfDynamic(replace(load_model(model_dir, ServeConfig(), "cpu"), eos_ids=frozenset()))
 
 
 @torch.inference_mode()
@@ -56,7 +57,7 @@ def text_of(result: GenResult) -> str:
     return "".join(token.text for token in result.tokens)
 
 
-def test_greedy_is_generate(ask: Callable[..., GenResult], plain: Any, engine: TorchLoop) -> None:
+def test_greedy_is_generate(ask: Callable[..., GenResult], plain: Any, engine: HfDynamic) -> None:
     for prompt in (PROMPT, "A. 3\nB. 4\nAnswer:", "x"):
         ids = engine.text.encode(prompt)
         expected = plain.generate(
@@ -68,7 +69,7 @@ def test_greedy_is_generate(ask: Callable[..., GenResult], plain: Any, engine: T
 
 
 def test_logprobs_are_those_of_a_plain_forward(
-    ask: Callable[..., GenResult], plain: Any, engine: TorchLoop
+    ask: Callable[..., GenResult], plain: Any, engine: HfDynamic
 ) -> None:
     """Prompt longer than a chunk, echoed, then sampled tokens at a high temperature."""
     prompt = "The capital of Italy is Rome. " * 40
@@ -87,14 +88,14 @@ def test_logprobs_are_those_of_a_plain_forward(
         assert best == pytest.approx(row.topk(3).values.tolist(), abs=2e-4)
 
 
-def test_scoring_generates_nothing(ask: Callable[..., GenResult], engine: TorchLoop) -> None:
+def test_scoring_generates_nothing(ask: Callable[..., GenResult], engine: HfDynamic) -> None:
     result = ask(max_new_tokens=0, echo=True)
     assert len(result.prompt) == len(engine.text.encode(PROMPT))
     assert (result.tokens, result.finish_reason) == ((), "length")
     assert ask(max_new_tokens=0) == GenResult((), "length")
 
 
-def test_bos_is_fed_but_not_echoed(bos_engine: TorchLoop, model_dirs: dict[str, Path]) -> None:
+def test_bos_is_fed_but_not_echoed(bos_engine: HfDynamic, model_dirs: dict[str, Path]) -> None:
     prompt = bos_engine.text.encode_prompt("The capital")
     request = GenRequest("b", prompt.ids, prompt.lead, max_new_tokens=0, echo=True)
     result = bos_engine.submit(request).result(timeout=60)
@@ -183,7 +184,7 @@ def test_deadline(model_dirs: dict[str, Path]) -> None:
     engine.close()
 
 
-def test_a_failing_request_harms_no_other(engine: TorchLoop, ask: Callable[..., GenResult]) -> None:
+def test_a_failing_request_harms_no_other(engine: HfDynamic, ask: Callable[..., GenResult]) -> None:
     """An id outside the embedding makes the model itself fail."""
     before = ask(max_new_tokens=5)
     bad = engine.submit(GenRequest("bad", (10**6,)))
@@ -197,7 +198,7 @@ def test_nan_weights_fail_the_request(model_dirs: dict[str, Path]) -> None:
     loaded = load_model(model_dirs["byte_level"], ServeConfig(), "cpu")
     with torch.no_grad():
         loaded.model.lm_head.weight[3] = float("nan")
-    broken = TorchLoop(loaded)
+    broken = HfDynamic(loaded)
     with pytest.raises(EngineError, match="NaN"):
         broken.submit(GenRequest("n", (5,))).result(timeout=60)
     broken.close()
@@ -214,7 +215,7 @@ def test_close_cancels_and_is_final(model_dirs: dict[str, Path]) -> None:
         closing.submit(GenRequest("late", (5,))).result(timeout=10)
 
 
-def test_model_info(engine: TorchLoop) -> None:
+def test_model_info(engine: HfDynamic) -> None:
     info = engine.info
     assert (info.name, info.device, info.dtype) == ("byte_level", "cpu", "float32")
     assert (info.quantization, info.context) == ("none", 512)

@@ -1,4 +1,7 @@
-"""The engine ``transformers``: one thread, one request at a time, an own loop over forward passes.
+"""The engine ``hf-dynamic``: one request at a time over transformers' own ``DynamicCache``.
+
+It works for any causal model that transformers can load, so it stands in where the batching engine
+(:mod:`serve.engine.batching`) does not pass its self-check.
 
 ``generate`` is not used: it cannot score a prompt, keeps stop strings in its output, refuses zero
 new tokens and takes hidden defaults from the model's generation_config.
@@ -6,91 +9,27 @@ new tokens and takes hidden defaults from the model's generation_config.
 
 import inspect
 import logging
-import os
 import queue
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
-from serve.config import ServeConfig
 from serve.engine import sampling
 from serve.engine.answer import Answer
-from serve.engine.base import DeadlineExceeded, EngineError, GenRequest, GenResult, ModelInfo
-from serve.text import TextCodec
+from serve.engine.base import DeadlineExceeded, EngineError, EngineStats, GenRequest, GenResult
+from serve.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
 
 #: Prompt tokens per forward pass. Bounds the float32 logits of an echoed prompt (256 x 50k x 4 B =
 #: 50 MB) and how long a cancel waits.
 PREFILL_CHUNK = 256
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model with what generation needs to know about it."""
-
-    model: PreTrainedModel
-    text: TextCodec
-    eos_ids: frozenset[int]
-    info: ModelInfo
-
-
-def thread_count(config: ServeConfig) -> int:
-    """Torch threads on the CPU: as configured, else all usable cores but one, at least one.
-
-    The last core is left to HTTP: with every core in an OpenMP team, anything else that runs makes
-    the whole team wait.
-    """
-    return config.threads or max(1, len(os.sched_getaffinity(0)) - 1)
-
-
-def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel:
-    """Loads a merged or quantized model folder.
-
-    On a CPU everything computes in float32, and bitsandbytes weights are unpacked to the very same
-    numbers: their CPU kernels are about ten times slower than float32.
-    """
-    cpu = device == "cpu"
-    transformers.utils.logging.disable_progress_bar()
-    if cpu:
-        torch.set_num_threads(thread_count(config))
-    model = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=torch.float32 if cpu else "auto", device_map={"": device}
-    )
-    stored = getattr(model.config, "quantization_config", None)
-    method = getattr(stored, "quant_method", "none")
-    method = str(getattr(method, "value", method))
-    if cpu and method == "bitsandbytes":
-        model = model.dequantize().float()
-    model.eval()
-    text = TextCodec.load(model_dir)
-    limit = getattr(model.config, "max_position_embeddings", None) or config.context
-    info = ModelInfo(
-        name=model_dir.resolve().name,
-        engine=config.engine,
-        device=device,
-        dtype=str(model.dtype).removeprefix("torch."),
-        quantization=method,
-        parameters=model.num_parameters(),
-        context=min(config.context, limit),
-    )
-    return LoadedModel(model, text, _eos_ids(model, text), info)
-
-
-def _eos_ids(model: PreTrainedModel, text: TextCodec) -> frozenset[int]:
-    """Tokens that end an answer: generation_config's (one, several, none) and the tokenizer's."""
-    configured = model.generation_config.eos_token_id if model.generation_config else None
-    listed = configured if isinstance(configured, list) else [configured]
-    return frozenset(token for token in (*listed, text.eos_id) if token is not None)
 
 
 @dataclass
@@ -107,7 +46,7 @@ class _Job:
             raise DeadlineExceeded("the deadline passed before the answer was complete")
 
 
-class TorchLoop:
+class HfDynamic:
     """An :class:`serve.engine.base.Engine` that generates one request at a time, in order.
 
     Args:
@@ -151,6 +90,11 @@ class TorchLoop:
             return float("inf")
         beat = self._beat
         return 0.0 if beat is None else time.monotonic() - beat
+
+    def stats(self) -> EngineStats:
+        """See :class:`serve.engine.base.Engine`."""
+        running = self._beat is not None
+        return EngineStats(running=running, waiting=max(0, len(self._jobs) - running))
 
     def close(self) -> None:
         """See :class:`serve.engine.base.Engine`."""
