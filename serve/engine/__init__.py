@@ -1,13 +1,21 @@
 """Engines: the model behind one interface (:mod:`serve.engine.base`)."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serve.config import ServeConfig
 from serve.engine.base import Engine
 
+if TYPE_CHECKING:
+    from serve.engine.loading import LoadedModel
+
+log = logging.getLogger(__name__)
+
 
 def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
-    """Loads a model folder into the engine that ``config.engine`` names (one, for now).
+    """Loads a model folder into the engine that ``config.engine`` names.
 
     Args:
         model_dir: a self-contained Hugging Face folder (config, safetensors, tokenizer).
@@ -17,7 +25,38 @@ def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
     Raises:
         Exception: whatever the loader raises when the folder cannot be loaded.
     """
+    if config.engine == "vllm":
+        from serve.engine.vllm import Vllm
+
+        return Vllm(model_dir, config, device)
     from serve.engine.hf_dynamic import HfDynamic
     from serve.engine.loading import load_model
+    from serve.engine.reference import Reference
 
-    return HfDynamic(load_model(model_dir, config, device))
+    loaded = load_model(model_dir, config, device)
+    if config.engine == "transformers":
+        return _batching(loaded, config)
+    return Reference(loaded) if config.engine == "reference" else HfDynamic(loaded)
+
+
+def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
+    """The batching engine if the model passes its self-check, else ``hf-dynamic``."""
+    from serve.engine import stepping
+    from serve.engine.attention import Unsupported
+    from serve.engine.batching import Batching
+    from serve.engine.hf_dynamic import HfDynamic
+    from serve.engine.packed import pack
+
+    own = loaded.model.config._attn_implementation
+    samples = stepping.self_check_samples(loaded.model.get_input_embeddings().num_embeddings)
+    expected = stepping.expected_logits(loaded.model, samples)
+    if loaded.info.device == "cpu":
+        pack(loaded.model)
+    try:
+        stepper = stepping.Stepper(loaded, config.prefill_tokens if config.deterministic else 0)
+        stepping.self_check(stepper, samples, expected)
+    except Unsupported as reason:
+        log.warning("no batching for this model (%s): requests are answered one by one", reason)
+        loaded.model.set_attn_implementation(own)
+        return HfDynamic(replace(loaded, info=replace(loaded.info, engine="hf-dynamic")))
+    return Batching(loaded, stepper, config)

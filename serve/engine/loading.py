@@ -10,17 +10,27 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from serve.config import ServeConfig
 from serve.engine.base import ModelInfo
+from serve.engine.lora import Adapters, attach
 from serve.text import TextCodec
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with what generation needs to know about it."""
+    """A model with what generation needs to know about it.
+
+    Attributes:
+        model: on its device, in evaluation mode.
+        text: its tokenizer.
+        eos_ids: tokens that end an answer.
+        info: for people.
+        adapters: the LoRA adapters beside its weights, if any.
+    """
 
     model: PreTrainedModel
     text: TextCodec
     eos_ids: frozenset[int]
     info: ModelInfo
+    adapters: Adapters | None = None
 
 
 def thread_count(config: ServeConfig) -> int:
@@ -33,27 +43,55 @@ def thread_count(config: ServeConfig) -> int:
 
 
 def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel:
-    """Loads a merged or quantized model folder.
+    """Loads a merged or quantized model folder, and the adapters beside it.
 
-    On a CPU everything computes in float32, and bitsandbytes weights are unpacked to the very same
-    numbers: their CPU kernels are about ten times slower than float32.
+    On a CPU bitsandbytes weights are unpacked to the very same numbers: its CPU kernels are about
+    ten times slower than float32 and compute in bfloat16.
+
+    Args:
+        model_dir: a self-contained Hugging Face folder.
+        config: ``dtype``, ``threads``, ``context`` and ``adapters``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        Exception: whatever transformers raises when the folder cannot be loaded.
+        StartError: an adapter cannot be read or does not fit.
     """
     cpu = device == "cpu"
     transformers.utils.logging.disable_progress_bar()
     if cpu:
         torch.set_num_threads(thread_count(config))
+    dtype = "float32" if cpu and config.dtype == "auto" else config.dtype
     model = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=torch.float32 if cpu else "auto", device_map={"": device}
+        model_dir,
+        dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+        device_map={"": device},
     )
+    method = _quantization(model)
+    if cpu and method == "bitsandbytes":
+        model = model.dequantize().to(getattr(torch, dtype))
+    model.eval()
+    info = _info(model, model_dir, config, device, method)
+    adapters = None
+    if config.adapters:
+        folders = {name: Path(folder) for name, folder in config.adapters.items()}
+        adapters = attach(model, folders, one_shape=config.deterministic)
+    text = TextCodec.load(model_dir)
+    return LoadedModel(model, text, _eos_ids(model, text), info, adapters)
+
+
+def _quantization(model: PreTrainedModel) -> str:
+    """Method of the stored weights, or ``none``."""
     stored = getattr(model.config, "quantization_config", None)
     method = getattr(stored, "quant_method", "none")
-    method = str(getattr(method, "value", method))
-    if cpu and method == "bitsandbytes":
-        model = model.dequantize().float()
-    model.eval()
-    text = TextCodec.load(model_dir)
+    return str(getattr(method, "value", method))
+
+
+def _info(
+    model: PreTrainedModel, model_dir: Path, config: ServeConfig, device: str, method: str
+) -> ModelInfo:
     limit = getattr(model.config, "max_position_embeddings", None) or config.context
-    info = ModelInfo(
+    return ModelInfo(
         name=model_dir.resolve().name,
         engine=config.engine,
         device=device,
@@ -62,7 +100,6 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
         parameters=model.num_parameters(),
         context=min(config.context, limit),
     )
-    return LoadedModel(model, text, _eos_ids(model, text), info)
 
 
 def _eos_ids(model: PreTrainedModel, text: TextCodec) -> frozenset[int]:

@@ -1,12 +1,15 @@
 """From logits to a token and its score: pure functions over tensors."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from serve.contract import GREEDY_TEMPERATURE, LOGPROB_FLOOR
 from serve.engine.base import EngineError, GenRequest
+
+BROKEN = "the model's logits are not numbers (NaN or infinite): its weights are damaged"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ def check(logits: torch.Tensor) -> torch.Tensor:
         EngineError: some are NaN; no token could be chosen and no JSON written.
     """
     if bool(logits.isnan().any()):
-        raise EngineError("the model's logits are not numbers (NaN): its weights are damaged")
+        raise EngineError(BROKEN)
     return logits
 
 
@@ -37,24 +40,76 @@ def _clamped(logprob: float) -> float:
     return min(max(logprob, LOGPROB_FLOOR), 0.0)
 
 
-def score(logits: torch.Tensor, tokens: list[int], candidates: int) -> list[Score]:
+def score(logits: torch.Tensor, tokens: Sequence[int], candidates: int) -> list[Score]:
     """Scores one token per row, before any temperature or truncation.
 
     Args:
         logits: ``[rows, vocabulary]``, any float type; read as float32.
         tokens: the token of each row.
         candidates: how many of the likeliest tokens to report, at most the vocabulary.
+
+    Raises:
+        EngineError: logits are NaN or infinite; no token could be chosen and no JSON written.
     """
-    logprobs = logits.float().log_softmax(-1)
-    index = torch.tensor(tokens, dtype=torch.long, device=logprobs.device)
-    chosen = logprobs.gather(1, index[:, None])[:, 0].tolist()
-    best = logprobs.topk(min(candidates, logprobs.shape[-1]), dim=-1)
+    logits = logits.float()
+    total = logits.logsumexp(-1)
+    if not bool(total.isfinite().all()):
+        raise EngineError(BROKEN)
+    index = torch.tensor(tokens, dtype=torch.long, device=logits.device)
+    chosen = (logits.gather(1, index[:, None])[:, 0] - total).tolist()
+    best = logits.topk(min(candidates, logits.shape[-1]), dim=-1)
+    values = (best.values - total[:, None]).tolist()
     return [
-        Score(
-            _clamped(value), tuple((token, _clamped(top)) for token, top in zip(*row, strict=True))
-        )
-        for value, *row in zip(chosen, best.indices.tolist(), best.values.tolist(), strict=True)
+        Score(_clamped(value), tuple(zip(ids, map(_clamped, row), strict=True)))
+        for value, ids, row in zip(chosen, best.indices.tolist(), values, strict=True)
     ]
+
+
+def draw(
+    logits: torch.Tensor, requests: Sequence[GenRequest], numbers: Sequence[torch.Generator]
+) -> list[tuple[int, Score] | EngineError]:
+    """The next token of each row with its score, or what is wrong with the row.
+
+    Args:
+        logits: ``[rows, vocabulary]`` in float32.
+        requests: how each row is to be chosen from and scored.
+        numbers: the requests' generators.
+    """
+    whole = logits.logsumexp(-1).isfinite().tolist()
+    fine = [row for row, good in enumerate(whole) if good]
+    drawn: list[tuple[int, Score] | EngineError] = [EngineError(BROKEN)] * len(whole)
+    if not fine:
+        return drawn
+    logits = logits if len(fine) == len(whole) else logits[fine]
+    tokens = choose_all(logits, [requests[row] for row in fine], [numbers[row] for row in fine])
+    scores = score(logits, tokens, max(requests[row].candidates for row in fine))
+    for row, token, value in zip(fine, tokens, scores, strict=True):
+        best = value.candidates[: requests[row].candidates]
+        drawn[row] = token, Score(value.logprob, best)
+    return drawn
+
+
+def score_prompt(
+    request: GenRequest, start: int, chunk: Sequence[int], last: torch.Tensor, logits: torch.Tensor
+) -> tuple[list[int], list[Score]]:
+    """Scores a piece of an echoed prompt: token i by the logits of token i-1.
+
+    Args:
+        request: the request.
+        start: place of the piece in the prompt.
+        chunk: its token ids.
+        last: ``[1, vocabulary]`` logits of the token before it (unused at the very start).
+        logits: ``[len(chunk), vocabulary]`` logits of the piece.
+
+    Returns:
+        The piece's tokens that belong to the text, and their scores.
+    """
+    if start:
+        return list(chunk), score(torch.cat([last, logits[:-1]]), chunk, request.candidates)
+    tokens = list(chunk[request.lead :])
+    # Nothing of the text precedes its first token, so that one has no score of its own.
+    head = [Score(0.0, ())][: len(tokens)]
+    return tokens, head + score(logits[request.lead : -1], tokens[1:], request.candidates)
 
 
 def generator(seed: int | None) -> torch.Generator:
@@ -67,6 +122,17 @@ def generator(seed: int | None) -> torch.Generator:
     return numbers
 
 
+def choose_all(
+    logits: torch.Tensor, requests: Sequence[GenRequest], numbers: Sequence[torch.Generator]
+) -> list[int]:
+    """The next token of each row, see :func:`choose`."""
+    likeliest: list[int] = logits.argmax(-1).tolist()
+    return [
+        token if request.temperature <= GREEDY_TEMPERATURE else choose(row, request, generator)
+        for token, row, request, generator in zip(likeliest, logits, requests, numbers, strict=True)
+    ]
+
+
 def choose(logits: torch.Tensor, request: GenRequest, numbers: torch.Generator) -> int:
     """The next token: the likeliest, or one drawn as the request says.
 
@@ -76,7 +142,7 @@ def choose(logits: torch.Tensor, request: GenRequest, numbers: torch.Generator) 
         numbers: the request's generator.
     """
     if request.temperature <= GREEDY_TEMPERATURE:
-        return int((logits == logits.max()).nonzero()[0])  # argmax may return any of several maxima
+        return int(logits.argmax())  # of several maxima the first, says its documentation
     scaled = logits.float().cpu() / request.temperature
     if 0 < request.top_k < scaled.numel():
         scaled = scaled.masked_fill(scaled < scaled.topk(request.top_k).values[-1], -math.inf)

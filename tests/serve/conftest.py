@@ -32,7 +32,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrain
 
 from serve.config import ServeConfig
 from serve.engine import build_engine
-from serve.engine.hf_dynamic import HfDynamic
+from serve.engine.base import Engine
 from serve.text import TextCodec
 
 CORPUS = [
@@ -150,19 +150,17 @@ def codecs(model_dirs: dict[str, Path]) -> dict[str, TextCodec]:
 
 
 @pytest.fixture(scope="session")
-def engine(model_dirs: dict[str, Path]) -> Iterator[HfDynamic]:
-    """An engine on the byte-level model."""
+def engine(model_dirs: dict[str, Path]) -> Iterator[Engine]:
+    """The default engine on the byte-level model."""
     built = build_engine(model_dirs["byte_level"], ServeConfig(context=512), "cpu")
-    assert isinstance(built, HfDynamic)
     yield built
     built.close()
 
 
 @pytest.fixture(scope="session")
-def bos_engine(model_dirs: dict[str, Path]) -> Iterator[HfDynamic]:
-    """An engine on a model whose tokenizer adds BOS."""
+def bos_engine(model_dirs: dict[str, Path]) -> Iterator[Engine]:
+    """The default engine on a model whose tokenizer adds BOS."""
     built = build_engine(model_dirs["prepend"], ServeConfig(context=512), "cpu")
-    assert isinstance(built, HfDynamic)
     yield built
     built.close()
 

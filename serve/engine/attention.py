@@ -1,0 +1,340 @@
+"""Attention over a slot cache: the tokens of many requests in one forward pass, without padding.
+
+transformers lets a model's attention be replaced by a function (its ``AttentionInterface``). Ours
+gets the tokens of a whole step as one row ``[1, T]``: one token of every answer that goes on, and
+pieces of prompts. Every linear layer then multiplies one matrix, and only attention looks at who
+belongs to whom. Keys and values lie in slots, one a request, at the tokens' own positions: nothing
+is concatenated, padded or moved while an answer grows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+NAME = "oneday"
+
+#: What one more attention call costs, in keys that could be read meanwhile: about 20 us against
+#: 0.1 us a token of a small model on two cores (measured).
+CALL_COST = 256
+
+
+class Unsupported(RuntimeError):
+    """The model's attention does something that this module does not compute."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Neighbouring tokens of one request that are fed in one pass.
+
+    Attributes:
+        slot: where its keys and values lie.
+        start: position of the first token.
+        stop: position after the last one.
+        padding: tokens after them that only fill a fixed shape.
+    """
+
+    slot: int
+    start: int
+    stop: int
+    padding: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, padding included."""
+        return self.stop - self.start + self.padding
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Single tokens of slots ``first`` to ``last - 1``, answered by one attention call.
+
+    Attributes:
+        lengths: ``[last - first]`` keys of each slot; 1 for a slot that feeds nothing.
+        rows: places of the tokens in the step.
+        places: their slots, counted from ``first``.
+    """
+
+    first: int
+    last: int
+    lengths: list[int]
+    rows: slice
+    places: torch.Tensor | None
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+
+@dataclass
+class Batch:
+    """Where each token of a forward pass belongs.
+
+    Args:
+        pieces: those of one token that have keys before them come first, by slot.
+        device: of the model.
+        fixed: keys that every attention call reads, whatever is there (0: as many as needed).
+    """
+
+    pieces: Sequence[Piece]
+    device: torch.device
+    fixed: int = 0
+    masks: dict[Any, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        slots = [piece.slot for piece in self.pieces for _ in range(piece.size)]
+        places = [place for piece in self.pieces for place in _places(piece)]
+        self.slots = torch.tensor(slots, device=self.device)
+        self.places = torch.tensor(places, device=self.device)
+        self.positions = self.places.clamp(min=0)
+        singles = [piece for piece in self.pieces if piece.size == 1]
+        self.groups = _groups(singles, self.device)
+        self.chunks = [piece for piece in self.pieces if piece.size > 1]
+        self.singles = len(singles)
+
+    def group_mask(self, group: _Group, window: int | None, dtype: torch.dtype) -> Any:
+        """``[slots, 1, 1, keys]`` to add to the scores, or None where every key counts."""
+        keys = self.fixed or group.longest
+        if not self.fixed and min(group.lengths) == keys and (not window or window >= keys):
+            return None
+        return self._mask((group.first, group.last, window), dtype, group.lengths, keys, window)
+
+    def chunk_mask(self, piece: Piece, copies: int, window: int | None, dtype: torch.dtype) -> Any:
+        """``[copies * size, keys]``, or None where the plain causal mask is meant."""
+        keys = self.fixed or piece.stop
+        if not self.fixed and piece.start == 0 and (not window or window >= keys):
+            return None
+        ends = range(piece.start + 1, piece.stop + 1)
+        mask = self._mask((piece, window), dtype, [*ends, *[1] * piece.padding], keys, window)
+        return mask[:, 0, 0].repeat(copies, 1)
+
+    def _mask(
+        self, name: Any, dtype: torch.dtype, ends: list[int], keys: int, window: int | None
+    ) -> torch.Tensor:
+        """``[len(ends), 1, 1, keys]``: row i sees the ``window`` keys before place ``ends[i]``."""
+        if name not in self.masks:
+            end = torch.tensor(ends, device=self.device)[:, None]
+            key = torch.arange(keys, device=self.device)
+            hidden = (key >= end) | ((key < end - window) if window else False)
+            mask = torch.zeros(hidden.shape, dtype=dtype, device=self.device)
+            self.masks[name] = mask.masked_fill_(hidden, -torch.inf)[:, None, None]
+        return self.masks[name]
+
+
+def _places(piece: Piece) -> list[int]:
+    """Where in its slot each token is written; padding goes to the last place, which nobody has."""
+    return [*range(piece.start, piece.stop), *[-1] * piece.padding]
+
+
+def _groups(singles: list[Piece], device: torch.device) -> list[_Group]:
+    """Joins neighbouring slots as long as that reads fewer keys than a further call costs."""
+    groups: list[list[Piece]] = []
+    for piece in singles:
+        if groups and _keys([*groups[-1], piece]) <= _keys(groups[-1]) + _keys([piece]) + CALL_COST:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    made, row = [], 0
+    for pieces in groups:
+        made.append(_group(pieces, row, device))
+        row += len(pieces)
+    return made
+
+
+def _keys(pieces: list[Piece]) -> int:
+    """Keys read by one call over these slots and those between them."""
+    return (pieces[-1].slot + 1 - pieces[0].slot) * max(piece.stop for piece in pieces)
+
+
+def _group(pieces: list[Piece], row: int, device: torch.device) -> _Group:
+    first, last = pieces[0].slot, pieces[-1].slot + 1
+    lengths = [1] * (last - first)
+    for piece in pieces:
+        lengths[piece.slot - first] = max(piece.stop, 1)
+    gaps = len(pieces) < last - first
+    places = torch.tensor([piece.slot - first for piece in pieces], device=device) if gaps else None
+    return _Group(first, last, lengths, slice(row, row + len(pieces)), places)
+
+
+class SlotCache:
+    """Keys and values of all slots, a pair of tensors ``[slots, heads, length, width]`` a layer.
+
+    Args:
+        shapes: of one token's key and value in each layer: ``(heads, key width, value width)``.
+        slots: number of requests that fit.
+        length: tokens that each of them may have.
+        like: a tensor of the wanted type and device.
+    """
+
+    def __init__(
+        self, shapes: Sequence[tuple[int, int, int]], slots: int, length: int, like: torch.Tensor
+    ) -> None:
+        # Written once: memory that is only reserved would grow under load.
+        self.keys = [like.new_full((slots, h, length, k), 0) for h, k, _ in shapes]
+        self.values = [like.new_full((slots, h, length, v), 0) for h, _, v in shapes]
+        self.batch: Batch | None = None
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Gives ``target`` the first ``length`` tokens of ``source``."""
+        for tensor in (*self.keys, *self.values):
+            tensor[target, :, :length] = tensor[source, :, :length]
+
+    def attend(
+        self, layer: int, query: torch.Tensor, new: tuple[torch.Tensor, torch.Tensor], **how: Any
+    ) -> torch.Tensor:
+        """Stores the new keys and values and attends to all that came before.
+
+        Args:
+            layer: index of the layer.
+            query: ``[1, heads, T, width]``.
+            new: keys and values, each ``[1, key heads, T, width]``.
+            how: ``scale`` of the scores, ``window`` of keys seen (None: all).
+
+        Returns:
+            ``[1, T, heads, value width]``.
+        """
+        batch, (key, value) = self.batch, new
+        assert batch is not None
+        keys, values = self.keys[layer], self.values[layer]
+        keys[batch.slots, :, batch.places] = key[0].transpose(0, 1)
+        values[batch.slots, :, batch.places] = value[0].transpose(0, 1)
+        rows = query[0].transpose(0, 1)
+        parts = [_attend_group(batch, group, rows, keys, values, **how) for group in batch.groups]
+        start = batch.singles
+        for piece in batch.chunks:
+            part = query[:, :, start : start + piece.size]
+            parts.append(_attend_chunk(batch, piece, part, keys, values, **how))
+            start += piece.size
+        return torch.cat(parts)[None]
+
+
+def _attend_group(
+    batch: Batch,
+    group: _Group,
+    rows: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    scale: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """Single tokens: the query heads that share a key head become rows of one query."""
+    query = rows[group.rows]
+    if group.places is not None:
+        wide = query.new_zeros(group.last - group.first, *query.shape[1:])
+        wide[group.places] = query
+        query = wide
+    count, heads, width = query.shape
+    length = batch.fixed or group.longest
+    span = slice(group.first, group.last)
+    output = scaled_dot_product_attention(
+        query.reshape(count, keys.shape[1], -1, width),
+        keys[span, :, :length],
+        values[span, :, :length],
+        attn_mask=batch.group_mask(group, window, query.dtype),
+        scale=scale,
+    )
+    output = output.reshape(count, heads, values.shape[-1])
+    return output if group.places is None else output[group.places]
+
+
+def _attend_chunk(
+    batch: Batch,
+    piece: Piece,
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    scale: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """A piece of a prompt over its slot; returns ``[size, heads, value width]``."""
+    _, heads, size, width = query.shape
+    length = batch.fixed or piece.stop
+    key, value = keys[piece.slot, None, :, :length], values[piece.slot, None, :, :length]
+    shared = heads // key.shape[1]
+    mask = batch.chunk_mask(piece, shared, window, query.dtype)
+    if mask is None:
+        causal: dict[str, Any] = {"is_causal": True, "enable_gqa": shared > 1}
+        output = scaled_dot_product_attention(query, key, value, scale=scale, **causal)
+    else:
+        # With a mask, kernels of GPUs do not share key heads: again rows of one query.
+        folded = query.reshape(1, key.shape[1], shared * size, width)
+        output = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+    return output.reshape(heads, size, -1).transpose(0, 1)
+
+
+def _attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """What transformers' models call; the cache hangs on the attention module itself."""
+    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name)]
+    if unknown or attention_mask is not None:
+        raise Unsupported(f"attention with {', '.join(unknown) or 'a mask of its own'}")
+    cache: SlotCache | _Probe = module.slot_cache
+    how = {"scale": scaling, "window": sliding_window}
+    return cache.attend(module.layer_idx, query, (key, value), **how), None
+
+
+class _Probe:
+    """Stands in for the cache once, to learn what one token's keys and values look like."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[int, tuple[int, int, int]] = {}
+
+    def attend(
+        self, layer: int, query: torch.Tensor, new: tuple[torch.Tensor, torch.Tensor], **_: Any
+    ) -> torch.Tensor:
+        key, value = new
+        self.shapes[layer] = (key.shape[1], key.shape[3], value.shape[3])
+        rows = query[0].transpose(0, 1)
+        return rows[..., :1].expand(*rows.shape[:2], value.shape[3])[None]
+
+
+def install(model: PreTrainedModel) -> list[nn.Module]:
+    """Makes the model's attention ours.
+
+    Returns:
+        Its attention modules.
+
+    Raises:
+        Unsupported: it does not take another attention.
+    """
+    ALL_ATTENTION_FUNCTIONS.register(NAME, _attention)
+    modules = [m for m in model.modules() if hasattr(m, "layer_idx") and hasattr(m, "is_causal")]
+    if not modules:
+        raise Unsupported("the model's attention layers are not of transformers' present form")
+    model.set_attn_implementation(NAME)
+    return modules
+
+
+@torch.inference_mode()
+def probe(model: Any, modules: list[nn.Module]) -> list[tuple[int, int, int]]:
+    """What one token's keys and values look like in each layer, see :class:`SlotCache`.
+
+    Raises:
+        Unsupported: not every layer asked for attention.
+    """
+    found = _Probe()
+    use(modules, found)
+    ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    model(input_ids=ids, position_ids=ids, use_cache=False)
+    if sorted(found.shapes) != list(range(len(modules))):
+        raise Unsupported("some layers keep no keys and values")
+    return [found.shapes[layer] for layer in range(len(modules))]
+
+
+def use(modules: list[nn.Module], cache: "SlotCache | _Probe") -> None:
+    """Hangs the cache on the attention modules."""
+    for module in modules:
+        object.__setattr__(module, "slot_cache", cache)
