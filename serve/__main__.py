@@ -9,11 +9,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from serve import logs
 from serve.config import ServeConfig
 from serve.startup import StartError, check_model_dir, check_port, load_config, load_text
+from serve.state import STOP_SIGNALS, State, children_die_with_this_process, hold_signals
 
 if TYPE_CHECKING:
-    import litserve
+    from serve.supervisor import Server
 
 # Read by OpenMP when torch is first imported, in the worker that is started from here: threads that
 # spin while they wait slow a busy machine down several times.
@@ -30,8 +32,11 @@ examples:
 serve.json holds settings of the recipe's serve section, such as
   {"context": 2048, "overflow": "truncate_left", "deadline_s": 600}
 
-exit codes: 0 stopped by SIGINT or SIGTERM, 1 the worker died (or could not load the model),
-2 something to put right before the server can start
+SIGTERM or Ctrl+C: accepted requests are finished (drain_s), new ones get 503; a second one ends
+the server at once.
+
+exit codes: 0 stopped by SIGINT or SIGTERM, 1 the model could not be loaded or the worker died again
+and again, 2 something to put right before the server can start
 """
 
 
@@ -39,7 +44,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m serve",
-        description="Serves a model folder at POST /process, /tokenize, /decode and GET /health.",
+        description="Serves a model folder at POST /process, /tokenize, /decode and GET /health,"
+        " /metrics.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -66,36 +72,43 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def stop_on_signals() -> None:
-    """Makes SIGTERM end the server as SIGINT does.
+def stop_on_signals(state: State) -> None:
+    """Makes the first SIGTERM or SIGINT drain the server, and the second end it.
 
-    LitServe ends cleanly on KeyboardInterrupt only; SIGTERM alone leaves its children serving.
-    Children inherit the handler by fork; they just end, without KeyboardInterrupt's traceback.
+    Children inherit the handler by fork; they end on the main process's word only.
     """
     main_process = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if os.getpid() == main_process:
-            raise KeyboardInterrupt
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+            state.stopping = state.draining
+            state.draining = True
+        elif state.stopping:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
 
 
-def end_children() -> None:
+def end_children(state: State) -> None:
     """Ends what LitServe has left: it cleans up by itself only once the HTTP port is open."""
+    state.stopping = True
     children = multiprocessing.active_children()
     for child in children:
         child.terminate()
     for child in children:
         child.join(timeout=5)
+        child.kill()
 
 
-def run(server: "litserve.LitServer", config: ServeConfig) -> int:
-    """Runs the server until a signal (0) or until the worker dies (1)."""
-    stop_on_signals()
+def run(server: "Server", config: ServeConfig) -> int:
+    """Runs the server until a signal (0) or until it cannot go on (1)."""
+    from serve.supervisor import ServerLost
+
+    children_die_with_this_process()
+    stop_on_signals(server.state)
+    hold_signals()  # until the server watches
     try:
         server.run(
             host=config.host,
@@ -103,16 +116,14 @@ def run(server: "litserve.LitServer", config: ServeConfig) -> int:
             num_api_servers=1,
             generate_client_file=False,
             log_level="warning",
+            log_config=None,
             access_log=False,
         )
-    except KeyboardInterrupt:
-        return 0
-    except (EOFError, OSError, RuntimeError):
-        # LitServe's monitor has shut its manager process down under the waiting main process.
-        print("error: the worker died; the reason is in the lines above", file=sys.stderr)
+    except (ServerLost, EOFError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        end_children()
+        end_children(server.state)
     return 0
 
 
@@ -123,6 +134,7 @@ def main(arguments: list[str]) -> int:
         config = load_config(options.config, {"host": options.host, "port": options.port})
         check_model_dir(options.model)
         check_port(config.host, config.port)
+        logs.configure()
         text = load_text(options.model)
     except StartError as error:
         for fault in error.faults:
@@ -130,9 +142,7 @@ def main(arguments: list[str]) -> int:
         return 2
 
     from serve.app import build_server
-    from serve.worker import configure_logging
 
-    configure_logging()
     return run(build_server(options.model, text, config, options.device), config)
 
 

@@ -1,34 +1,34 @@
 """The HTTP side: LitServe with our own routes.
 
 LitServe gives the processes, the queue and uvicorn; batching is the engine's. /process crosses to
-the worker through a ``LitSpec``; /tokenize, /decode and /health are plain routes of the HTTP
-process, so they never wait behind generation. Measured traps of LitServe 0.2.19 that shape this
-module: its timeout counts queue time only, a client that hangs up is never noticed, and the
-``LitSpec`` fields used here (``request_queue``, ``response_buffer``, ``response_queue_id``) are
-undocumented, hence the pinned version and ``tests/serve/test_server.py``.
+the worker through a ``LitSpec``; /tokenize, /decode, /health and /metrics are plain routes of the
+HTTP process, so they never wait behind generation. Measured traps of LitServe 0.2.19 that shape
+this module: its timeout counts queue time only, a client that hangs up or a worker that dies is
+never noticed, a string for its payload limit refuses everything, and the ``LitSpec`` fields used
+here (``request_queue``, ``response_buffer``, ``response_queue_id``) are undocumented, hence the
+pinned version and ``tests/serve/test_server.py``.
 
 No ``from __future__ import annotations`` here: FastAPI must see the annotations themselves.
 """
 
 import asyncio
 import json
-import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import litserve
 from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from litserve.specs.base import LitSpec
 from litserve.utils import LitAPIStatus, ResponseBufferItem
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import JSONResponse, Response
 
+from serve.admission import Gate, failure
 from serve.config import ServeConfig
 from serve.contract import (
-    REFUSED,
     DecodeRequest,
     DecodeResponse,
     ProcessRequest,
@@ -36,45 +36,46 @@ from serve.contract import (
     TokenizeResponse,
     openapi_document,
 )
+from serve.metrics import Metrics
+from serve.state import State, shared_state
+from serve.supervisor import Server
 from serve.text import TextCodec
 from serve.worker import Cancel, Job, Ping, Worker
 
-log = logging.getLogger(__name__)
-
-#: Seconds between two looks at whether the client is still there.
-DISCONNECT_POLL_S = 0.25
+#: Seconds between two looks at whether the client, the worker and the server are still there.
+POLL_S = 0.25
 
 #: How long the HTTP side waits beyond the deadline before it gives the worker up.
 WORKER_GRACE_S = 5.0
 
-#: How long /health waits for the worker: importing torch can hold it for seconds while it loads.
-PING_TIMEOUT_S = 2.0
-
-#: Seconds that a shutdown waits for running requests, also those of a worker that died.
-DRAIN_S = 3.0
-
-#: Largest request body, bytes. An int: LitServe takes "16MB", then refuses every request.
-MAX_BODY = 16_000_000
+#: How long /health and /metrics wait for a worker that is ready, so answers in milliseconds.
+PING_TIMEOUT_S = 5.0
 
 #: Nobody reads the answer of a request whose client has gone (nginx's status for it).
 CLIENT_CLOSED_REQUEST = 499
 
 
-class ClientGone(Exception):
-    """The client closed the connection before the answer was there."""
+class Unanswered(Exception):
+    """The worker gave no answer, and none is waited for any more."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        self.status, self.detail = status, detail
+        super().__init__(detail)
 
 
 class ProtocolSpec(LitSpec):
-    """The /process route: queues a job, waits for its answer, notices a client that leaves.
+    """The /process route: queues a job, waits for its answer, notices who leaves meanwhile.
 
     Args:
         deadline_s: after which the worker should have answered 504 itself.
+        state: shared by the server's processes.
     """
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, state: State) -> None:
         super().__init__()
         self.api_path = "/process"
         self._limit_s = deadline_s + WORKER_GRACE_S
+        self._state = state
         self.add_endpoint("/process", self.process_request, ["POST"])
 
     def decode_request(self, request: Any, context_kwargs: dict[str, Any] | None = None) -> Any:
@@ -87,45 +88,51 @@ class ProtocolSpec(LitSpec):
 
     async def process_request(self, input_data: ProcessRequest, request: Request) -> Response:
         """Continue or score one prompt."""
-        job = Job(uuid.uuid4().hex[:16], input_data, time.monotonic())
+        job = Job(uuid.uuid4().hex, input_data, time.monotonic(), request.state.request_id)
         try:
-            return await self._exchange(job.id, job, self._limit_s, request.is_disconnected)
-        except ClientGone:
+            return await self._exchange(job.id, job, self._limit_s, request)
+        except Unanswered as error:
             self._send(job.id + "-cancel", Cancel(job.id))
-            return Response(status_code=CLIENT_CLOSED_REQUEST)
-        except TimeoutError:
-            self._send(job.id + "-cancel", Cancel(job.id))
-            raise HTTPException(504, "the worker did not answer") from None
+            return failure(request.scope, error.status, error.detail)
 
-    async def ping(self) -> dict[str, Any]:
-        """The worker's own state; ``TimeoutError`` if it does not answer."""
-        response = await self._exchange(uuid.uuid4().hex, Ping(), PING_TIMEOUT_S)
-        state: dict[str, Any] = json.loads(response.body)
-        return state
+    async def ask_worker(self) -> dict[str, Any] | None:
+        """``serve.worker.Worker.report``; None while there is no worker that answers."""
+        if not self._state.ready:
+            return None
+        try:
+            response = await self._exchange(uuid.uuid4().hex, Ping(), PING_TIMEOUT_S)
+        except Unanswered:
+            return None
+        report: dict[str, Any] = json.loads(response.body)
+        return report
 
     def _send(self, uid: str, message: Any) -> None:
         self.request_queue.put((self.response_queue_id, uid, time.monotonic(), message))
 
     async def _exchange(
-        self,
-        uid: str,
-        message: Any,
-        limit_s: float,
-        gone: Callable[[], Awaitable[bool]] | None = None,
+        self, uid: str, message: Any, limit_s: float, request: Request | None = None
     ) -> Any:
         """Sends one message to the worker and waits for the answer.
 
+        Args:
+            uid: of the message.
+            message: what is sent.
+            limit_s: seconds to wait.
+            request: whose client may go.
+
         Raises:
-            TimeoutError: no answer within ``limit_s``.
-            ClientGone: ``gone`` said so.
+            Unanswered: no answer within ``limit_s``, or client, worker or server went before.
             HTTPException: the worker's answer is one.
         """
-        answered = asyncio.Event()
-        self.response_buffer[uid] = item = ResponseBufferItem(event=answered)
+        deaths = self._state.deaths
+        self.response_buffer[uid] = item = ResponseBufferItem(event=asyncio.Event())
         self._send(uid, message)
         try:
             async with asyncio.timeout(limit_s):
-                await _wait(answered, gone)
+                while not await _set_within(item.event, POLL_S):
+                    await self._check_others(deaths, request)
+        except TimeoutError:
+            raise Unanswered(504, "the worker did not answer") from None
         finally:
             self.response_buffer.pop(uid, None)
         response, status = item.response
@@ -135,21 +142,25 @@ class ProtocolSpec(LitSpec):
             response if isinstance(response, HTTPException) else HTTPException(500, "worker failed")
         )
 
-
-async def _wait(answered: asyncio.Event, gone: Callable[[], Awaitable[bool]] | None) -> None:
-    """Waits for the event, looking now and then whether the client has gone."""
-    while not answered.is_set():
-        try:
-            async with asyncio.timeout(DISCONNECT_POLL_S):
-                await answered.wait()
-        except TimeoutError:
-            if gone and await gone():
-                raise ClientGone from None
+    async def _check_others(self, deaths: int, request: Request | None) -> None:
+        if request and await request.is_disconnected():
+            raise Unanswered(CLIENT_CLOSED_REQUEST, "the client has gone")
+        if self._state.deaths != deaths:
+            raise Unanswered(500, "the worker died while it had this request")
+        if self._state.stopping:
+            raise Unanswered(503, "the server was stopped before the answer was complete")
 
 
-def build_server(
-    model_dir: Path, text: TextCodec, config: ServeConfig, device: str
-) -> litserve.LitServer:
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Waits for an event; returns whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
+def build_server(model_dir: Path, text: TextCodec, config: ServeConfig, device: str) -> Server:
     """The server, ready to run.
 
     Args:
@@ -158,20 +169,25 @@ def build_server(
         config: the recipe's ``serve`` section.
         device: ``cpu`` or ``cuda``.
     """
-    spec = ProtocolSpec(config.deadline_s)
-    server = litserve.LitServer(
-        Worker(model_dir, config, device, spec),
+    state = shared_state()
+    metrics = Metrics(state)
+    spec = ProtocolSpec(config.deadline_s, state)
+    server = Server(
+        Worker(model_dir, config, device, spec, state),
+        state,
+        config.drain_s,
         accelerator=device,
         devices=1,
         timeout=False,
         healthcheck_path="/_health",
         info_path="/_info",
-        max_payload_size=MAX_BODY,
     )
-    server.uvicorn_graceful_timeout = DRAIN_S
     _add_text_routes(server.app, text)
-    _add_health(server.app, spec)
+    _add_state_routes(server.app, spec, state, metrics)
     server.app.add_exception_handler(RequestValidationError, _refuse)
+    server.app.add_exception_handler(AnyHTTPException, _fail)
+    server.app.add_exception_handler(Exception, _break)
+    server.app.add_middleware(Gate, config=config, state=state, metrics=metrics)
     server.app.openapi = openapi_document
     return server
 
@@ -179,7 +195,7 @@ def build_server(
 def _add_text_routes(app: Any, text: TextCodec) -> None:
     """/tokenize and /decode. Not ``async``: FastAPI runs them in threads, beside each other."""
 
-    @app.post("/tokenize", responses=REFUSED)
+    @app.post("/tokenize")
     def tokenize(input_data: TokenizeRequest) -> TokenizeResponse:
         start = time.perf_counter()
         ids = text.encode(input_data.text)
@@ -187,7 +203,7 @@ def _add_text_routes(app: Any, text: TextCodec) -> None:
             ids = ids[: input_data.max_length]
         return TokenizeResponse(tokens=ids, request_time=time.perf_counter() - start)
 
-    @app.post("/decode", responses=REFUSED)
+    @app.post("/decode")
     def decode(input_data: DecodeRequest) -> DecodeResponse:
         start = time.perf_counter()
         places = text.unknown_ids(input_data.tokens)
@@ -202,16 +218,32 @@ def _unknown(place: int, ids: list[int]) -> dict[str, Any]:
     return {"loc": ["body", "tokens", place], "msg": message, "type": "unknown_token"}
 
 
-def _add_health(app: Any, spec: ProtocolSpec) -> None:
-    """/health: 200 once the worker says that its engine is ready, else 503."""
+def _add_state_routes(app: Any, spec: ProtocolSpec, state: State, metrics: Metrics) -> None:
+    """/health: 200 once the engine is ready, else 503. /metrics: Prometheus text."""
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        try:
-            state = await spec.ping()
-        except TimeoutError:
-            state = {"status": "loading", "reason": "the worker is busy or still starting"}
-        return JSONResponse(state, 200 if state["status"] == "ready" else 503)
+        answer = await _health(spec, state)
+        return JSONResponse(answer, 200 if answer["status"] == "ready" else 503)
+
+    @app.get("/metrics")
+    async def measures() -> Response:
+        report = await spec.ask_worker()
+        text = metrics.text(report["figures"] if report else None)
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+async def _health(spec: ProtocolSpec, state: State) -> dict[str, Any]:
+    if state.draining:
+        return {"status": "draining", "in_flight": state.in_flight}
+    report = await spec.ask_worker()
+    if report:
+        health: dict[str, Any] = report["health"]
+        return health
+    if state.ready:
+        return {"status": "failed", "reason": "the worker does not answer"}
+    again = ", again: the one before died" if state.deaths else ""
+    return {"status": "loading", "reason": f"the worker loads the model{again}"}
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
@@ -221,5 +253,19 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     """
     assert isinstance(error, RequestValidationError)
     faults = [{key: fault[key] for key in ("loc", "msg", "type")} for fault in error.errors()]
-    log.info("422 %s %s", request.url.path, faults)
-    return JSONResponse({"detail": faults}, 422)
+    return failure(request.scope, 422, faults)
+
+
+async def _fail(request: Request, error: Exception) -> JSONResponse:
+    """All other refusals: the worker's, those of routes and of the gate."""
+    assert isinstance(error, AnyHTTPException)
+    if error.status_code == 400:  # FastAPI's answer to a body that is not even text
+        fault = {"loc": ["body"], "msg": "the body cannot be read as JSON", "type": "json_invalid"}
+        return failure(request.scope, 422, [fault])
+    return failure(request.scope, error.status_code, error.detail, error.headers)
+
+
+async def _break(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours; uvicorn logs its traceback. This answer does not pass the gate."""
+    headers = {"X-Request-Id": request.state.request_id}
+    return failure(request.scope, 500, f"internal error: {type(error).__name__}", headers)

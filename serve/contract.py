@@ -172,7 +172,7 @@ class Health(BaseModel):
     """Whether requests are answered, and by what."""
 
     model_config = ConfigDict(extra="allow")
-    status: Literal["loading", "ready", "failed"]
+    status: Literal["loading", "ready", "draining", "failed"]
 
 
 class FieldFault(BaseModel):
@@ -189,8 +189,31 @@ class Refusal(BaseModel):
     detail: list[FieldFault]
 
 
-REFUSED: dict[int | str, dict[str, Any]] = {
-    422: {"model": Refusal, "description": "The request is not valid; each fault names its field."}
+class Problem(BaseModel):
+    """The body of every other refusal and failure."""
+
+    detail: str
+
+
+def _problem(description: str) -> dict[str, Any]:
+    """A response that is a :class:`Problem`."""
+    return {"model": Problem, "description": description}
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+#: What any route with a body may answer instead.
+REFUSALS: Responses = {
+    413: _problem("The body has more bytes than `max_body`."),
+    422: {"model": Refusal, "description": "The request is not valid; each fault names its field."},
+}
+
+#: What /process may answer instead.
+FAILURES: Responses = REFUSALS | {
+    500: _problem("The model failed, or the worker died with this request; others are not harmed."),
+    503: _problem("`max_queue` requests are in flight, or the server is draining.")
+    | {"headers": {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}},
+    504: _problem("No answer within `deadline_s`."),
 }
 
 
@@ -205,15 +228,15 @@ def openapi_document() -> dict[str, Any]:
 
     app = FastAPI(title="oneday worker", version="1")
 
-    @app.post("/process", responses=REFUSED)
+    @app.post("/process", responses=FAILURES)
     def process_request(input_data: ProcessRequest) -> ProcessResponse:
         raise NotImplementedError  # serve.app has the real one
 
-    @app.post("/tokenize", responses=REFUSED)
+    @app.post("/tokenize", responses=REFUSALS)
     def tokenize(input_data: TokenizeRequest) -> TokenizeResponse:
         raise NotImplementedError  # serve.app has the real one
 
-    @app.post("/decode", responses=REFUSED)
+    @app.post("/decode", responses=REFUSALS)
     def decode(input_data: DecodeRequest) -> DecodeResponse:
         raise NotImplementedError  # serve.app has the real one
 

@@ -1,5 +1,6 @@
 """What happens to a prompt that leaves no room for its completion."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from serve.text import PromptTokens
@@ -50,5 +51,6 @@ def fit(prompt: PromptTokens, max_new_tokens: int, context: int, overflow: str) 
         )
     new = min(max_new_tokens, max(context - length, context // 2))
     dropped = max(0, length + new - context)
-    kept = prompt.ids[: prompt.lead] + prompt.ids[prompt.lead + dropped :]
-    return Fitted(PromptTokens(kept, prompt.lead), new, dropped)
+    head = prompt.lead + prompt.written
+    kept = prompt.ids[:head] + prompt.ids[head + dropped :]
+    return Fitted(dataclasses.replace(prompt, ids=kept), new, dropped)

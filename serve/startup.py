@@ -4,13 +4,18 @@ import dataclasses
 import difflib
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from serve import limits, rules
 from serve.config import ServeConfig
 from serve.text import TextCodec
+
+#: Files of which a tokenizer is read, see ``serve.text.TextCodec.load``.
+TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.json")
 
 
 class StartError(Exception):
@@ -34,15 +39,17 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     values = _read_object(path) if path else {}
     values |= {name: value for name, value in overrides.items() if value is not None}
     where = str(path) if path else "command line"
-    known = [field.name for field in dataclasses.fields(ServeConfig)]
-    faults = [_unknown_field(where, name, known) for name in values if name not in known]
+    faults = [f"{where}: {fault}" for fault in _unknown_keys(values, ServeConfig, "")]
     try:
-        config = TypeAdapter(ServeConfig).validate_python(
-            {name: value for name, value in values.items() if name in known}
-        )
+        config = TypeAdapter(ServeConfig).validate_python(values)  # unknown keys are ignored here
     except ValidationError as error:
         raise StartError(*faults, *(_wrong_value(where, e) for e in error.errors())) from None
-    faults += _out_of_range(where, config)
+    found = [
+        *limits.faults(config),
+        *_adapter_faults(config.adapters),
+        *rules.faults(config.rules, config.adapters),
+    ]
+    faults += [f"{where}: {key}: {text}" for key, text in found]
     if faults:
         raise StartError(*faults)
     return config
@@ -60,10 +67,33 @@ def _read_object(path: Path) -> dict[str, Any]:
     return values
 
 
-def _unknown_field(where: str, name: str, known: list[str]) -> str:
+def _unknown_keys(values: Any, kind: Any, prefix: str) -> Iterator[str]:
+    """What a dataclass does not know, also deeper down and in a dict of dataclasses.
+
+    Args:
+        values: what the file has at this place; of a wrong type, it is reported elsewhere.
+        kind: type that belongs there.
+        prefix: key of the place with a dot at its end.
+    """
+    if not isinstance(values, dict):
+        return
+    if get_origin(kind) is dict:
+        kinds = dict.fromkeys(values, get_args(kind)[1])
+    elif dataclasses.is_dataclass(kind):
+        kinds = {field.name: field.type for field in dataclasses.fields(kind)}
+    else:
+        return
+    for name, value in values.items():
+        if name in kinds:
+            yield from _unknown_keys(value, kinds[name], f"{prefix}{name}.")
+        else:
+            yield _unknown_key(prefix, str(name), list(kinds))
+
+
+def _unknown_key(prefix: str, name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"valid settings: {', '.join(known)}"
-    return f"{where}: unknown setting '{name}'; {hint}"
+    hint = f"did you mean '{prefix}{near[0]}'?" if near else f"valid settings: {', '.join(known)}"
+    return f"unknown setting '{prefix}{name}'; {hint}"
 
 
 def _wrong_value(where: str, error: Any) -> str:
@@ -71,15 +101,14 @@ def _wrong_value(where: str, error: Any) -> str:
     return f"{where}: {name} = {error['input']!r}: {error['msg'].lower()}"
 
 
-def _out_of_range(where: str, config: ServeConfig) -> list[str]:
-    """Faults that the types do not show."""
-    rules = [
-        (1024 <= config.port <= 65535, f"port = {config.port}: must be 1024 to 65535"),
-        (config.context >= 2, f"context = {config.context}: must be at least 2 tokens"),
-        (config.deadline_s > 0, f"deadline_s = {config.deadline_s}: must be more than 0 seconds"),
-        (config.threads >= 0, f"threads = {config.threads}: must be 0 (automatic) or more"),
+def _adapter_faults(adapters: dict[str, str]) -> list[tuple[str, str]]:
+    """Adapter folders that are none."""
+    remedy = "give a folder that peft has saved an adapter in"
+    return [
+        (f"adapters.{name}", f"{folder} has no adapter_config.json; {remedy}")
+        for name, folder in adapters.items()
+        if not (Path(folder) / "adapter_config.json").is_file()
     ]
-    return [f"{where}: {message}" for holds, message in rules if not holds]
 
 
 def check_model_dir(model_dir: Path) -> None:
@@ -90,15 +119,13 @@ def check_model_dir(model_dir: Path) -> None:
     """
     if not model_dir.is_dir():
         raise StartError(f"{model_dir}: no such folder; give the folder that holds config.json")
-    remedy = {
-        "config.json": "save the model with model.save_pretrained(folder)",
-        "tokenizer.json": "save a fast tokenizer with tokenizer.save_pretrained(folder)",
-    }
-    faults = [
-        f"{model_dir}: has no {name}; {cure}"
-        for name, cure in remedy.items()
-        if not (model_dir / name).is_file()
-    ]
+    faults = []
+    if not (model_dir / "config.json").is_file():
+        remedy = "save the model with model.save_pretrained(folder)"
+        faults.append(f"{model_dir}: has no config.json; {remedy}")
+    if not any(any(model_dir.glob(name)) for name in TOKENIZER_FILES):
+        remedy = "save a fast tokenizer with tokenizer.save_pretrained(folder)"
+        faults.append(f"{model_dir}: has no tokenizer.json; {remedy}")
     if not any(model_dir.glob("*.safetensors")):
         faults.append(f"{model_dir}: has no *.safetensors file; merge or quantize the model first")
     if faults:

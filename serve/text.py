@@ -2,26 +2,52 @@
 
 The tokenizer is read from the folder's ``tokenizer.json`` itself, without transformers: the process
 that answers HTTP then needs neither torch nor seconds to start, and the clean-up of spaces that
-transformers may do on decoding cannot bite. Rules:
+transformers may do on decoding cannot bite. Only a folder without that file is converted by it.
+Rules:
 
-- Special tokens written in a text are plain text; none is ever added by :meth:`TextCodec.encode`.
-- A prompt gets one BOS if and only if the tokenizer itself adds it, never two.
+- Special tokens written in a text are plain text, unless a prompt is read with ``parse_special``;
+  none is ever added by :meth:`TextCodec.encode`.
+- A prompt gets one BOS if and only if the tokenizer itself adds it; one that is written at the head
+  of a prompt and read as a special token is that one.
 - Decoding drops special tokens, and gives back every other character, leading spaces included.
+
+What cannot come back: characters that the tokenizer itself drops or rewrites (a normalizer such as
+NFC, a vocabulary without bytes), of which loading warns, and U+2581, SentencePiece's own mark for a
+space, which comes back as one.
 """
 
 import codecs
 import json
+import logging
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers
+
+from serve.conversion import TokenizerFiles, convert
+
+log = logging.getLogger(__name__)
 
 _SPACE_MARK = "\u2581"  # SentencePiece's stand-in for a space
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+#: What a tokenizer's normalizer or vocabulary may not give back: spaces, line ends, capitals,
+#: compatibility forms (NFKC), decomposed letters (NFC), characters far from any training text.
+_PROBES = (
+    " The  end ",
+    "a\n\n\tb\r\n",
+    "Hello , world .",
+    "it 's",
+    "\ufb01 \u2163 x\u00b2",
+    "e\u0301",
+    "café 東京 😀",
+    "\u200b\u00a0\x00\U0001b000",
+)
 
 
 @lru_cache(maxsize=1)
@@ -35,6 +61,11 @@ def _byte_level_table() -> dict[str, int]:
     return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
+def _byte_level_bytes(entry: str) -> bytes:
+    table = _byte_level_table()
+    return bytes(table[c] for c in entry if c in table)
+
+
 @dataclass(frozen=True)
 class PromptTokens:
     """A prompt as the model reads it.
@@ -42,10 +73,41 @@ class PromptTokens:
     Attributes:
         ids: token ids.
         lead: how many of them, at the front, are the model's own (BOS) and not the prompt's text.
+        written: how many after those are a BOS that the prompt itself wrote: part of its text, yet
+            as little to be cut off as the model's own.
     """
 
     ids: tuple[int, ...]
     lead: int
+    written: int = 0
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """A tokenizer in one of its two modes: special tokens as text, or read as such.
+
+    Attributes:
+        tokenizer: in that mode.
+        swallows: finds the spaces that the tokenizer takes for its own; None: it takes none.
+    """
+
+    tokenizer: Tokenizer
+    swallows: re.Pattern[str] | None
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids, from which the text can be read back."""
+        return list(self.tokenizer.encode(self._padded(text), add_special_tokens=False).ids)
+
+    def spans(self, text: str) -> tuple[list[int], list[int]]:
+        """The same, and where in the text each token begins."""
+        made = self.tokenizer.encode(self._padded(text), add_special_tokens=False)
+        found = self.swallows.finditer(text) if self.swallows else ()
+        inserted = [match.end() - 1 + count for count, match in enumerate(found)]
+        return list(made.ids), [start - bisect_left(inserted, start) for start, _ in made.offsets]
+
+    def _padded(self, text: str) -> str:
+        """The text with a second space where the tokenizer swallows the first."""
+        return self.swallows.sub(r"\1  ", text) if self.swallows else text
 
 
 class TextCodec:
@@ -60,54 +122,60 @@ class TextCodec:
     def __init__(self, tokenizer: Tokenizer, bos: str | None, eos: str | None) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        self._lead = _added_in_front(tokenizer)
-        tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
-        self._bos = bos
-        self._byte_level = '"ByteLevel"' in json.dumps(json.loads(tokenizer.to_str())["decoder"])
-        self._added = tokenizer.get_added_tokens_decoder()
-        self._doubles_space = self.decode(self._plain(" a")) == "a"
-        self.prefixes_space = self.token_bytes(self._plain("a")[0]).startswith(b" ")
+        self._byte_level = "ByteLevel" in str(tokenizer.decoder)
+        self._added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
+        self._lead = _added_in_front(tokenizer)
+        self.prefixes_space = self._puts_space("")
+        self.prefixes_everywhere = self.prefixes_space and self._puts_space(self._separator())
+        self._plain = self._encoder(tokenizer, specials_as_text=True)
         self.eos_id: int | None = tokenizer.token_to_id(eos) if eos else None
-        self._start_id: int | None = tokenizer.token_to_id(bos) if bos else self.eos_id
+        self._start_id = self._first_id(bos)
 
     @classmethod
     def load(cls, model_dir: Path) -> "TextCodec":
-        """Reads ``tokenizer.json`` and ``tokenizer_config.json`` of a model folder.
+        """Reads the tokenizer of a model folder, and warns if it does not give back every text.
+
+        That is ``tokenizer.json`` with ``tokenizer_config.json`` or, by way of transformers, the
+        files of a slow tokenizer (SentencePiece's ``*.model``, ``vocab.json`` and ``merges.txt``).
 
         Raises:
-            FileNotFoundError: the folder has no ``tokenizer.json``.
+            FileNotFoundError: the folder has none of these.
+            ValueError: transformers cannot convert the slow tokenizer.
         """
-        path = model_dir / "tokenizer_config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        tokenizer_file = model_dir / "tokenizer.json"
-        if not tokenizer_file.exists():
-            raise FileNotFoundError(f"no tokenizer.json in {model_dir}")
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        return cls(tokenizer, _token_text(config, "bos_token"), _token_text(config, "eos_token"))
+        fast = (model_dir / "tokenizer.json").exists()
+        codec = cls(*(_read(model_dir) if fast else convert(model_dir)))
+        for before in codec.lost()[:1]:
+            log.warning(
+                "%s: its tokenizer does not keep every text: %r is read back as %r",
+                model_dir, before, codec.decode(codec.encode(before)),
+            )  # fmt: skip
+        return codec
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens; ``decode`` of them is the text again."""
-        # Metaspace tokenizers (transformers' LlamaTokenizer) put no space mark before a text that
-        # starts with a space, yet decoding strips one: such a text needs its own.
-        if self._doubles_space and text.startswith(" "):
-            text = " " + text
-        return self._plain(text)
+        return self._plain.ids(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; special tokens are left out, bytes that are not UTF-8 give U+FFFD."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        pieces = Detokenizer(self, at_start=True)
+        return "".join(map(pieces.push, ids)) + pieces.flush()
 
-    def encode_prompt(self, prompt: str) -> PromptTokens:
+    def encode_prompt(self, prompt: str, parse_special: bool = False) -> PromptTokens:
         """A prompt's ids, with one BOS in front if the tokenizer adds one.
 
-        A BOS already written at the prompt's head is that one BOS. A prompt without any token
-        starts from BOS or EOS, because a model must be fed something.
+        A prompt without any token starts from BOS or EOS, because a model must be fed something.
+
+        Args:
+            prompt: the text.
+            parse_special: special tokens written in it are read as such, not as text. A BOS at its
+                head is then the one BOS.
         """
-        if self._lead and self._bos and prompt.startswith(self._bos):
-            prompt = prompt[len(self._bos) :]
-        lead, ids = self._lead, self.encode(prompt)
-        if not lead and not ids and self._start_id is not None:
+        ids = tuple((self._parsing if parse_special else self._plain).ids(prompt))
+        lead = self._lead
+        if lead and ids[: len(lead)] == lead:
+            return PromptTokens(ids, 0, written=len(lead))
+        if not lead and not ids:
             lead = (self._start_id,)
         return PromptTokens((*lead, *ids), len(lead))
 
@@ -117,10 +185,8 @@ class TextCodec:
         Training rows are made with it: what is learnt is then what will be asked. -1 stands for
         what is not of the text (BOS).
         """
-        padded = self._doubles_space and text.startswith(" ")
-        made = self._tokenizer.encode(" " + text if padded else text, add_special_tokens=False)
-        starts = [max(start - padded, 0) for start, _ in made.offsets]
-        return [*self._lead, *made.ids], [-1] * len(self._lead) + starts
+        ids, starts = self._plain.spans(text)
+        return [*self._lead, *ids], [-1] * len(self._lead) + starts
 
     def unknown_ids(self, ids: Iterable[int]) -> list[int]:
         """Positions of the ids that are in no vocabulary entry."""
@@ -132,19 +198,23 @@ class TextCodec:
             if not 0 <= token < bound or self._tokenizer.id_to_token(token) is None
         ]
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes a token stands for; none for special tokens and ids outside the vocabulary."""
+    def token_bytes(self, token: int, special: bool = False) -> bytes:
+        """The bytes a token stands for; none for ids outside the vocabulary.
+
+        Args:
+            token: its id.
+            special: give special tokens as they are written; else they have no bytes.
+        """
         added = self._added.get(token)
-        if added is not None:
-            return b"" if added.special else str(added.content).encode("utf-8")
+        if added and added.special and not special:
+            return b""
         entry = self._tokenizer.id_to_token(token)
         if entry is None:  # models often have more embedding rows than the tokenizer has entries
             return b""
         if self._byte_level:
-            table = _byte_level_table()
-            return bytes(table[c] for c in entry if c in table)
+            return _byte_level_bytes(entry) if not added else str(entry).encode("utf-8")
         byte = _BYTE_TOKEN.fullmatch(entry)
-        if byte:
+        if byte and not added:
             return bytes([int(byte.group(1), 16)])
         return str(entry).replace(_SPACE_MARK, " ").encode("utf-8")
 
@@ -152,8 +222,55 @@ class TextCodec:
         """One token's text by itself, for candidates; parts of a character give U+FFFD."""
         return self.token_bytes(token).decode("utf-8", errors="replace")
 
-    def _plain(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+    def is_added(self, token: int) -> bool:
+        """Whether the token was added to the vocabulary, special or not: texts are split at it."""
+        return token in self._added
+
+    def lost(self) -> list[str]:
+        """Texts, out of a few hard ones, that do not survive ``encode`` and ``decode``."""
+        added = [f"a {token.content} b" for token in self._added.values() if not token.special]
+        return [text for text in (*_PROBES, *added) if self.decode(self.encode(text)) != text]
+
+    @cached_property
+    def _parsing(self) -> _Encoder:
+        """The encoder that reads special tokens; a copy, because the mode is the tokenizer's."""
+        return self._encoder(Tokenizer.from_str(self._tokenizer.to_str()), specials_as_text=False)
+
+    def _encoder(self, tokenizer: Tokenizer, specials_as_text: bool) -> _Encoder:
+        """The encoder of one mode.
+
+        Metaspace tokenizers (transformers' LlamaTokenizer) and byte-level ones that put a space
+        before a text put none before a text that starts with one, yet decoding strips one: such a
+        text needs its own. Some do the same after every added token.
+        """
+        tokenizer.encode_special_tokens = specials_as_text
+        if specials_as_text:
+            _take_apart(tokenizer, [t.content for t in self._added.values() if t.special])
+        alike = {tuple(tokenizer.encode(t, add_special_tokens=False).ids) for t in ("a", " a")}
+        if not self.prefixes_space or len(alike) > 1:
+            return _Encoder(tokenizer, None)
+        added = [t.content for t in self._added.values() if not (t.special and specials_as_text)]
+        splits = map(re.escape, sorted(added, key=len, reverse=True))
+        heads = "|".join([r"\A", *(splits if self.prefixes_everywhere else [])])
+        return _Encoder(tokenizer, re.compile(f"({heads}) "))
+
+    def _puts_space(self, before: str | None) -> bool:
+        """Whether the tokenizer puts a space of its own between ``before`` and a letter."""
+        if before is None:
+            return False
+        ids = self._tokenizer.encode(before + "a", add_special_tokens=False).ids
+        return b"".join(map(self.token_bytes, ids)).endswith(b" a")
+
+    def _separator(self) -> str | None:
+        """An added token, if there is one, that does not itself end with a space."""
+        contents = (str(token.content) for token in self._added.values())
+        return next((text for text in contents if not text[-1:].isspace()), None)
+
+    def _first_id(self, bos: str | None) -> int:
+        """The token to start from where there is nothing to start from."""
+        first = self._tokenizer.token_to_id(bos) if bos else self.eos_id
+        special = (token for token, added in self._added.items() if added.special)
+        return next(special, 0) if first is None else first
 
 
 def _added_in_front(tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -161,6 +278,33 @@ def _added_in_front(tokenizer: Tokenizer) -> tuple[int, ...]:
     bare = tokenizer.encode("a", add_special_tokens=False).ids
     full = tokenizer.encode("a", add_special_tokens=True).ids
     return tuple(full[: full.index(bare[0])])
+
+
+def _take_apart(tokenizer: Tokenizer, specials: Iterable[str]) -> None:
+    """Keeps the model from finding special tokens in a text by itself.
+
+    To a unigram model they are entries like any other, and merges may lead to them. Splitting off
+    their first character leaves nothing to find.
+    """
+    found = [
+        f"{re.escape(text[0])}(?={re.escape(text[1:])})"
+        for text in specials
+        if tokenizer.token_to_id(text) in tokenizer.encode(text, add_special_tokens=False).ids
+    ]
+    if found:
+        split = pre_tokenizers.Split(Regex("|".join(found)), "isolated")
+        steps = [step for step in (tokenizer.pre_tokenizer, split) if step]
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+
+
+def _read(model_dir: Path) -> TokenizerFiles:
+    """The tokenizer of a ``tokenizer.json``, special tokens from ``tokenizer_config.json``."""
+    path = model_dir / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+    return TokenizerFiles(
+        tokenizer, _token_text(config, "bos_token"), _token_text(config, "eos_token")
+    )
 
 
 def _token_text(config: dict[str, Any], name: str) -> str | None:
@@ -185,11 +329,21 @@ class Detokenizer:
         self._strip = at_start and codec.prefixes_space
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def push(self, token: int) -> str:
-        """The text that this token completes."""
-        data = self._codec.token_bytes(token)
-        if self._strip and data:
-            data, self._strip = data.removeprefix(b" "), False
+    def push(self, token: int, special: bool = False) -> str:
+        """The text that this token completes.
+
+        Args:
+            token: its id.
+            special: give special tokens as they are written: an echoed prompt has only those that
+                its text named. Else they have no text.
+        """
+        data = self._codec.token_bytes(token, special)
+        if not data:
+            return ""
+        added = self._codec.is_added(token)
+        if self._strip and not added:
+            data = data.removeprefix(b" ")
+        self._strip = added and self._codec.prefixes_everywhere
         return self._decoder.decode(data)
 
     def flush(self) -> str:

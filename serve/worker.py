@@ -9,6 +9,7 @@ No ``from __future__ import annotations`` here: LitServe reads the annotations a
 """
 
 import asyncio
+import collections
 import dataclasses
 import json
 import logging
@@ -27,15 +28,25 @@ from fastapi import HTTPException
 from litserve.specs.base import LitSpec
 from starlette.responses import Response
 
+from serve import logs
 from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
 from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult, GenToken
+from serve.metrics import TokenRate, resident_bytes
 from serve.overflow import ContextOverflow, Fitted, fit
+from serve.rules import Plan, Rules
+from serve.state import State, dies_with, ends_on_word_only, spawned_from
 
 log = logging.getLogger(__name__)
 
-#: Exit code of this process when the model cannot be loaded.
-LOAD_FAILED = 3
+#: Exit codes of this process: the model cannot be loaded; its engine has died.
+LOAD_FAILED, ENGINE_DEAD = 3, 4
+
+#: Seconds between two looks at the engine.
+WATCH_S = 1.0
+
+#: What the engine is tried on before the worker says that it is ready.
+WARM_UP = "The capital of France is"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +54,16 @@ class Job:
     """One /process request on its way to the worker.
 
     Attributes:
-        id: of the request, also in the log and in the ``X-Request-Id`` header.
+        id: unique among the jobs in flight (clients may use one ``X-Request-Id`` twice).
         body: the validated request.
         received: ``time.monotonic()`` of its arrival (one clock for all processes of a machine).
+        request_id: what the log and the ``X-Request-Id`` header call the request.
     """
 
     id: str
     body: ProcessRequest
     received: float
+    request_id: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,18 +86,27 @@ class Worker(litserve.LitAPI):
         config: how.
         device: ``cpu`` or ``cuda``.
         spec: the HTTP side (:class:`serve.app.ProtocolSpec`).
+        state: shared by the server's processes; ``ready`` is set here.
     """
 
-    def __init__(self, model_dir: Path, config: ServeConfig, device: str, spec: LitSpec) -> None:
+    def __init__(
+        self, model_dir: Path, config: ServeConfig, device: str, spec: LitSpec, state: State
+    ) -> None:
         super().__init__(enable_async=True, spec=spec, api_path="/process")
         self._model_dir, self._config, self._device = model_dir, config, device
+        self._state = state
+        self._rules = Rules(config.rules)
+        self._rule_hits: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._tokens_per_second = 0.0
         self._tasks: dict[str, asyncio.Task[Any]] = {}
 
     def setup(self, device: str) -> None:
-        """Starts loading; returns at once, so that /health can say ``loading`` meanwhile."""
-        configure_logging()
+        """Starts loading in a thread, so that jobs are taken, and can be cancelled, meanwhile."""
+        dies_with(spawned_from())
+        ends_on_word_only(self._state)
+        logs.configure()
         self._engine: Future[Engine] = Future()
-        threading.Thread(target=self._load, name="load", daemon=True).start()
+        threading.Thread(target=self._keep_engine, name="keep-engine", daemon=True).start()
 
     async def decode_request(self, request: Any) -> Any:
         """Jobs arrive as they are."""
@@ -95,18 +117,24 @@ class Worker(litserve.LitAPI):
         return output
 
     async def predict(self, message: Job | Cancel | Ping) -> Response | None:
-        """Handles one message of the queue."""
-        if isinstance(message, Ping):
-            return _json(self._state())
-        if isinstance(message, Cancel):
-            task = self._tasks.get(message.id)
-            if task:
-                task.cancel()
-            return None
-        return await self._guarded(message)
+        """Handles one message of the queue; nothing but ``HTTPException`` gets out."""
+        try:
+            if isinstance(message, Ping):
+                return _json(self.report())
+            if isinstance(message, Job):
+                return await self._guarded(message)
+        except HTTPException:
+            raise
+        except Exception as error:
+            log.exception("request failed", extra={"id": getattr(message, "request_id", None)})
+            raise HTTPException(500, f"internal error: {type(error).__name__}") from None
+        task = self._tasks.get(message.id)
+        if task:
+            task.cancel()
+        return None
 
     async def _guarded(self, job: Job) -> Response | None:
-        """Answers a job; nothing but ``HTTPException`` gets out."""
+        """Answers a job within its deadline, unless it is cancelled."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks[job.id] = task
@@ -114,36 +142,56 @@ class Worker(litserve.LitAPI):
             async with asyncio.timeout(self._deadline(job) - time.monotonic()):
                 return await self._answer(job)
         except asyncio.CancelledError:
-            log.info("%s cancelled: the client has gone", job.id)
+            log.info("cancelled", extra={"id": job.request_id})
             return None
         except (TimeoutError, DeadlineExceeded):
-            raise _failure(job, 504, f"no answer within {self._config.deadline_s:g} s") from None
+            raise HTTPException(504, f"no answer within {self._config.deadline_s:g} s") from None
         except ContextOverflow as error:
             fault = {"loc": ["body", "prompt"], "msg": str(error), "type": "context_overflow"}
-            raise _failure(job, 422, [fault]) from None
+            raise HTTPException(422, [fault]) from None
         except EngineError as error:
-            raise _failure(job, 500, str(error)) from None
-        except Exception as error:
-            log.exception("%s failed", job.id)
-            raise _failure(job, 500, f"internal error: {type(error).__name__}") from None
+            raise HTTPException(500, str(error)) from None
         finally:
             self._tasks.pop(job.id, None)
 
     async def _answer(self, job: Job) -> Response:
         engine = await asyncio.shield(asyncio.wrap_future(self._engine))
-        prompt = engine.text.encode_prompt(job.body.prompt)
+        plan = self._plan(job.body)
+        prompt = engine.text.encode_prompt(
+            plan.prompt if plan else job.body.prompt, parse_special=self._config.parse_special
+        )
         fitted = fit(prompt, job.body.max_new_tokens, engine.info.context, self._config.overflow)
-        results = await self._generate(engine, job, fitted)
+        results = await self._generate(engine, job, fitted, plan)
+        if plan:
+            results = [self._finish(plan, result) for result in results]
         seconds = time.monotonic() - job.received
-        log.info("%s 200 %s %.3fs", job.id, _figures(fitted, results), seconds)
-        content = render(results, job.body.num_samples, fitted.dropped, seconds)
-        return _json(content, {"X-Request-Id": job.id})
+        self._log(job, fitted, results, seconds)
+        return _json(render(results, job.body.num_samples, fitted.dropped, seconds))
 
-    async def _generate(self, engine: Engine, job: Job, fitted: Fitted) -> list[GenResult]:
+    def _plan(self, body: ProcessRequest) -> Plan | None:
+        """What the output rules do to a request; scores of a prompt are none of their business."""
+        if body.echo_prompt or body.max_new_tokens == 0:
+            return None
+        plan = self._rules.pick(body.prompt, body.max_new_tokens)
+        if plan:
+            self._rule_hits.update(
+                (plan.name, step) for step in ("match", "wrap")[: 1 + plan.wrapped]
+            )
+        return plan
+
+    def _finish(self, plan: Plan, result: GenResult) -> GenResult:
+        finished, steps = plan.finish(result)
+        stopped = ("stop",) if plan.stops and result.finish_reason == "stop" else ()
+        self._rule_hits.update((plan.name, step) for step in (*stopped, *steps))
+        return finished
+
+    async def _generate(
+        self, engine: Engine, job: Job, fitted: Fitted, plan: Plan | None
+    ) -> list[GenResult]:
         """All completions of a job; greedy ones are all the same, so only one is made."""
         greedy = job.body.temperature <= GREEDY_TEMPERATURE
         requests = [
-            engine_request(job, fitted, i, self._deadline(job))
+            engine_request(job, fitted, i, self._deadline(job), plan)
             for i in range(1 if greedy else job.body.num_samples)
         ]
         futures = [asyncio.wrap_future(engine.submit(request)) for request in requests]
@@ -156,12 +204,26 @@ class Worker(litserve.LitAPI):
     def _deadline(self, job: Job) -> float:
         return job.received + self._config.deadline_s
 
-    def _load(self) -> None:
-        """Loads the engine; a model that cannot be loaded ends the process and so the server."""
-        from serve.engine import build_engine
+    def _log(self, job: Job, fitted: Fitted, results: list[GenResult], seconds: float) -> None:
+        """One line about an answer, without its words unless the configuration wants them."""
+        figures: dict[str, Any] = {
+            "id": job.request_id,
+            "status": 200,
+            "prompt_tokens": len(fitted.prompt.ids),
+            "dropped_tokens": fitted.dropped,
+            "new_tokens": sum(len(result.tokens) for result in results),
+            "finish": results[0].finish_reason,
+            "seconds": round(seconds, 4),
+        }
+        if self._config.log_prompts:
+            texts = ["".join(token.text for token in result.tokens) for result in results]
+            figures |= {"prompt": job.body.prompt, "answers": texts}
+        log.info("answered", extra=figures)
 
+    def _keep_engine(self) -> None:
+        """Loads the engine, says so, and ends the process when the engine dies."""
         try:
-            engine = build_engine(self._model_dir, self._config, self._device)
+            engine = self._load()
         except Exception as error:
             log.debug("load failed", exc_info=True)
             print(
@@ -172,19 +234,60 @@ class Worker(litserve.LitAPI):
             )
             os._exit(LOAD_FAILED)
         self._engine.set_result(engine)
+        self._state.ready = True
         announce(self._config, engine)
+        self._watch(engine)
 
-    def _state(self) -> dict[str, Any]:
+    def _load(self) -> Engine:
+        """A warm engine: one that cannot answer is a failure to load, not to serve."""
+        from serve.engine import build_engine
+
+        engine = build_engine(self._model_dir, self._config, self._device)
+        prompt = engine.text.encode_prompt(WARM_UP)
+        fitted = fit(prompt, 2, engine.info.context, "truncate_left")
+        request = GenRequest(
+            id="warm-up",
+            prompt=fitted.prompt.ids,
+            lead=fitted.prompt.lead,
+            max_new_tokens=fitted.max_new_tokens,
+        )
+        engine.submit(request).result(timeout=self._config.deadline_s)
+        return engine
+
+    def _watch(self, engine: Engine) -> None:
+        """Measures the engine's speed until it is dead; then the main process starts another."""
+        rate = TokenRate()
+        while engine.heartbeat() != math.inf:
+            self._tokens_per_second = rate.see(engine.stats().new_tokens)
+            time.sleep(WATCH_S)
+        log.error("the engine is dead: this process ends, so that another is started")
+        self._state.ready = False
+        time.sleep(WATCH_S)  # the answers to its last requests are on their way
+        os._exit(ENGINE_DEAD)
+
+    def report(self) -> dict[str, Any]:
+        """What /health and /metrics say of the worker."""
         if not self._engine.done():
-            return {"status": "loading"}
+            return {"health": {"status": "loading"}, "figures": None}
         engine = self._engine.result()
+        figures = {
+            "stats": dataclasses.asdict(engine.stats()),
+            "tokens_per_second": self._tokens_per_second,
+            "memory_bytes": resident_bytes(),
+            "rule_hits": [(*hit, count) for hit, count in self._rule_hits.items()],
+        }
+        return {"health": self._health(engine), "figures": figures}
+
+    def _health(self, engine: Engine) -> dict[str, Any]:
         age = engine.heartbeat()
         if age > self._config.deadline_s:
             return {"status": "failed", "reason": "the engine makes no progress"}
         return {"status": "ready", "model": dataclasses.asdict(engine.info), "last_step_s": age}
 
 
-def engine_request(job: Job, fitted: Fitted, index: int, deadline: float) -> GenRequest:
+def engine_request(
+    job: Job, fitted: Fitted, index: int, deadline: float, plan: Plan | None
+) -> GenRequest:
     """Completion ``index`` of a job in the engine's terms; its seed is the job's plus ``index``."""
     body = job.body
     return GenRequest(
@@ -198,8 +301,10 @@ def engine_request(job: Job, fitted: Fitted, index: int, deadline: float) -> Gen
         seed=None if body.seed is None else (body.seed + index) % 2**64,
         candidates=body.top_k_per_token,
         echo=body.echo_prompt,
-        stops=tuple(body.stop_sequences),
+        stops=(*body.stop_sequences, *(plan.stops if plan else ())),
         deadline=deadline,
+        adapter=plan.adapter if plan else None,
+        enough=plan.enough if plan else None,
     )
 
 
@@ -221,13 +326,6 @@ def render(
     return answer
 
 
-def _figures(fitted: Fitted, results: list[GenResult]) -> str:
-    """What the log says of an answer."""
-    new = sum(len(result.tokens) for result in results)
-    prompt, finish = len(fitted.prompt.ids), results[0].finish_reason
-    return f"prompt={prompt} dropped={fitted.dropped} new={new} finish={finish}"
-
-
 def _completion(result: GenResult) -> dict[str, Any]:
     tokens = (*result.prompt, *result.tokens)
     return {
@@ -245,23 +343,8 @@ def _token(token: GenToken) -> dict[str, Any]:
     return {"text": token.text, "logprob": token.logprob, "top_logprob": best}
 
 
-def _json(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(content, allow_nan=False).encode()
-    return Response(body, media_type="application/json", headers=headers)
-
-
-def _failure(job: Job, status: int, detail: Any) -> HTTPException:
-    log.info("%s %d %s", job.id, status, detail)
-    return HTTPException(status, detail)
-
-
-def configure_logging() -> None:
-    """One line per event on stderr; each process of the server calls it for itself."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True
-    )
-    logging.getLogger("serve").setLevel(logging.INFO)
-    logging.getLogger("torchao").setLevel(logging.ERROR)  # it warns about kernels of other cards
+def _json(content: dict[str, Any]) -> Response:
+    return Response(json.dumps(content, allow_nan=False).encode(), media_type="application/json")
 
 
 def announce(config: ServeConfig, engine: Engine) -> None:

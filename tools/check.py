@@ -269,12 +269,6 @@ def _pinned(recipe: Recipe, rules: Any) -> Said:
         yield "warn", said, "set it to the hub's commit"
 
 
-def _port(recipe: Recipe, rules: Any) -> Said:
-    low, high = 1024, 65535
-    if not low <= recipe.serve.port <= high:
-        yield "fail", f"serve.port is {recipe.serve.port}", f"LitServe takes {low} to {high}"
-
-
 def _tier(recipe: Recipe, rules: Any) -> Said:
     tier, known = recipe.eval.tier, recipe.eval.tiers
     if tier not in known:
@@ -296,6 +290,5 @@ RULES = [
     Rule("padding", "model", _pad, eligibility=False),
     Rule("adapter", "Axolotl", _adapter, eligibility=False),
     Rule("bf16", "CUDA compute capability", _bf16, eligibility=False),
-    Rule("port", "LitServe", _port, eligibility=False),
     Rule("eval tier", "recipe", _tier, eligibility=False),
 ]

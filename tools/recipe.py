@@ -10,6 +10,7 @@ from tools.compose import Composition, leaves
 from tools.errors import UserError
 from tools.faults import nearest
 from tools.schema import Recipe
+from tools.serving import serve_faults
 from tools.yaml_map import KeyPath, full_key
 
 
@@ -62,6 +63,7 @@ def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) 
     found = faults.find(_without_owned(tree, train), _schema(shape, train))
     found |= {("train", key): (why, False) for key, why in _owned(train).items()}
     found |= _plugin_faults(train)
+    found |= serve_faults(tree.get("serve"))
     lines = []
     for path, (text, missing) in found.items():
         if path in composed.unresolved or (missing and composed.incomplete):

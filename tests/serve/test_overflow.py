@@ -1,6 +1,8 @@
 """Prompts that leave no room for their completion."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serve.overflow import ContextOverflow, fit
 from serve.text import PromptTokens
@@ -35,3 +37,27 @@ def test_a_long_completion_takes_at_most_half_of_the_context_from_the_prompt() -
 def test_error_says_the_figures() -> None:
     with pytest.raises(ContextOverflow, match=r"21 tokens.*is 4.*25.*holds 16.*by 9 tokens"):
         fit(PROMPT, 4, 16, "error")
+
+
+def test_a_bos_that_the_prompt_wrote_stays_too() -> None:
+    fitted = fit(PromptTokens(PROMPT.ids, lead=0, written=1), 4, 16, "truncate_left")
+    assert fitted.prompt == PromptTokens((1, *range(109, 120)), lead=0, written=1)
+
+
+@given(
+    length=st.integers(0, 60),
+    lead=st.integers(0, 1),
+    new=st.integers(0, 80),
+    context=st.integers(2, 40),
+)
+def test_what_comes_out_fits_and_is_the_tail(
+    length: int, lead: int, new: int, context: int
+) -> None:
+    prompt = PromptTokens((*[-1] * lead, *range(length)), lead)
+    fitted = fit(prompt, new, context, "truncate_left")
+    kept = fitted.prompt.ids[lead:]
+    assert len(fitted.prompt.ids) + fitted.max_new_tokens <= context
+    assert fitted.prompt.ids[:lead] == prompt.ids[:lead]
+    assert kept == prompt.ids[len(prompt.ids) - len(kept) :]
+    assert fitted.dropped == length - len(kept)
+    assert min(new, 1) <= fitted.max_new_tokens <= new

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve.__main__ import main
+from serve.config import Match, Rule
 from serve.startup import StartError, check_model_dir, check_port, load_config, load_text
 
 
@@ -42,11 +43,66 @@ def test_unreadable_files(tmp_path: Path, content: str | None, message: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("port", 80), ("context", 1), ("deadline_s", 0), ("threads", -1)]
+    ("name", "value"),
+    [
+        ("port", 80),
+        ("context", 1),
+        ("max_batch", 0),
+        ("cache_tokens", -1),
+        ("prefill_tokens", 15),
+        ("max_queue", 0),
+        ("max_body", 999),
+        ("deadline_s", 0),
+        ("drain_s", -0.1),
+        ("threads", -1),
+    ],
 )
-def test_values_out_of_range(name: str, value: int) -> None:
-    with pytest.raises(StartError, match=name):
+def test_values_out_of_range(name: str, value: float) -> None:
+    with pytest.raises(StartError, match=f"command line: {name}: must be .*not {value}"):
         load_config(None, {name: value})
+
+
+def test_all_faults_deeper_down_at_once(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "adapter_config.json").write_text("{}")
+    rules = {
+        "choice": {"match": {"promt": "x", "max_new_tokens": 0}, "extract": "[A-J]"},
+        "math": {"adaptor": "x", "adapter": "hole", "match": {"prompt": "("}},
+    }
+    adapters = {"whole": str(tmp_path / "whole"), "empty": str(tmp_path)}
+    file = tmp_path / "serve.json"
+    file.write_text(json.dumps({"rules": rules, "adapters": adapters, "zzz": 1}))
+    with pytest.raises(StartError) as caught:
+        load_config(file, {})
+    said = [
+        "unknown setting 'rules.choice.match.promt'; did you mean 'rules.choice.match.prompt'?",
+        "unknown setting 'rules.math.adaptor'; did you mean 'rules.math.adapter'?",
+        "unknown setting 'zzz'; valid settings: engine",
+        f"adapters.empty: {tmp_path} has no adapter_config.json",
+        "rules.choice.match.max_new_tokens: must be at least 1",
+        "rules.choice.extract: has no group",
+        "rules.math.match.prompt: '(' is no regular expression",
+        "rules.math.adapter: serve.adapters has no hole; did you mean whole?",
+    ]
+    assert len(caught.value.faults) == len(said), caught.value.faults
+    for fault, part in zip(caught.value.faults, said, strict=True):
+        assert fault.startswith(f"{file}: {part}")
+
+
+def test_wrong_types_deeper_down(tmp_path: Path) -> None:
+    file = tmp_path / "serve.json"
+    file.write_text(json.dumps({"rules": {"a": {"stop": "x"}, "b": 5}, "adapters": []}))
+    with pytest.raises(StartError) as caught:
+        load_config(file, {})
+    faults = "\n".join(caught.value.faults)
+    for key in ("rules.a.stop", "rules.b", "adapters"):
+        assert f"{file}: {key} = " in faults
+
+
+def test_rules_of_a_file_are_rules(tmp_path: Path) -> None:
+    file = tmp_path / "serve.json"
+    file.write_text(json.dumps({"rules": {"a": {"match": {"max_new_tokens": 1}, "cut": ["x"]}}}))
+    assert load_config(file, {}).rules == {"a": Rule(Match(max_new_tokens=1), cut=["x"])}
 
 
 def test_model_folder(model_dirs: dict[str, Path], tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import logging
 import math
+import os
 import time
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,13 +14,16 @@ from typing import Any
 import pytest
 from fastapi import HTTPException
 
+import serve.engine
+import serve.worker
 from serve.app import ProtocolSpec
-from serve.config import ServeConfig
+from serve.config import Match, Rule, ServeConfig
 from serve.contract import ProcessRequest, ProcessResponse
-from serve.engine.base import EngineError, GenRequest, GenResult, ModelInfo
+from serve.engine.base import EngineError, EngineStats, GenRequest, GenResult, GenToken, ModelInfo
 from serve.engine.hf_dynamic import HfDynamic
+from serve.state import shared_state
 from serve.text import TextCodec
-from serve.worker import Cancel, Job, Ping, Worker
+from serve.worker import ENGINE_DEAD, LOAD_FAILED, Cancel, Job, Ping, Worker
 
 
 class FakeEngine:
@@ -46,13 +51,17 @@ class FakeEngine:
     def heartbeat(self) -> float:
         return self.age
 
+    def stats(self) -> EngineStats:
+        return EngineStats(running=2, new_tokens=7)
+
     def close(self) -> None: ...
 
 
 def worker(engine: Any, **config: Any) -> Worker:
     """A worker whose engine is loaded."""
-    settings = ServeConfig(**config)
-    built = Worker(Path("model"), settings, "cpu", ProtocolSpec(settings.deadline_s))
+    settings, state = ServeConfig(**config), shared_state()
+    spec = ProtocolSpec(settings.deadline_s, state)
+    built = Worker(Path("model"), settings, "cpu", spec, state)
     built._engine = Future()
     built._engine.set_result(engine)
     return built
@@ -60,7 +69,7 @@ def worker(engine: Any, **config: Any) -> Worker:
 
 def job(prompt: str = "The capital of France is", **fields: Any) -> Job:
     body = ProcessRequest.model_validate({"prompt": prompt, "temperature": 0, **fields})
-    return Job("j", body, time.monotonic())
+    return Job("j", body, time.monotonic(), "r")
 
 
 def answer(built: Worker, message: Job) -> dict[str, Any]:
@@ -174,21 +183,141 @@ def test_a_request_waits_for_the_model_and_its_leaving_does_not_stop_the_load() 
     assert not built._engine.cancelled()
 
 
-def test_states(codecs: dict[str, TextCodec]) -> None:
-    def state(built: Worker) -> dict[str, Any]:
-        response = asyncio.run(built.predict(Ping()))
-        assert response is not None
-        content: dict[str, Any] = json.loads(bytes(response.body))
-        return content
+def report(built: Worker) -> dict[str, Any]:
+    response = asyncio.run(built.predict(Ping()))
+    assert response is not None
+    content: dict[str, Any] = json.loads(bytes(response.body))
+    return content
 
+
+def test_states(codecs: dict[str, TextCodec]) -> None:
     loading = worker(None)
     loading._engine = Future()
-    assert state(loading) == {"status": "loading"}
+    assert report(loading) == {"health": {"status": "loading"}, "figures": None}
     fake = FakeEngine(codecs["byte_level"], None)
-    ready = state(worker(fake))
-    assert (ready["status"], ready["model"]["name"]) == ("ready", "fake")
+    ready = report(worker(fake))
+    assert (ready["health"]["status"], ready["health"]["model"]["name"]) == ("ready", "fake")
+    assert (ready["figures"]["stats"]["running"], ready["figures"]["rule_hits"]) == (2, [])
+    assert ready["figures"]["memory_bytes"] > 10_000_000
     fake.age = math.inf
-    assert state(worker(fake))["status"] == "failed"
+    assert report(worker(fake))["health"]["status"] == "failed"
+
+
+def test_a_report_that_fails_is_an_http_exception_too(codecs: dict[str, TextCodec]) -> None:
+    fake = FakeEngine(codecs["byte_level"], None)
+    fake.age = math.nan  # JSON has none
+    with pytest.raises(HTTPException) as caught:
+        asyncio.run(worker(fake).predict(Ping()))
+    assert caught.value.status_code == 500
+
+
+def result(texts: list[str], finish: Any = "length") -> GenResult:
+    return GenResult(tuple(GenToken(1, text, -1.0, ()) for text in texts), finish)
+
+
+RULES = {
+    "choice": Rule(Match(prompt="Answer:"), adapter="letters", stop=["\n\n"], extract="([A-J])"),
+    "rest": Rule(wrap="### {prompt}", cut=["Question"]),
+}
+
+
+def test_rules_change_the_request_and_the_answer(codecs: dict[str, TextCodec]) -> None:
+    fake = FakeEngine(codecs["byte_level"], result(["A", ". yes"], "stop"))
+    built = worker(fake, rules=RULES)
+    content = answer(built, job("1+1? Answer:", max_new_tokens=3, stop_sequences=["x"]))
+    assert content["text"] == "A"
+    [request] = fake.requests
+    assert (request.adapter, request.stops) == ("letters", ("x", "\n\n"))
+    assert request.enough and request.enough("A. ") and not request.enough("")
+    hits = report(built)["figures"]["rule_hits"]
+    assert sorted(map(tuple, hits)) == [
+        ("choice", "extract", 1),
+        ("choice", "match", 1),
+        ("choice", "stop", 1),
+    ]
+
+
+def test_rules_wrap_and_cut(codecs: dict[str, TextCodec]) -> None:
+    codec = codecs["byte_level"]
+    fake = FakeEngine(codec, result(["4", "\n", "Question", ": 5"]))
+    built = worker(fake, rules=RULES)
+    assert answer(built, job("2+2", max_new_tokens=3))["text"].strip() == "4"
+    assert codec.decode(fake.requests[0].prompt) == "### 2+2"
+    steps = {step for _, step, _ in report(built)["figures"]["rule_hits"]}
+    assert steps == {"match", "wrap", "cut"}
+
+
+@pytest.mark.parametrize("fields", [{"echo_prompt": True}, {"max_new_tokens": 0}])
+def test_rules_leave_scores_alone(codecs: dict[str, TextCodec], fields: dict[str, Any]) -> None:
+    fake = FakeEngine(codecs["byte_level"], result(["A", ". yes"]))
+    built = worker(fake, rules=RULES)
+    assert answer(built, job("Answer:", **fields))["text"] == "A. yes"
+    assert (fake.requests[0].adapter, fake.requests[0].stops) == (None, ())
+    assert report(built)["figures"]["rule_hits"] == []
+
+
+@pytest.mark.parametrize("parsed", [True, False])
+def test_special_tokens_in_prompts(codecs: dict[str, TextCodec], parsed: bool) -> None:
+    fake = FakeEngine(codecs["byte_level"], result(["x"]))
+    fake.info = replace(fake.info, context=100)
+    answer(worker(fake, parse_special=parsed), job("<|endoftext|>", max_new_tokens=1))
+    assert (len(fake.requests[0].prompt) == 1) == parsed
+
+
+class Ended(BaseException):
+    """What ``os._exit`` does in these tests."""
+
+
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(serve.worker, "WATCH_S", 0.01)
+
+
+def test_a_model_that_cannot_answer_is_not_ready(
+    codecs: dict[str, TextCodec],
+    ending: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = FakeEngine(codecs["byte_level"], EngineError("NaN everywhere"))
+    monkeypatch.setattr(serve.engine, "build_engine", lambda *_: broken)
+    built = worker(None)
+    built._engine = Future()
+    with pytest.raises(Ended) as caught:
+        built._keep_engine()
+    assert caught.value.args == (LOAD_FAILED,)
+    assert "error: cannot load the model in model: EngineError: NaN" in capsys.readouterr().err
+    assert not built._state.ready and not built._engine.done()
+    [warm_up] = broken.requests
+    assert (len(warm_up.prompt) > 0, warm_up.max_new_tokens) == (True, 2)
+
+
+def test_a_dead_engine_ends_the_process(codecs: dict[str, TextCodec], ending: None) -> None:
+    fake = FakeEngine(codecs["byte_level"], None)
+    fake.age = math.inf
+    with pytest.raises(Ended) as caught:
+        worker(fake)._watch(fake)
+    assert caught.value.args == (ENGINE_DEAD,)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_log_has_figures_and_words_only_on_wish(
+    codecs: dict[str, TextCodec], caplog: pytest.LogCaptureFixture, wanted: bool
+) -> None:
+    fake = FakeEngine(codecs["byte_level"], result(["secret", "!"]))
+    with caplog.at_level(logging.INFO, "serve"):
+        answer(worker(fake, log_prompts=wanted), job("mine"))
+    [record] = [record for record in caplog.records if record.getMessage() == "answered"]
+    fields: dict[str, Any] = vars(record)
+    assert (fields["id"], fields["status"], fields["new_tokens"]) == ("r", 200, 2)
+    assert fields["finish"] == "length" and fields["prompt_tokens"] > 0
+    assert (fields.get("prompt"), fields.get("answers")) == (
+        ("mine", ["secret!"]) if wanted else (None, None)
+    )
 
 
 def test_bos_tokenizer_gives_the_same_wire(bos_engine: HfDynamic) -> None:

@@ -57,7 +57,6 @@ BREAKS = [
     ("adapter", "4090", "train.adapter=lora", "fail"),
     ("bf16", "cpu", "train.bf16=true", "fail"),
     ("bf16", "4090", "hardware.capability='7.5'", "fail"),
-    ("port", "4090", "serve.port=80", "fail"),
     ("eval tier", "4090", "eval.tier=quik", "fail"),
 ]
 

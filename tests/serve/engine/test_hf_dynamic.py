@@ -2,24 +2,38 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bitsandbytes
+import peft
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from serve.config import ServeConfig
-from serve.engine import build_engine
 from serve.engine.base import DeadlineExceeded, EngineError, GenRequest, GenResult
 from serve.engine.hf_dynamic import PREFILL_CHUNK, HfDynamic
 from serve.engine.loading import load_model, thread_count
+from serve.engine.lora import attach
 
 PROMPT = "The capital of France is"
+
+
+def build(model_dir: Path, context: int = 512) -> HfDynamic:
+    return HfDynamic(load_model(model_dir, ServeConfig(context=context), "cpu"))
+
+
+@pytest.fixture(scope="module")
+def engine(model_dirs: dict[str, Path]) -> Iterator[HfDynamic]:
+    """An engine on the byte-level model."""
+    built = build(model_dirs["byte_level"])
+    yield built
+    built.close()
 
 
 @pytest.fixture
@@ -42,9 +56,9 @@ def plain(model_dirs: dict[str, Path]) -> Any:
     ).eval()
 
 
-def endless(model_dir: Path) -> HfDynamic:
+def endless(model_dirs: dict[str, Path]) -> HfDynamic:
     """An engine on a model without EOS: its requests run until something ends them."""
-    return HfDynamic(replace(load_model(model_dir, ServeConfig(), "cpu"), eos_ids=frozenset()))
+    return build(model_dirs["endless"], context=8192)
 
 
 @torch.inference_mode()
@@ -95,10 +109,12 @@ def test_scoring_generates_nothing(ask: Callable[..., GenResult], engine: HfDyna
     assert ask(max_new_tokens=0) == GenResult((), "length")
 
 
-def test_bos_is_fed_but_not_echoed(bos_engine: HfDynamic, model_dirs: dict[str, Path]) -> None:
+def test_bos_is_fed_but_not_echoed(model_dirs: dict[str, Path]) -> None:
+    bos_engine = build(model_dirs["prepend"])
     prompt = bos_engine.text.encode_prompt("The capital")
     request = GenRequest("b", prompt.ids, prompt.lead, max_new_tokens=0, echo=True)
     result = bos_engine.submit(request).result(timeout=60)
+    bos_engine.close()
     assert "".join(token.text for token in result.prompt) == "The capital"
     assert tuple(token.id for token in result.prompt) == prompt.ids[1:]
     model = AutoModelForCausalLM.from_pretrained(model_dirs["prepend"], dtype=torch.float32)
@@ -141,7 +157,7 @@ def test_eos_ends_the_answer_and_is_not_in_it(
     model.save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((model_dirs["byte_level"] / name).read_bytes())
-    ended = build_engine(tmp_path, ServeConfig(), "cpu")
+    ended = build(tmp_path)
     request = GenRequest("e", tuple(ended.text.encode(PROMPT)), max_new_tokens=10)
     result = ended.submit(request).result(timeout=60)
     ended.close()
@@ -159,8 +175,8 @@ def test_seed_repeats_and_differs(ask: Callable[..., GenResult]) -> None:
 
 
 def test_cancel_of_a_running_and_of_a_waiting_request(model_dirs: dict[str, Path]) -> None:
-    engine = endless(model_dirs["byte_level"])
-    long = engine.submit(GenRequest("long", (5,), max_new_tokens=100_000))
+    engine = endless(model_dirs)
+    long = engine.submit(GenRequest("long", (5,), max_new_tokens=8000))
     waiting = engine.submit(GenRequest("waiting", (5,)))
     while not long.running():
         time.sleep(0.001)
@@ -175,23 +191,79 @@ def test_cancel_of_a_running_and_of_a_waiting_request(model_dirs: dict[str, Path
 
 
 def test_deadline(model_dirs: dict[str, Path]) -> None:
-    engine = endless(model_dirs["byte_level"])
+    engine = endless(model_dirs)
     start = time.monotonic()
-    request = GenRequest("late", (5,), max_new_tokens=100_000, deadline=start + 0.2)
+    request = GenRequest("late", (5,), max_new_tokens=8000, deadline=start + 0.2)
     with pytest.raises(DeadlineExceeded):
         engine.submit(request).result(timeout=10)
     assert 0.2 <= time.monotonic() - start < 5
     engine.close()
 
 
-def test_a_failing_request_harms_no_other(engine: HfDynamic, ask: Callable[..., GenResult]) -> None:
-    """An id outside the embedding makes the model itself fail."""
-    before = ask(max_new_tokens=5)
-    bad = engine.submit(GenRequest("bad", (10**6,)))
-    good = engine.submit(GenRequest("good", tuple(engine.text.encode(PROMPT)), max_new_tokens=5))
-    with pytest.raises(EngineError, match="IndexError"):
-        bad.result(timeout=60)
-    assert good.result(timeout=60) == before
+def test_enough_ends_an_answer(ask: Callable[..., GenResult]) -> None:
+    """Asked after each token with the text so far."""
+    whole, seen = ask(max_new_tokens=20), []
+
+    def enough(text: str) -> bool:
+        seen.append(text)
+        return len(seen) == 4
+
+    result = ask(max_new_tokens=20, enough=enough)
+    assert (result.tokens, result.finish_reason) == (whole.tokens[:4], "stop")
+    assert seen[-1] == text_of(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"prompt": (10**6,)}, "token 1000000 is not in the model's vocabulary"),
+        ({"prompt": (5, -1)}, "token -1 is not in"),
+        ({"prompt": ()}, "nothing to start from"),
+        ({"prompt": (5,), "max_new_tokens": 512}, "513 tokens are more than the context of 512"),
+        ({"prompt": (5,), "adapter": "math"}, "no adapter named 'math'"),
+    ],
+)
+def test_what_the_model_would_fail_on_is_refused(
+    engine: HfDynamic, options: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(EngineError, match=fault):
+        engine.submit(GenRequest("bad", **options)).result(timeout=60)
+    assert engine.stats().waiting == 0
+
+
+def test_an_adapter_answers_its_own_requests(model_dirs: dict[str, Path], tmp_path: Path) -> None:
+    """Two requests of one engine; each as PEFT or the model itself would answer."""
+    loaded = load_model(model_dirs["byte_level"], ServeConfig(), "cpu")
+    base = AutoModelForCausalLM.from_pretrained(model_dirs["byte_level"], dtype=torch.float32)
+    settings = peft.LoraConfig(r=4, target_modules=["q_proj", "o_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(base, settings).eval()
+    adapted.save_pretrained(tmp_path)
+    adapters = attach(loaded.model, {"math": tmp_path})
+    engine = HfDynamic(replace(loaded, adapters=adapters))
+    ids = tuple(loaded.text.encode(PROMPT))
+    answers = [
+        engine.submit(GenRequest(str(name), ids, max_new_tokens=8, adapter=name))
+        for name in ("math", None)
+    ]
+    for answer, context in zip(answers, (nullcontext(), adapted.disable_adapter()), strict=True):
+        tokens = answer.result(timeout=60).tokens
+        with context:
+            expected = logprobs(adapted, [*ids, *(token.id for token in tokens)])
+        for place, token in enumerate(tokens, start=len(ids) - 1):
+            assert token.logprob == pytest.approx(float(expected[place].max()), abs=1e-4)
+    engine.close()
+    assert answers[0].result().tokens != answers[1].result().tokens
+
+
+def test_counters(model_dirs: dict[str, Path]) -> None:
+    engine = build(model_dirs["endless"])
+    ids = tuple(range(5, 5 + PREFILL_CHUNK + 1))  # two passes
+    engine.submit(GenRequest("c", ids, max_new_tokens=4)).result(timeout=60)
+    engine.submit(GenRequest("d", ids[:3], max_new_tokens=0)).result(timeout=60)
+    stats = engine.stats()
+    engine.close()
+    assert (stats.steps, stats.prompt_tokens, stats.new_tokens) == (2 + 3, PREFILL_CHUNK + 1, 4)
+    assert (stats.running, stats.waiting, stats.reused_tokens) == (0, 0, 0)
 
 
 def test_nan_weights_fail_the_request(model_dirs: dict[str, Path]) -> None:
@@ -205,8 +277,8 @@ def test_nan_weights_fail_the_request(model_dirs: dict[str, Path]) -> None:
 
 
 def test_close_cancels_and_is_final(model_dirs: dict[str, Path]) -> None:
-    closing = endless(model_dirs["byte_level"])
-    running = closing.submit(GenRequest("r", (5,), max_new_tokens=100_000))
+    closing = endless(model_dirs)
+    running = closing.submit(GenRequest("r", (5,), max_new_tokens=8000))
     closing.close()
     with pytest.raises(CancelledError):
         running.result(timeout=10)

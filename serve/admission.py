@@ -1,0 +1,142 @@
+"""The gate that every HTTP request passes: its id, its size, and whether it is accepted.
+
+Plain ASGI around the whole application, so that refusals carry the id and are counted as well, and
+so that a request counts as in flight until the last byte of its answer has been handed over.
+"""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.config import ServeConfig
+from serve.metrics import Metrics
+from serve.state import State
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a refused client should try again.
+RETRY_AFTER_S = 10
+
+#: Ids of the client's own that are taken over; others could forge log lines or headers.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Gate:
+    """ASGI middleware.
+
+    Each request's scope gets ``state.request_id`` and ``state.received`` (``time.monotonic()``).
+
+    Args:
+        app: what is behind the gate.
+        config: ``max_queue`` and ``max_body``.
+        state: the server's; ``in_flight`` is counted here.
+        metrics: told of every answer.
+    """
+
+    def __init__(self, app: ASGIApp, config: ServeConfig, state: State, metrics: Metrics) -> None:
+        self._app, self._config, self._state, self._metrics = app, config, state, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets one request through, or answers it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, start, status = Headers(scope=scope), time.monotonic(), 500
+        request_id = request_id_of(headers)
+        scope["state"] = scope.get("state", {}) | {"request_id": request_id, "received": start}
+
+        async def reply(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._admit(scope, limited(receive, headers, self._config.max_body), reply)
+        finally:
+            self._metrics.answered(scope["path"], status, time.monotonic() - start)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (scope["method"], scope["path"]) != ("POST", "/process"):
+            await self._app(scope, receive, send)
+            return
+        self._state.in_flight += 1  # before the look at ``draining``: the drain waits for it
+        try:
+            refusal = self._refusal(scope)
+            if not refusal:
+                await self._app(scope, receive, send)
+        finally:
+            self._state.in_flight -= 1
+        if refusal:
+            await refusal(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        """The 503 for a request that cannot be accepted now."""
+        if self._state.draining:
+            self._metrics.rejected("draining")
+            return failure(scope, 503, "draining: the server is shutting down")
+        limit = self._config.max_queue
+        if self._state.in_flight > limit:
+            self._metrics.rejected("full")
+            return failure(scope, 503, f"{limit} requests are in flight, the most (max_queue)")
+        return None
+
+
+def failure(
+    scope: Scope, status: int, detail: Any, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The log line and the answer of a request that is refused or that failed.
+
+    Args:
+        scope: of the request, as the gate has let it through.
+        status: of the answer; a 503 says when to come back.
+        detail: what is wrong.
+        headers: of the answer.
+    """
+    figures = {
+        "id": scope["state"]["request_id"],
+        "path": scope["path"],
+        "status": status,
+        "detail": detail,
+        "seconds": round(time.monotonic() - scope["state"]["received"], 4),
+    }
+    log.log(logging.WARNING if status >= 500 else logging.INFO, "failed", extra=figures)
+    again = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
+    return JSONResponse({"detail": detail}, status, {**(headers or {}), **again})
+
+
+def request_id_of(headers: Headers) -> str:
+    """The client's ``X-Request-Id`` if it is a fit one, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+
+
+def limited(receive: Receive, headers: Headers, limit: int) -> Receive:
+    """``receive`` that raises a 413 once the body is, or says it is, over ``limit`` bytes.
+
+    The HTTP server throws the rest of the body away by itself, so the client gets to read it.
+    """
+    declared = int(headers.get("content-length", 0))  # the HTTP server has checked it
+    size = 0
+
+    async def receive_some() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if max(size, declared) > limit:
+            length = declared or f"more than {limit}"
+            raise HTTPException(
+                413, f"the body has {length} bytes, at most {limit} are taken (max_body)"
+            )
+        return message
+
+    return receive_some

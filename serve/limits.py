@@ -1,0 +1,32 @@
+"""Which numbers of :class:`serve.config.ServeConfig` make sense, beyond their types."""
+
+from serve.config import ServeConfig
+
+#: The ports that LitServe opens.
+PORTS = (1024, 65535)
+
+
+def faults(config: ServeConfig) -> list[tuple[str, str]]:
+    """What is out of range.
+
+    Returns:
+        (key relative to ``serve``, what is wrong), in the order of the fields.
+    """
+    low, high = PORTS
+    rules = [
+        ("port", low <= config.port <= high, f"{low} to {high}"),
+        ("context", config.context >= 2, "at least 2 tokens"),
+        ("max_batch", config.max_batch >= 1, "at least 1 request"),
+        ("cache_tokens", config.cache_tokens >= 0, "0 (automatic) or more tokens"),
+        ("prefill_tokens", config.prefill_tokens >= 16, "at least 16 tokens"),
+        ("max_queue", config.max_queue >= 1, "at least 1 request"),
+        ("max_body", config.max_body >= 1000, "at least 1000 bytes"),
+        ("deadline_s", config.deadline_s > 0, "more than 0 seconds"),
+        ("drain_s", config.drain_s >= 0, "0 seconds or more"),
+        ("threads", config.threads >= 0, "0 (automatic) or more"),
+    ]
+    return [
+        (key, f"must be {wanted}, not {getattr(config, key)}")
+        for key, holds, wanted in rules
+        if not holds
+    ]

@@ -1,0 +1,55 @@
+"""The servers that the contract is tested on: real processes, one a kind of tokenizer."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from tests.serve.conftest import (
+    RunningServer,
+    _start_server,
+    byte_level_tokenizer,
+    metaspace_tokenizer,
+    prepend_tokenizer,
+    save_model,
+)
+
+
+def endless_tokenizer() -> PreTrainedTokenizerFast:
+    """Without EOS: nothing ends an answer but its length."""
+    tokenizer = byte_level_tokenizer()
+    tokenizer.eos_token = None
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A server: its tokenizer and its settings."""
+
+    tokenizer: Callable[[], PreTrainedTokenizerFast]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+KINDS = {
+    "byte_level": Kind(byte_level_tokenizer),
+    "prepend": Kind(prepend_tokenizer, {"context": 64}),
+    "metaspace": Kind(metaspace_tokenizer, {"context": 512}),
+    "strict": Kind(prepend_tokenizer, {"context": 64, "overflow": "error", "parse_special": True}),
+    "small": Kind(
+        endless_tokenizer,
+        {"context": 8192, "max_queue": 2, "max_body": 20_000, "deadline_s": 3.0},
+    ),
+    "fuzzed": Kind(prepend_tokenizer, {"context": 16, "max_batch": 128}),
+}
+
+
+def launch(kind: str, root: Path) -> RunningServer:
+    """Starts a server of that kind, its model and its log under ``root``."""
+    made = KINDS[kind]
+    folder = save_model(root / kind, made.tokenizer(), max_position_embeddings=8192)
+    settings = root / f"{kind}.json"
+    settings.write_text(json.dumps(made.settings))
+    return _start_server(folder, root / f"{kind}.log", "--config", str(settings))
