@@ -59,7 +59,7 @@ def test_serve_imports_nothing_of_tools() -> None:
 
 
 def test_every_lock_line_is_pinned() -> None:
-    locks = ["train", "dev", "serve", "helm", "gpu"]
+    locks = ["train", "dev", "serve", "helm", "gpu", "vllm"]
     lines = [
         line
         for lock in locks

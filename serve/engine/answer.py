@@ -28,7 +28,8 @@ class Answer:
 
     def add_prompt(self, tokens: list[int], scores: list[Score]) -> None:
         """Takes the next tokens of an echoed prompt."""
-        self._prompt += map(self._scored, tokens, scores)
+        pairs = zip(tokens, scores, strict=True)
+        self._prompt += [self._scored(token, score, special=True) for token, score in pairs]
 
     def add(self, token: int, score: Score) -> None:
         """Takes the next new token; sets ``finish_reason`` when it ends the answer."""
@@ -59,9 +60,10 @@ class Answer:
         if len(self._tokens) >= self._request.max_new_tokens:
             self.finish_reason = "length"
 
-    def _scored(self, token: int, score: Score) -> GenToken:
+    def _scored(self, token: int, score: Score, special: bool = False) -> GenToken:
         candidates = tuple((self._codec.token_text(i), value) for i, value in score.candidates)
-        return GenToken(token, self._detokenizer.push(token), score.logprob, candidates)
+        text = self._detokenizer.push(token, special)
+        return GenToken(token, text, score.logprob, candidates)
 
     def _flush(self) -> None:
         """Gives a character that was left unfinished to the last token."""

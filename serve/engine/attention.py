@@ -191,7 +191,7 @@ class SlotCache:
 
         Args:
             layer: index of the layer.
-            query: ``[1, heads, T, width]``.
+            query: ``[1, heads, T, width]``; tokens after those of the batch are padding.
             new: keys and values, each ``[1, key heads, T, width]``.
             how: ``scale`` of the scores, ``window`` of keys seen (None: all).
 
@@ -201,15 +201,17 @@ class SlotCache:
         batch, (key, value) = self.batch, new
         assert batch is not None
         keys, values = self.keys[layer], self.values[layer]
-        keys[batch.slots, :, batch.places] = key[0].transpose(0, 1)
-        values[batch.slots, :, batch.places] = value[0].transpose(0, 1)
-        rows = query[0].transpose(0, 1)
+        rows, live = query[0].transpose(0, 1), len(batch.slots)
+        keys[batch.slots, :, batch.places] = key[0].transpose(0, 1)[:live]
+        values[batch.slots, :, batch.places] = value[0].transpose(0, 1)[:live]
         parts = [_attend_group(batch, group, rows, keys, values, **how) for group in batch.groups]
         start = batch.singles
         for piece in batch.chunks:
             part = query[:, :, start : start + piece.size]
             parts.append(_attend_chunk(batch, piece, part, keys, values, **how))
             start += piece.size
+        if live < len(rows):
+            parts.append(rows.new_zeros(len(rows) - live, rows.shape[1], value.shape[3]))
         return torch.cat(parts)[None]
 
 

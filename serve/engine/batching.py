@@ -180,8 +180,6 @@ class Batching:
             if self._waiting or self._running:
                 self._beat = time.monotonic()
                 self._turn()
-            else:
-                self._beat = None
         self._receive_all()
         failed = self._failures >= FAILURES
         for sequence in [*self._waiting, *self._running]:
@@ -190,6 +188,7 @@ class Batching:
     def _receive(self) -> None:
         """Takes what has arrived; sleeps while there is nothing at all to do."""
         if not self._waiting and not self._running:
+            self._beat = None  # idle, not stuck
             sequence = self._inbox.get()
             if sequence:
                 self._waiting.append(sequence)
