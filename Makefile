@@ -23,13 +23,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize serve eval show check test lint format schema \
-        openapi lock gpu clean
+        openapi lock gpu clean bench-serve soak fuzz
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@sed -n 's/^#   /  /p' Makefile
 	@echo
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 day: setup helm ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
 	@$(TOOLS) day $(RECIPES)
@@ -60,6 +60,15 @@ check: setup ## is the recipe valid, does it suit the card, is it eligible?
 
 test: lint helm ## lint, then all tests, the real chain on a tiny model included
 	@$(PY) -m pytest
+
+bench-serve: setup ## time the worker beside others, one table (20 minutes; leave the machine alone)
+	@$(PY) -m benchmarks.serve
+
+soak: setup ## 30 minutes of 30 clients who ask for everything: right answers, flat memory?
+	@$(PY) -m benchmarks.soak
+
+fuzz: .venv/.dev ## 10,000 requests made from openapi.json: no server error, every answer as documented
+	@$(PY) -m tests.contract.fuzz --cases 10000
 
 lint: .venv/.dev ## ruff, mypy, codespell
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/codespell

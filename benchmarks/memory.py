@@ -11,6 +11,9 @@ import psutil
 #: The first share of the time is warm-up: caches fill, allocators find their size.
 WARM_UP = 0.25
 
+#: And at least so many seconds of it.
+WARM_UP_SECONDS = 15.0
+
 #: The rest is cut into so many equal slices; the median of each is compared.
 SLICES = 6
 
@@ -55,7 +58,7 @@ class MemoryWatch:
 def levels(readings: Sequence[Reading], worker: bool) -> list[float]:
     """The median MiB of each slice after the warm-up."""
     end = readings[-1].seconds
-    begin = WARM_UP * end
+    begin = max(WARM_UP * end, WARM_UP_SECONDS)
     width = (end - begin) / SLICES
     found = []
     for place in range(SLICES):

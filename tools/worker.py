@@ -22,7 +22,7 @@ from tools.run import write_json
 
 HOST: Final = "127.0.0.1"
 START_SECONDS = 1800  # 14 B parameters from a slow disk, with room to spare
-STOP_SECONDS = 30  # requests in flight may end
+STOP_SECONDS = 30  # beyond the time that the worker gives its requests in flight
 LAST_LINES = 15  # of the log, shown when the worker dies
 
 
@@ -46,7 +46,7 @@ def serving(
     here = dataclasses.replace(config, host=HOST, port=free_port(port))
     words = command(model, here, device, log.with_suffix(".json"))
     url = f"http://{HOST}:{here.port}"
-    with child(words, log, environment()) as process:
+    with child(words, log, environment(), grace=here.drain_s) as process:
         say(f"worker: loading {model} on {device} (log: {log})")
         started = time.monotonic()
         _wait_ready(process, url, log)
@@ -56,11 +56,16 @@ def serving(
 
 @contextlib.contextmanager
 def child(
-    words: Sequence[str], log: Path, env: dict[str, str], cwd: Path | None = None
+    words: Sequence[str],
+    log: Path,
+    env: dict[str, str],
+    cwd: Path | None = None,
+    grace: float = 0.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, its output added to ``log``; gone when the body ends.
 
-    Its own session keeps Ctrl+C from it: only we stop it, and once.
+    Its own session keeps Ctrl+C from it: only we stop it, and once. It has ``grace`` seconds more
+    than usual to end.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -76,7 +81,7 @@ def child(
     try:
         yield process
     finally:
-        _stop(process)
+        _stop(process, grace + STOP_SECONDS)
 
 
 def listening(url: str) -> bool:
@@ -145,11 +150,11 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
     """SIGTERM to the process, then SIGKILL to all that is left of its session."""
     try:
         process.terminate()
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         pass
     finally:

@@ -18,6 +18,11 @@ def test_warm_up_and_spikes_do_not_count() -> None:
     assert levels(readings(sizes), worker=False) == [200.0] * 6
 
 
+def test_a_short_run_warms_up_as_long() -> None:
+    sizes = [100.0 + max(0, 15 - place) for place in range(30)]
+    assert spread(levels(readings(sizes), worker=True)) == 0
+
+
 def test_a_leak_counts() -> None:
     sizes = [100 + place / 10 for place in range(100)]
     assert spread(levels(readings(sizes), worker=True)) == pytest.approx(6.1, abs=0.5)

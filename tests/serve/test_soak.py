@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_short_soak(model_dirs: dict[str, Path]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.soak", "--model", str(model_dirs["byte_level"]),
-         "--minutes", "0.2", "--scale", "0.2"],
+         "--minutes", "0.5", "--scale", "0.2"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
