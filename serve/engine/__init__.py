@@ -1,6 +1,7 @@
 """Engines: the model behind one interface (:mod:`serve.engine.base`)."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,13 @@ def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
     Raises:
         Exception: whatever the loader raises when the folder cannot be loaded.
     """
+    # libgomp lets idle threads spin only while it has no more threads than cores, and every thread
+    # that has computed keeps a team: the loading one must end (a fifth more tokens/s, measured).
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
+        return loader.submit(_build, model_dir, config, device).result()
+
+
+def _build(model_dir: Path, config: ServeConfig, device: str) -> Engine:
     if config.engine == "vllm":
         from serve.engine.vllm import Vllm
 
