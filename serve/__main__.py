@@ -26,6 +26,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the HTTP process is a fork
 
+#: Seconds that an unused connection stays open. uvicorn's 5 s end while clients that answer others
+#: first still mean to use it: their next request then fails on its way.
+KEEP_ALIVE_S = 75
+
 EPILOG = """
 examples:
   python -m serve --model runs/cpu/quantized
@@ -117,6 +121,7 @@ def run(server: "Server", config: ServeConfig) -> int:
             port=config.port,
             num_api_servers=1,
             generate_client_file=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             log_level="warning",
             log_config=None,
             access_log=False,

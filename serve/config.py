@@ -60,7 +60,8 @@ class ServeConfig:
         max_batch: most requests generated together.
         cache_tokens: bound of the KV cache, tokens over all requests; 0 takes ``max_batch`` times
             ``context``, less where that would be over a quarter of the free memory.
-        prefill_tokens: most prompt tokens fed in one step, beside the answers that go on.
+        prefill_tokens: most prompt tokens fed in one step, beside the answers that go on; fewer
+            while only a few prompts wait.
         deterministic: steps of one fixed shape, so that low-precision answers do not depend on
             what is answered beside them; slower.
         max_queue: most requests in flight; more get 503 and ``Retry-After``.

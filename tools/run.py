@@ -45,7 +45,17 @@ class Stage:
 
 
 _TORCH = ("torch", "transformers")
-_SERVED = ("serve.engine", "serve.context", "serve.overflow", "eval", "hardware.device")
+_SERVED = (
+    "serve.engine",
+    "serve.dtype",
+    "serve.context",
+    "serve.overflow",
+    "serve.parse_special",
+    "serve.adapters",
+    "serve.rules",
+    "eval",
+    "hardware.device",
+)
 STAGES: dict[str, Stage] = {
     "data": Stage("data", (), ("data",), ("datasets",)),
     "train": Stage("adapter", ("data",), ("train", "model"), (*_TORCH, "axolotl", "peft")),

@@ -109,9 +109,12 @@ class Batch:
         keys = self.fixed or piece.stop
         if not self.fixed and piece.start == 0 and (not window or window >= keys):
             return None
-        ends = range(piece.start + 1, piece.stop + 1)
-        mask = self._mask((piece, window), dtype, [*ends, *[1] * piece.padding], keys, window)
-        return mask[:, 0, 0].repeat(copies, 1)
+        name = (piece, copies, window)
+        if name not in self.masks:
+            ends = [*range(piece.start + 1, piece.stop + 1), *[1] * piece.padding]
+            mask = self._mask((piece, window), dtype, ends, keys, window)
+            self.masks[name] = mask[:, 0, 0].repeat(copies, 1)
+        return self.masks[name]
 
     def _mask(
         self, name: Any, dtype: torch.dtype, ends: list[int], keys: int, window: int | None

@@ -26,6 +26,7 @@ from serve.engine.checks import check_request
 from serve.engine.loading import LoadedModel
 from serve.engine.slots import Slot, Slots
 from serve.engine.stepping import Feed, Stepper
+from serve.engine.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +116,8 @@ class Batching:
         self._eos_ids, self._stepper = loaded.eos_ids, stepper
         self._vocabulary = loaded.model.get_input_embeddings().num_embeddings
         self._adapters = frozenset(loaded.adapters.names) if loaded.adapters else frozenset()
-        self._budget, self._fixed = config.prefill_tokens, config.deterministic
-        self._slots = Slots(count, unit=config.prefill_tokens if self._fixed else 1)
+        self._turns = Turns(config.prefill_tokens, config.deterministic)
+        self._slots = Slots(count, unit=config.prefill_tokens if config.deterministic else 1)
         self._stats = EngineStats(cache_tokens=count * context)
         self._inbox: queue.SimpleQueue[_Sequence | None] = queue.SimpleQueue()
         self._known: dict[str, _Sequence] = {}
@@ -244,15 +245,12 @@ class Batching:
             )
 
     def _compose(self) -> list[_Part]:
-        """What is fed next: a token of each answer, and prompts in order while the budget lasts."""
-        parts, budget = [], self._budget
-        for sequence in self._running:
-            if sequence.pending == 1:
-                parts.append(_Part(sequence, 1, completes=True))
-            elif budget > 0:
-                count = min(sequence.pending, budget)
-                parts.append(_Part(sequence, count, count == sequence.pending))
-                budget -= self._budget if self._fixed else count
+        """What is fed next: a token of each answer, and prompts while the budget lasts."""
+        answers = [sequence for sequence in self._running if sequence.pending == 1]
+        prompts = [sequence for sequence in self._running if sequence.pending > 1]
+        parts = [_Part(sequence, 1, completes=True) for sequence in answers]
+        for place, count in self._turns.next([s.pending for s in prompts], len(answers)):
+            parts.append(_Part(prompts[place], count, count == prompts[place].pending))
         return sorted(parts, key=lambda part: (part.count > 1, part.slot))
 
     def _score_prompts(self, parts: list[_Part], logits: list[torch.Tensor]) -> None:

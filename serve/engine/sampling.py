@@ -40,19 +40,25 @@ def _clamped(logprob: float) -> float:
     return min(max(logprob, LOGPROB_FLOOR), 0.0)
 
 
-def score(logits: torch.Tensor, tokens: Sequence[int], candidates: int) -> list[Score]:
+def score(
+    logits: torch.Tensor,
+    tokens: Sequence[int],
+    candidates: int,
+    total: torch.Tensor | None = None,
+) -> list[Score]:
     """Scores one token per row, before any temperature or truncation.
 
     Args:
         logits: ``[rows, vocabulary]``, any float type; read as float32.
         tokens: the token of each row.
         candidates: how many of the likeliest tokens to report, at most the vocabulary.
+        total: the rows' ``logsumexp`` where it is known.
 
     Raises:
         EngineError: logits are NaN or infinite; no token could be chosen and no JSON written.
     """
     logits = logits.float()
-    total = logits.logsumexp(-1)
+    total = logits.logsumexp(-1) if total is None else total
     if not bool(total.isfinite().all()):
         raise EngineError(BROKEN)
     index = torch.tensor(tokens, dtype=torch.long, device=logits.device)
@@ -75,14 +81,16 @@ def draw(
         requests: how each row is to be chosen from and scored.
         numbers: the requests' generators.
     """
-    whole = logits.logsumexp(-1).isfinite().tolist()
+    total = logits.logsumexp(-1)
+    whole = total.isfinite().tolist()
     fine = [row for row, good in enumerate(whole) if good]
     drawn: list[tuple[int, Score] | EngineError] = [EngineError(BROKEN)] * len(whole)
     if not fine:
         return drawn
-    logits = logits if len(fine) == len(whole) else logits[fine]
+    if len(fine) < len(whole):
+        logits, total = logits[fine], total[fine]
     tokens = choose_all(logits, [requests[row] for row in fine], [numbers[row] for row in fine])
-    scores = score(logits, tokens, max(requests[row].candidates for row in fine))
+    scores = score(logits, tokens, max(requests[row].candidates for row in fine), total)
     for row, token, value in zip(fine, tokens, scores, strict=True):
         best = value.candidates[: requests[row].candidates]
         drawn[row] = token, Score(value.logprob, best)

@@ -29,6 +29,10 @@ TOUCHED: dict[str, set[str]] = {
     "serve.engine": EVALS,
     "serve.context": EVALS,
     "serve.overflow": EVALS,
+    "serve.dtype": EVALS,
+    "serve.parse_special": EVALS,
+    "serve.adapters": EVALS,
+    "serve.rules": EVALS,
     "serve.weights": {"eval_tuned"},
     "eval": EVALS,
     "name": set(),
@@ -46,6 +50,8 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def other(value: Any) -> Any:
     """Another value of about the same kind."""
+    if value == {}:
+        return {"x": "other"}
     if isinstance(value, dict):
         first = next(iter(value))
         new = changed(value[first], "rows", 31) if first == "counting" else "other"
