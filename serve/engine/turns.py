@@ -15,9 +15,10 @@ class Turns:
     """Shares a step's budget of prompt tokens.
 
     Every answer waits for the whole step, so prompts get the less of it the fewer they are beside
-    answers. Short ones go first, whole; of a long one comes a small piece. A question of one token
-    is then answered within about two short steps whatever else goes on, while a queue of long
-    prompts still gets whole steps.
+    answers. Short ones then go first, whole; of a long one comes a small piece. A question of one
+    token is answered within about two short steps whatever else goes on, while a queue of long
+    prompts still gets whole steps. Where nobody waits for a next token, it is first come, first
+    served.
 
     Args:
         budget: most prompt tokens of a step.
@@ -42,7 +43,7 @@ class Turns:
             return
         share = len(pending) / (len(pending) + answers)
         room, piece = (math.ceil(self._budget * max(share, least)) for least in LEAST_SHARES)
-        order = self._order(pending, room)
+        order = self._order(pending, room) if answers else list(range(len(pending)))
         for place in order:
             count = pending[place]
             if count > room:

@@ -19,6 +19,10 @@ def test_without_answers_the_whole_budget_is_fed() -> None:
     assert turn([40, 100], 0) == {0: 40, 1: 24}
 
 
+def test_without_answers_the_first_is_served_first() -> None:
+    assert turn([60, 10, 5], 0) == {0: 60, 1: 4}
+
+
 def test_beside_answers_a_long_prompt_is_fed_in_small_pieces() -> None:
     assert turn([100], 15) == {0: 8}
 
