@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FOLDERS = ("", "recipes", "tools", "tools/data", "serve", "serve/engine", "benchmarks")
 # Run for real by tests/e2e on a tiny recipe (`make test` is what runs this very file): here Make
 # only has to know the target, and tools to take the options.
 ELSEWHERE = ("make day", "make test", "make train", "make serve")
@@ -56,11 +57,8 @@ def test_own_recipe_of_the_readme_loads(tmp_path: Path) -> None:
 
 def test_files_the_readme_names_exist() -> None:
     tree = README.split("## What is where")[1].split("```")[1]
-    names = re.findall(r"[\w./]+\.(?:py|yaml|json|4090|a100)\b", tree)
+    names = re.findall(r"[\w./]+\.(?:py|md|yaml|json|4090|a100)\b", tree)
     missing = [
-        name
-        for name in names
-        if not any((ROOT / folder / name).exists() for folder in ("", "recipes", "tools", "serve"))
-        and not (ROOT / "tools" / "data" / name).exists()
+        name for name in names if not any((ROOT / folder / name).exists() for folder in FOLDERS)
     ]
     assert names and not missing
