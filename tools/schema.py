@@ -28,6 +28,9 @@ class Hardware:
         capability: CUDA compute capability, e.g. ``8.9``; empty on a CPU.
         tflops: dense bf16 peak, TFLOP/s (fp32 on a CPU).
         quantize_formats: what ``quantize.format`` may be on this card.
+        host_memory_gib: the machine's RAM, GiB; 0 when unknown.
+        disk_gb: free disk that may be counted on, 10^9 bytes; 0 when unknown.
+        gpus: how many cards train together; more than one is not eligible for the challenge.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Hardware:
     capability: str
     tflops: float
     quantize_formats: list[QuantFormat]
+    host_memory_gib: float = 0.0
+    disk_gb: float = 0.0
+    gpus: int = 1
 
 
 @dataclass
@@ -57,6 +63,35 @@ class GgufPackage:
 
 
 @dataclass
+class Architecture:
+    """The numbers of a decoder that memory and speed depend on, as in its ``config.json``.
+
+    Attributes:
+        hidden: width of the residual stream.
+        layers: number of blocks.
+        mlp: inner width of the feed-forward part.
+        vocab: rows of the embedding matrix.
+        heads: query heads.
+        kv_heads: key and value heads.
+        tied: whether the output head is the embedding matrix.
+        gated: whether the feed-forward part has three matrices (SwiGLU), not two.
+        head_dim: width of a head; 0 is ``hidden / heads``.
+        window: keys an attention layer sees; 0 is all.
+    """
+
+    hidden: int
+    layers: int
+    mlp: int
+    vocab: int
+    heads: int
+    kv_heads: int
+    tied: bool
+    gated: bool = True
+    head_dim: int = 0
+    window: int = 0
+
+
+@dataclass
 class Model:
     """The base model.
 
@@ -68,6 +103,8 @@ class Model:
             models.
         path: local folder, only with ``source: local``.
         package: only with ``source: gguf``.
+        arch: the numbers that ``make plan`` counts with; without them it reads the local
+            ``config.json``.
         family: as the challenge's list of approved families names it.
         licence: SPDX id or the licence's usual short name.
         instruct: true when the model was instruction-tuned by its maker (not eligible).
@@ -92,6 +129,7 @@ class Model:
     revision: str = ""
     path: str = ""
     package: GgufPackage | None = None
+    arch: Architecture | None = None
 
 
 @dataclass
