@@ -5,6 +5,9 @@
 #   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
+#   JSON=1             check, plan: for programs;  STRICT=1, TRACK=4090|a100|none: for check
+#   PROBE=1            plan: three steps on the GPU, measured beside predicted
+#   POINTS=file.json   plan: published runs instead of a recipe
 HW     ?= cpu
 RECIPE ?=
 SET    ?=
@@ -22,8 +25,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup helm day data train merge quantize serve eval show check test lint format schema \
-        openapi lock gpu clean bench-serve soak fuzz
+.PHONY: help setup helm day data train merge quantize serve eval show check plan test lint format schema \
+        recipe-schema bench-check openapi lock gpu clean bench-serve soak fuzz
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -56,13 +59,19 @@ show: setup ## print the resolved recipe and where each value comes from
 	@$(TOOLS) show $(RECIPES)
 
 check: setup ## is the recipe valid, does it suit the card, is it eligible?
-	@$(TOOLS) check $(RECIPES)
+	@$(TOOLS) check $(RECIPES) $(if $(STRICT),--strict) $(if $(TRACK),--track "$(TRACK)") $(if $(JSON),--json)
+
+plan: setup ## predict memory, speed, hours, disk: does it fit the card and the day?
+	@$(TOOLS) plan $(RECIPES) $(if $(PROBE),--probe) $(if $(JSON),--json) $(if $(POINTS),--points "$(POINTS)")
 
 test: lint helm ## lint, then all tests, the real chain on a tiny model included
 	@$(PY) -m pytest
 
 bench-serve: setup ## time the worker beside others, one table (20 minutes; leave the machine alone)
 	@$(PY) -m benchmarks.serve
+
+bench-check: setup ## time `make check` and `make plan` beside Axolotl's own validation of the same file
+	@$(PY) -m benchmarks.check
 
 soak: setup ## 30 minutes of 30 clients who ask for everything: right answers, flat memory?
 	@$(PY) -m benchmarks.soak
@@ -78,6 +87,9 @@ format: .venv/.dev ## put the code into shape
 
 schema: setup ## write tools/schemas/axolotl.json anew from the installed Axolotl
 	@$(PY) -m tools.axolotl_schema
+
+recipe-schema: setup ## write recipes/schema.json anew: how editors complete and check a recipe's keys
+	@$(PY) -m tools.recipe_schema
 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract

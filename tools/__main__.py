@@ -1,6 +1,7 @@
 """``python -m tools VERB``: the only thing the Makefile calls."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -85,12 +86,34 @@ def show(args: Args) -> None:
 
 def check(args: Args) -> None:
     """Is the recipe valid, does it suit its card, is it eligible?"""
+    from tools.check import as_json, exit_code, render
     from tools.check import check as find
-    from tools.check import exit_code, render
 
-    findings = find(_load(args))
-    say(render(findings))
-    if code := exit_code(findings):
+    findings = find(_load(args), args.track or None)
+    say(json.dumps(as_json(findings), indent=1) if args.json else render(findings))
+    if code := exit_code(findings, args.strict):
+        sys.exit(code)
+
+
+def plan(args: Args) -> None:
+    """Predict memory, speed, hours and disk: does it fit the card and the day?"""
+    if args.points:
+        return _points(args)
+    from tools import plan as planner
+    from tools import remedy
+
+    runs = Path(args.runs)
+    found = planner.plan(_load(args).recipe, runs)
+    if args.json:
+        offers = remedy.as_json(remedy.changes(found, runs))
+        say(json.dumps({**planner.as_json(found), "changes": offers}, indent=1))
+    else:
+        say("\n\n".join(filter(None, [planner.render(found), remedy.render(found, runs)])))
+    if args.probe:
+        from tools import probe
+
+        say("\n" + probe.render(found, probe.probe(found, runs)))
+    if code := planner.exit_code(found):
         sys.exit(code)
 
 
@@ -104,6 +127,7 @@ VERBS: dict[str, Callable[[Args], None]] = {
     "eval": evaluate,
     "show": show,
     "check": check,
+    "plan": plan,
 }
 CARDS = Path("recipes/hardware")
 CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
@@ -222,6 +246,14 @@ def _seconds(run: "Run", name: str) -> float:
     return record["seconds"] if record else 0.0
 
 
+def _points(args: Args) -> None:
+    """The memory formula beside published runs."""
+    from tools.points import as_json, compare, render
+
+    rows = compare(Path(args.points))
+    say(json.dumps(as_json(rows), indent=1) if args.json else render(rows))
+
+
 def _same(args: Args) -> str:
     """The arguments of this call, as Make takes them."""
     which = f" RECIPE={shlex.quote(args.recipe)}" if args.recipe else f" HW={args.hw}"
@@ -248,9 +280,27 @@ def _parser() -> argparse.ArgumentParser:
             help="change a value, e.g. train.learning_rate=1e-4; '~key' removes one",
         )
         sub.add_argument("--runs", default="runs", help="where run folders live (default: runs)")
-        if name == "serve":
-            sub.add_argument("--port", type=int, default=0, help="port, instead of serve.port")
+        _own_options(name, sub)
     return parser
+
+
+def _own_options(name: str, sub: argparse.ArgumentParser) -> None:
+    """The options that one verb alone has."""
+    if name == "serve":
+        sub.add_argument("--port", type=int, default=0, help="port, instead of serve.port")
+    if name in ("check", "plan"):
+        sub.add_argument("--json", action="store_true", help="print JSON, for programs")
+    if name == "check":
+        sub.add_argument("--strict", action="store_true", help="warnings fail, too: exit code 1")
+        tracks = ("4090", "a100", "none")
+        sub.add_argument(
+            "--track", default="", choices=tracks, help="judge for this track, not the card's own"
+        )
+    if name == "plan":
+        sub.add_argument(
+            "--points", default="", metavar="FILE", help="no recipe: predict published runs"
+        )
+        sub.add_argument("--probe", action="store_true", help="measure three steps on the GPU")
 
 
 def main() -> int:

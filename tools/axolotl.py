@@ -75,7 +75,9 @@ def call(
         KeyboardInterrupt: after the child has ended, too.
     """
     log = run.logs / f"{command}.log"
-    words = [sys.executable, "-m", "tools.axolotl_job", command, str(config), json.dumps(overrides)]
+    cards = run.recipe.hardware.gpus if command == "train" else 1
+    words = _words(cards, command, config, overrides)
+    end = signal.SIGTERM if cards > 1 else signal.SIGKILL
     with log.open("a", encoding="utf-8") as sink:
         child = subprocess.Popen(
             words,
@@ -85,16 +87,30 @@ def call(
             errors="replace",
             env=environment(PYTHONPATH=_import_path()),
             start_new_session=True,
-            preexec_fn=dies_with_parent(signal.SIGKILL),
+            preexec_fn=dies_with_parent(end),
         )
         try:
             for event in _events(child, sink):
                 watch(event)
             code = child.wait()
         finally:
-            _stop(child)
+            _stop(child, end)
     if code:
         raise StageError(f"axolotl {command} ended with code {code}: {_reason(log)}\n  log: {log}")
+
+
+def _words(cards: int, command: str, config: Path, overrides: dict[str, Any]) -> list[str]:
+    """The child's command line; for several cards it is torchrun that starts a job on each."""
+    launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={cards}", "-m"]
+    return [
+        sys.executable,
+        "-m",
+        *(launcher if cards > 1 else []),
+        "tools.axolotl_job",
+        command,
+        str(config),
+        json.dumps(overrides),
+    ]
 
 
 def _import_path() -> str:
@@ -113,14 +129,15 @@ def _events(child: subprocess.Popen[str], sink: Any) -> Iterator[Event]:
             sink.flush()
 
 
-def _stop(child: subprocess.Popen[str]) -> None:
+def _stop(child: subprocess.Popen[str], end: signal.Signals) -> None:
     """End a child that still runs.
 
     Its own session keeps Ctrl+C from Axolotl's handler, which would save a half-trained adapter and
-    exit with 0; checkpoints are what a restart goes on from.
+    exit with 0; checkpoints are what a restart goes on from. torchrun puts each job into a session
+    of its own, out of our reach: a polite signal lets it end them, within 30 seconds.
     """
     if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
+        os.killpg(child.pid, end)
         child.wait()
 
 

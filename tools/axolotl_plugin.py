@@ -21,8 +21,8 @@ class OnedayPlugin(BasePlugin):
         set_seed(cfg.seed)
 
     def add_callbacks_pre_trainer(self, cfg: DictDefault, model: Any) -> list[TrainerCallback]:
-        """The callbacks of every training run."""
-        return [Watch()]
+        """The callbacks of every training run; of jobs on several cards, the first alone tells."""
+        return [Watch()] if os.environ.get("RANK", "0") == "0" else []
 
 
 class Watch(TrainerCallback):

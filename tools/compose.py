@@ -15,6 +15,11 @@ from tools.yaml_map import KeyPath, full_key
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 COMMAND_LINE = "--set"
+# What PyYAML and OmegaConf raise on odd text: their own errors, and those of int, float and dict
+# that they let through.
+_ODD_TEXT = (yaml.YAMLError, OmegaConfBaseException, ValueError, LookupError, TypeError,
+             AttributeError, AssertionError, RecursionError)  # fmt: skip
+_LARGEST = 2**63  # of a number; no setting needs more
 
 
 class Composition:
@@ -41,7 +46,7 @@ class Composition:
         self.unresolved: set[KeyPath] = set()
         self._recipe = recipe
         self._root = _root(recipe)
-        if recipe.is_file():
+        if _is_file(recipe):
             self._add(recipe, ())
         else:
             self._broken(
@@ -62,30 +67,41 @@ class Composition:
     def _add(self, path: Path, parents: tuple[Path, ...]) -> None:
         """Merge what a file includes, then the file itself."""
         text = self._text(path)
+        if text is None:
+            return
         try:
             node = yaml_map.compose(text)
-            repeats = list(yaml_map.drop_repeats(node))
-        except yaml.YAMLError as error:
-            self._broken(f"{_place(path, error)}; look at its indentation, colons and quotes")
+        except (yaml.YAMLError, RecursionError) as error:
+            self._broken(f"{_place(path, error)}; {_remedy(text, error)}")
             self._include_all(_defaults_alone(text), path, parents)
             return
+        if why := self._misfit(path, node):
+            self._broken(f"{shown(path)}:1: {why}")
+            return
+        repeats = list(yaml_map.drop_repeats(node))
         for keys, line, first in repeats:
             key = full_key(keys)
             self.faults.append(
                 f"{shown(path)}:{line}: {key}: again, first in line {first}; keep one"
             )
-        if node is not None and not isinstance(node, yaml.MappingNode):
-            self._broken(f"{shown(path)}:1: not a mapping; a recipe is made of `key: value`")
-            return
         self._include_all(node, path, parents)
         self._merge(path, yaml.serialize(node) if repeats else text, node)
 
-    def _text(self, path: Path) -> str:
+    def _misfit(self, path: Path, node: yaml.Node | None) -> str:
+        """Why a file cannot be a part of a recipe, though it is YAML."""
+        if node is None:  # a layer may be empty, the recipe itself may not
+            return "empty; begin it with, say, `defaults: [cpu]`" if path == self._recipe else ""
+        if not isinstance(node, yaml.MappingNode):
+            return "not a mapping; a recipe is made of `key: value`"
+        return yaml_map.excess(node)
+
+    def _text(self, path: Path) -> str | None:
         try:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            self._broken(f"{shown(path)}: cannot be read as UTF-8 text ({error})")
-            return ""
+            remedy = "save it as UTF-8, or mend its rights"
+            self._broken(f"{shown(path)}: cannot be read as UTF-8 text ({error}); {remedy}")
+            return None
 
     def _include_all(self, node: yaml.Node | None, path: Path, parents: tuple[Path, ...]) -> None:
         for item in _includes(node):
@@ -98,7 +114,7 @@ class Composition:
     def _include(self, entry: str, where: str, path: Path, parents: tuple[Path, ...]) -> None:
         folders = (self._root, path.parent)
         candidates = [folder / f"{entry}.yaml" for folder in folders]
-        found = next((file for file in candidates if file.is_file()), None)
+        found = next((file for file in candidates if _is_file(file)), None)
         if found is None:
             near = _like(entry, self._root, "**/*.yaml")
             self._broken(f"{where}: {shown(candidates[0])}: no such file{near}")
@@ -111,15 +127,27 @@ class Composition:
     def _merge(self, path: Path, text: str, node: yaml.Node | None) -> None:
         try:
             values = OmegaConf.to_container(OmegaConf.create(text)) if node is not None else {}
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
+        except _ODD_TEXT as error:
             self._broken(f"{_place(path, error)}; write a plain text, number, list or mapping")
             return
-        merged = _merged(OmegaConf.to_container(self.config), values)
-        merged.pop("defaults", None)
-        self.config = OmegaConf.create(merged)
         self.files.append(path)
         for entry in yaml_map.entries(node):
             self.origins[full_key(entry.path)] = f"{shown(path)}:{entry.line}"
+        merged = _merged(OmegaConf.to_container(self.config), self._named(values))
+        merged.pop("defaults", None)
+        self.config = OmegaConf.create(merged)
+
+    def _named(self, values: Any, path: KeyPath = ()) -> Any:
+        """Values read from YAML, every key a text; one that is none is a fault."""
+        if isinstance(values, list):
+            return [self._named(value, (*path, index)) for index, value in enumerate(values)]
+        if not isinstance(values, dict):
+            return values
+        for key in values:
+            if not isinstance(key, str):
+                where, wrong = self.origin((*path, str(key))), full_key((*path, str(key)))
+                self.faults.append(f"{where}: {wrong}: a key is a text; {_quotes(key)}")
+        return {str(key): self._named(value, (*path, str(key))) for key, value in values.items()}
 
     def override(self, text: str) -> None:
         """Apply ``key=value`` or ``~key`` words, parted by spaces."""
@@ -135,20 +163,23 @@ class Composition:
         self.faults.append(f"{COMMAND_LINE}: {text}")
 
     def _set(self, key: str, text: str) -> None:
+        if re.match(r"defaults\b", key):
+            self._wrong(f"{key}: only a file can include others; write one, with its own defaults")
+            return
         made = [part for part in _around(key) if not OmegaConf.is_config(self._at(part))]
         try:
+            yaml_map.guard(text)
             value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[call-overload,index]
-            OmegaConf.update(self.config, key, value)
-        except (yaml.YAMLError, OmegaConfBaseException, ValueError, IndexError, TypeError) as error:
+            below = [full_key((key, *path)) for path, _ in leaves(value)]
+            self.origins |= dict.fromkeys([*made, key, *below], COMMAND_LINE)
+            OmegaConf.update(self.config, key, self._named(value, (key,)))
+        except _ODD_TEXT as error:
             self._wrong(f"{key}={text}: {_first_line(error)}; quote the value, or look at the key")
-            return
-        below = [full_key((key, *path)) for path, _ in leaves(value)]
-        self.origins |= dict.fromkeys([*made, key, *below], COMMAND_LINE)
 
     def _at(self, key: str) -> Any:
         try:
             return OmegaConf.select(self.config, key)
-        except OmegaConfBaseException:
+        except _ODD_TEXT:
             return None
 
     def _remove(self, key: str) -> None:
@@ -160,26 +191,34 @@ class Composition:
         del section[last]
 
     def resolve(self) -> dict[str, Any]:
-        """The merged tree as plain values; a failing interpolation is a fault, its value None."""
+        """The merged tree as plain values; one that is none is a fault, and None."""
         for path, value in leaves(OmegaConf.to_container(self.config)):
             if isinstance(value, str) and "${" in value:
                 self._try(path, value)
+            elif isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+                self._unresolved(path, f"must be a number between -2^63 and 2^63{_nearly(value)}")
         resolved: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
         return resolved
 
     def _try(self, path: KeyPath, value: str) -> None:
+        try:
+            found = self._parent(path)[path[-1]]
+            if OmegaConf.is_config(found):
+                OmegaConf.to_container(found, resolve=True)  # one that holds itself has no end
+        except _ODD_TEXT as error:
+            reason = _first_line(error)
+            self._unresolved(path, f"{value!r}: {reason}; name a key there is")
+
+    def _unresolved(self, path: KeyPath, text: str) -> None:
+        self.faults.append(f"{self.origin(path)}: {full_key(path)}: {text}")
+        self.unresolved.add(path)
+        self._parent(path)[path[-1]] = None
+
+    def _parent(self, path: KeyPath) -> Any:
         node: Any = self.config
         for part in path[:-1]:
             node = node[part]
-        try:
-            node[path[-1]]
-        except OmegaConfBaseException as error:
-            reason = _first_line(error)
-            self.faults.append(
-                f"{self.origin(path)}: {full_key(path)}: {value!r}: {reason}; name a key there is"
-            )
-            self.unresolved.add(path)
-            node[path[-1]] = None
+        return node
 
 
 def shown(path: Path) -> str:
@@ -188,6 +227,13 @@ def shown(path: Path) -> str:
         return path.resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:
         return str(path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def words(text: str) -> list[str]:
@@ -261,6 +307,26 @@ def _around(key: str) -> list[str]:
 def _like(wanted: str, root: Path, pattern: str) -> str:
     files = [file.relative_to(root).with_suffix("").as_posix() for file in root.glob(pattern)]
     return nearest(wanted, files)
+
+
+def _quotes(key: Any) -> str:
+    """What to do about a key that YAML does not read as a text."""
+    why = "YAML reads yes, no, on and off as true and false; " if isinstance(key, bool) else ""
+    return f"{why}put it in quotes"
+
+
+def _nearly(number: float) -> str:
+    """``, not inf``; of a number that is too long to print, nothing."""
+    return f", not {number}" if isinstance(number, float) else ""
+
+
+def _remedy(text: str, error: Exception) -> str:
+    """What to do about a text that is no YAML."""
+    mark = getattr(error, "problem_mark", None)
+    lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
+    if lines and "\t" in lines[0][: len(lines[0]) - len(lines[0].lstrip())]:
+        return "indent with spaces, YAML takes no tabs"
+    return "look at its indentation, colons and quotes"
 
 
 def _place(path: Path, error: Exception) -> str:

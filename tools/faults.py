@@ -17,12 +17,21 @@ _WORDS = {
 }
 _FEW = 12  # longer lists of names are not printed
 _SHORT = 60  # nor more characters of a value
+_LONG = 200  # longer words are near to nothing, and take long to compare
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+_BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 
 
 def nearest(word: str, known: Iterable[Any], prefix: str = "") -> str:
     """``; did you mean X?`` with the nearest of the known words, or nothing when none is near."""
-    near = difflib.get_close_matches(word, [str(one) for one in known], n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
+    spelt = {str(one).lower(): str(one) for one in known}
+    near = difflib.get_close_matches(word[:_LONG].lower(), spelt, n=1)
+    return f"; did you mean {prefix}{spelt[near[0]]}?" if near else ""
 
 
 def find(tree: Any, schema: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:
@@ -66,12 +75,18 @@ def _describe(error: Any, schema: dict[str, Any]) -> Iterator[tuple[KeyPath, str
             yield from _describe(below, schema)
     elif error.validator in ("type", "enum", "const", "anyOf"):
         yield path, _mismatch(error.instance, error.schema, schema), False
+    elif error.validator in _BOUNDS:
+        said = f"must be {_BOUNDS[error.validator]} {error.validator_value}"
+        yield path, f"{said}, not {_short(error.instance)}", False
     else:
-        yield path, error.message, False
+        yield path, error.message[:_LONG], False
 
 
 def _unknown(path: KeyPath, key: str, known: dict[str, Any], schema: dict[str, Any]) -> str:
     prefix = f"{full_key(path)}." if path else ""
+    above, _, below = key.partition(".")
+    if below and above in known:
+        return f"unknown key; a dot nests nothing here: write {above}: with {below} below it"
     if near := nearest(key, known, prefix):
         return f"unknown key{near}"
     sections = {name: _target(part, schema) for name, part in schema["properties"].items()}
@@ -103,8 +118,18 @@ def _mismatch(value: Any, wanted: dict[str, Any], schema: dict[str, Any]) -> str
     if names and (isinstance(value, str) or not kinds):
         listed = f"one of {', '.join(names)}" if len(names) <= _FEW else "a known name"
         return f"must be {listed}, not {_short(value)}{nearest(str(value), names)}"
-    hint = "; drop the quotes" if isinstance(value, str) and _numeric(value) else ""
-    return f"must be {' or '.join([*kinds, *names])}, not {_short(value)}{hint}"
+    return f"must be {' or '.join([*kinds, *names])}, not {_short(value)}{_hint(value, kinds)}"
+
+
+def _hint(value: Any, kinds: list[str]) -> str:
+    """Quotes are what is most often wrong."""
+    if isinstance(value, str):
+        plain = _numeric(value) or (value.lower() in _BOOLEANS and _WORDS["boolean"] in kinds)
+        return "; drop the quotes" if plain else ""
+    if _WORDS["string"] not in kinds or not isinstance(value, bool | int | float):
+        return ""
+    why = "YAML reads yes, no, on and off so; " if isinstance(value, bool) else ""
+    return f"; {why}put it in quotes"
 
 
 def _kind(wanted: dict[str, Any], schema: dict[str, Any]) -> str:

@@ -9,6 +9,8 @@ from tools import axolotl_schema, faults
 from tools.compose import Composition, leaves
 from tools.errors import UserError
 from tools.faults import nearest
+from tools.redact import redact
+from tools.run_entries import entry_faults
 from tools.schema import Recipe
 from tools.serving import serve_faults
 from tools.yaml_map import KeyPath, full_key
@@ -41,7 +43,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     Raises:
         UserError: with every fault of every file and override.
     """
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     composed = Composition(path)
     for text in overrides:
@@ -50,10 +52,22 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     adapter = TypeAdapter(Recipe)
     found = [*composed.faults, *_faults(composed, tree, adapter.json_schema())]
     if found:
-        raise UserError(dict.fromkeys(found))  # a broken file may be named twice
-    recipe = adapter.validate_python({**tree, "name": path.stem})
+        # A broken file may be named twice; a value that is quoted may be a secret.
+        raise UserError(redact(text) for text in dict.fromkeys(found))
+    try:
+        recipe = adapter.validate_python({**tree, "name": path.stem})
+    except ValidationError as error:
+        raise UserError(_left_over(composed, error.errors())) from None
     kept = {full_key(leaf): composed.origin(leaf) for leaf, _ in leaves(tree)}
     return Loaded(recipe, kept, composed.files)
+
+
+def _left_over(composed: Composition, errors: Sequence[Any]) -> list[str]:
+    """What JSON schema lets through and pydantic does not, in pydantic's words."""
+    return [
+        redact(f"{composed.origin(error['loc'])}: {full_key(error['loc'])}: {error['msg']}")
+        for error in errors
+    ]
 
 
 def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) -> list[str]:
@@ -64,13 +78,24 @@ def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) 
     found |= {("train", key): (why, False) for key, why in _owned(train).items()}
     found |= _plugin_faults(train)
     found |= serve_faults(tree.get("serve"))
+    found |= entry_faults(tree.get("eval"))
     lines = []
-    for path, (text, missing) in found.items():
+    for path, (text, missing) in _together(found).items():
         if path in composed.unresolved or (missing and composed.incomplete):
             continue
         where = composed.origin(path[:-1] if missing else path)
-        lines.append((where, f"{full_key(path)}: {text}"))
+        lines.append((where, f"{full_key(path)}: {text}" if path else text))
     return [f"{where}: {text}" for where, text in sorted(lines, key=_by_line)]
+
+
+def _together(found: dict[KeyPath, tuple[str, bool]]) -> dict[KeyPath, tuple[str, bool]]:
+    """Several sections that are missing have one cause, so they are one fault."""
+    absent = [path for path, (_, missing) in found.items() if missing and len(path) == 1]
+    if len(absent) < 2:
+        return found
+    names = ", ".join(str(path[0]) for path in absent)
+    said = f"no {names}; begin the recipe with, say, `defaults: [cpu]`"
+    return {(): (said, True)} | {path: found[path] for path in found if path not in absent}
 
 
 def _by_line(line: tuple[str, str]) -> tuple[str, int, str]:
@@ -84,6 +109,7 @@ def _schema(shape: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
     axolotl = axolotl_schema.train_schema(plugins)
     schema: dict[str, Any] = axolotl_schema.close(shape)
     del schema["properties"]["name"]  # it is the file's name
+    schema["properties"]["defaults"] = {"type": "array"}  # for who misspells it
     schema["$defs"] |= axolotl.pop("$defs")
     schema["properties"]["train"] = axolotl
     return schema

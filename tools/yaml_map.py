@@ -10,6 +10,8 @@ import yaml
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KeyPath = tuple[str | int, ...]
+DEEPEST = 40  # levels; a recipe has 6, and Python's own limit is near at 100
+LARGEST = 10_000  # values; a recipe has a few hundred, and OmegaConf reads no more aliases
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,21 @@ def compose(text: str) -> yaml.Node | None:
     """The node tree of a text, None when it is empty.
 
     Raises:
-        yaml.YAMLError: not YAML.
+        yaml.YAMLError: not YAML, or more of it than a parser written in C survives.
     """
+    guard(text)
     node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     return node
+
+
+def guard(text: str) -> None:
+    """Keep a text from the parser that could nest without end: libyaml would crash Python.
+
+    Raises:
+        yaml.YAMLError: it holds more of what nests than any recipe.
+    """
+    if sum(map(text.count, "[{-?:")) > LARGEST:
+        raise yaml.YAMLError(f"more than {LARGEST} brackets, dashes and colons")
 
 
 def entries(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[Entry]:
@@ -59,21 +72,46 @@ def entries(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[Entry]:
 def _children(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node, yaml.Node]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield str(key.value), key, value
+            yield _name(key), key, value
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield index, value, value
 
 
+def _name(key: yaml.Node) -> str:
+    """A key's text; of a list or mapping, which may be a key too, where it begins."""
+    if isinstance(key, yaml.ScalarNode):
+        return str(key.value)
+    return f"? ({key.start_mark.line + 1}:{key.start_mark.column + 1})"
+
+
+def excess(node: yaml.Node) -> str:
+    """Why a tree is more than a recipe can be, empty when it is not.
+
+    An alias counts whenever it is used, so one that holds itself has no end.
+    """
+    todo, seen = [(node, 1)], 0
+    while todo:
+        part, depth = todo.pop()
+        seen += 1
+        if depth > DEEPEST:
+            return f"nests deeper than {DEEPEST} levels, or an alias holds itself; flatten it"
+        if seen > LARGEST:
+            return f"holds more than {LARGEST} values, aliases counted wherever used; shorten it"
+        todo += [(below, depth + 1) for _, _, below in _children(part)]
+    return ""
+
+
 def drop_repeats(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int, int]]:
     """Take keys that come again out of the tree; yield each path, its line and the first one's."""
     if isinstance(node, yaml.MappingNode):
-        first: dict[Any, tuple[yaml.Node, yaml.Node]] = {}
+        first: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
-            if key.value in first:
-                earlier = first[key.value][0].start_mark.line + 1
-                yield (*path, str(key.value)), key.start_mark.line + 1, earlier
-            first.setdefault(key.value, (key, value))
+            name = _name(key)
+            if name in first:
+                earlier = first[name][0].start_mark.line + 1
+                yield (*path, name), key.start_mark.line + 1, earlier
+            first.setdefault(name, (key, value))
         node.value = list(first.values())
     for part, _, value in _children(node):
         yield from drop_repeats(value, (*path, part))

@@ -1,5 +1,6 @@
 """The file Axolotl reads, and the child process around it (a script in Axolotl's place)."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -137,6 +138,43 @@ def test_ctrl_c_ends_the_child_and_its_children(
     while any(map(alive, pids)) and time.monotonic() < end:
         time.sleep(0.05)
     assert len(pids) == 2 and not any(map(alive, pids))
+
+
+def test_several_cards_are_torchruns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path, hardware__gpus=2)
+    child(tmp_path / "fake", monkeypatch, 'echo "$*"')
+    for command in ("train", "merge"):
+        axolotl.call(run, command, Path("x.yaml"), {"output_dir": "o"})
+    said = {name: (run.logs / f"{name}.log").read_text() for name in ("train", "merge")}
+    job = 'tools.axolotl_job {} x.yaml {{"output_dir": "o"}}\n'
+    launcher = "-m torch.distributed.run --standalone --nproc_per_node=2 -m "
+    assert said["train"] == launcher + job.format("train")
+    assert said["merge"] == "-m " + job.format("merge")
+
+
+def test_torchrun_starts_a_job_a_card(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("import os, sys\nprint(os.environ['RANK'], sys.argv[1:])\n")
+    words = axolotl._words(2, "train", Path("x.yaml"), {"a": "b c"})
+    words[words.index("tools.axolotl_job")] = "job"
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    arguments = ["train", "x.yaml", '{"a": "b c"}']
+    assert sorted(done.stdout.splitlines()) == [f"{rank} {arguments}" for rank in (0, 1)]
+
+
+def test_torchrun_is_asked_to_end_its_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tmp_path / "asked"
+    body = (
+        f"""trap 'touch {asked}; exit 0' TERM; echo '@oneday {{}}'; while :; do sleep 0.1; done"""
+    )
+    child(tmp_path / "fake", monkeypatch, body)
+
+    def interrupt(event: axolotl.Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        axolotl.call(make_run(tmp_path, hardware__gpus=2), "train", Path("x.yaml"), {}, interrupt)
+    assert asked.exists()
 
 
 def alive(pid: int) -> bool:

@@ -40,6 +40,14 @@ def test_the_trainer_is_watched() -> None:
     assert isinstance(watch, Watch)
 
 
+def test_one_of_several_jobs_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two would mark a checkpoint whole before the other has written it."""
+    monkeypatch.setenv("RANK", "1")
+    assert OnedayPlugin().add_callbacks_pre_trainer(DictDefault({}), None) == []
+    monkeypatch.setenv("RANK", "0")
+    assert len(OnedayPlugin().add_callbacks_pre_trainer(DictDefault({}), None)) == 1
+
+
 def test_what_the_parent_hears(hook: Hook, capsys: pytest.CaptureFixture[str]) -> None:
     watch = Watch()
     watch.on_train_begin(*hook)

@@ -55,7 +55,7 @@ train: {lora_rr: 1}
         "14: serve.rules.gsm.match.promt: unknown key; did you mean serve.rules.gsm.match.prompt?",
         "15: serve.rules.gsm.cut[1]: '(' is no regular expression: "
         "missing ), unterminated subpattern at position 0",
-        "16: serve.rules.math.wrap: must be a text, not 3",
+        "16: serve.rules.math.wrap: must be a text, not 3; put it in quotes",
         "17: serve.rules.two.words.format: must hold {x} once, not 2 times; "
         "needs extract, whose group 1 is its {x}",
         "17: serve.rules.two.words: a rule's name is made of letters, digits, _ and -",

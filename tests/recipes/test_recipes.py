@@ -1,0 +1,338 @@
+"""Every recipe and layer: composed for each card, rendered, taken by Axolotl's own validation."""
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from tools import axolotl
+from tools.check import check, exit_code
+from tools.compose import RECIPES
+from tools.recipe import Loaded, load
+from tools.run import Run
+from tools.schema import Architecture, Model, Recipe
+
+FILES = sorted(
+    file.relative_to(RECIPES).as_posix().removesuffix(".yaml")
+    for file in RECIPES.glob("**/*.yaml")
+    if file.name != "rules.yaml"
+)
+WHOLE = ["4090", "a100", "cpu", "multi-gpu", *(n for n in FILES if n.startswith("presets/"))]
+MODELS = [name for name in FILES if name.startswith("models/")]
+DEBUG = ["debug/smoke", "debug/limit", "debug/overfit"]
+PARTS = ["base", "debug/no-sources"]  # no recipe without other files; seen through those
+# What torch would say of the cards, in Axolotl's words.
+CARDS: dict[str, dict[str, Any]] = {
+    "4090": {"bf16": True, "tf32": True, "fp8": True, "compute_capability": "sm_89", "n_gpu": 1},
+    "2x4090": {"bf16": True, "tf32": True, "fp8": True, "compute_capability": "sm_89", "n_gpu": 2},
+    "a100": {"bf16": True, "tf32": True, "fp8": False, "compute_capability": "sm_80", "n_gpu": 1},
+    "cpu": {"bf16": False, "tf32": False, "fp8": False, "compute_capability": None, "n_gpu": 0},
+}
+ONE_CARD = ["4090", "a100", "cpu"]
+# A recipe without opinions: what a layer meets when it is composed into someone's own.
+NEUTRAL = """\
+defaults: [base, hardware/{card}, models/mistral-7b, data/reasoning, serve/helm]
+train:
+  adapter: lora
+  lora_r: 8
+  lora_alpha: 16
+  sequence_len: 1024
+  micro_batch_size: 1
+  gradient_accumulation_steps: 1
+  optimizer: adamw_torch
+  learning_rate: 1e-4
+  eval_steps: 10
+  save_steps: 10
+"""
+Take = Callable[[Recipe], dict[str, Any]]
+
+
+def composed(folder: Path, card: str, *layers: str) -> Loaded:
+    """The layers over a neutral recipe for the card, or over the whole recipe that leads them."""
+    (folder / "neutral.yaml").write_text(NEUTRAL.format(card=card), encoding="utf-8")
+    lead = [] if layers[0] in WHOLE else ["neutral"]
+    mine = folder / "my.yaml"
+    mine.write_text(f"defaults: [{', '.join([*lead, *layers])}]\n", encoding="utf-8")
+    return load(mine)
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    return {"torch_version": importlib.metadata.version("torch").split("+")[0]}
+
+
+@pytest.fixture
+def take(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Take:
+    """Renders a recipe as the train verb does and hands it to Axolotl; what Axolotl makes of it."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
+    monkeypatch.chdir(RECIPES.parent)
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+
+    def taken(recipe: Recipe) -> dict[str, Any]:
+        run = Run(recipe, tmp_path / "runs")
+        run.path.mkdir(parents=True)
+        text = axolotl.render(run, Path("base")).read_text(encoding="utf-8")
+        values: Any = OmegaConf.to_container(OmegaConf.create(text))
+        checked = validate_config(
+            DictDefault(values),
+            capabilities=CARDS[recipe.hardware.name],
+            env_capabilities=environment,
+        )
+        return {key: checked[key] for key in recipe.train}
+
+    return taken
+
+
+def cards(name: str) -> list[str]:
+    """A card's own layer is for that card; all else is for each."""
+    return [name.split("/")[1]] if name.startswith("hardware/") else ONE_CARD
+
+
+CASES = [(name, card) for name in FILES if name not in PARTS for card in cards(name)]
+
+
+@pytest.mark.parametrize(("name", "card"), CASES)
+def test_axolotl_takes_it_on_each_card(name: str, card: str, tmp_path: Path, take: Take) -> None:
+    recipe = composed(tmp_path, card, name, f"hardware/{card}").recipe
+    assert recipe.hardware.name in (card, "2x4090")
+    # What went in came out: nothing dropped, nothing switched off.
+    assert take(recipe) == recipe.train
+
+
+@pytest.mark.parametrize("layer", DEBUG)
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_recipe_can_be_shrunk(name: str, layer: str, tmp_path: Path, take: Take) -> None:
+    recipe = composed(tmp_path, "cpu", name, layer).recipe
+    assert take(recipe) == recipe.train
+    steps, epochs = recipe.train.get("max_steps"), recipe.train["num_epochs"]
+    assert steps == 4 or epochs < 1 or list(recipe.data.sources) == ["counting"]
+    assert recipe.eval.max_instances <= 5
+
+
+def test_every_file_was_seen(tmp_path: Path) -> None:
+    seen = {
+        file.resolve().relative_to(RECIPES).as_posix().removesuffix(".yaml")
+        for name in {name for name, _ in CASES}
+        for file in composed(tmp_path, "cpu", name).files
+        if file.resolve().is_relative_to(RECIPES)
+    }
+    assert seen == set(FILES)
+    assert (len(FILES), len(MODELS), len(WHOLE)) == (50, 27, 9)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_first_line_is_for_the_editor(name: str) -> None:
+    line = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert line == f"# yaml-language-server: $schema={'../' * name.count('/')}schema.json"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_leaves_nothing_of_the_one_before(name: str) -> None:
+    """Composed after another model, a key it did not set would be the other's."""
+    written: Any = OmegaConf.to_container(OmegaConf.load(RECIPES / f"{name}.yaml"))
+    model = {field.name for field in dataclasses.fields(Model)} - {"package", "path"}
+    assert set(written["model"]) - {"package"} == model
+    numbers = {field.name for field in dataclasses.fields(Architecture)}
+    assert set(written["model"]["arch"]) == numbers
+    assert written["train"]["lora_target_modules"]
+    assert written["model"]["pad"] != written["model"]["eos"]
+    assert len(written["model"]["revision"]) in (0, 40)
+
+
+# Weights in 10^9, as the makers publish them.
+SIZES = {
+    "bloom-560m": 0.559,
+    "bloom-7b1": 7.07,
+    "cerebras-gpt-6.7b": 6.66,
+    "falcon-7b": 6.92,
+    "gpt-j-6b": 6.05,
+    "gpt-neo-2.7b": 2.65,
+    "gpt-neox-20b": 20.55,
+    "gpt2": 0.124,
+    "gpt2-xl": 1.56,
+    "llama-2-13b": 13.02,
+    "llama-2-70b": 68.98,
+    "llama-2-7b": 6.74,
+    "llama-7b": 6.74,
+    "mistral-7b": 7.24,
+    "mpt-7b": 6.65,
+    "open-llama-7b-v2": 6.74,
+    "opt-1.3b": 1.316,
+    "opt-6.7b": 6.66,
+    "pythia-1b": 1.012,
+    "pythia-6.9b": 6.86,
+    "qwen2-7b": 7.62,
+    "qwen2.5-14b": 14.77,
+    "qwen2.5-7b": 7.62,
+    "redpajama-3b": 2.78,
+    "redpajama-7b": 6.86,
+    "smollm2-135m-instruct": 0.1345,
+}
+
+
+def model_of(name: str, folder: Path) -> tuple[Model, dict[str, Any]]:
+    recipe = composed(folder, "4090", f"models/{name}").recipe
+    return recipe.model, recipe.train
+
+
+@pytest.mark.parametrize(("name", "billions"), SIZES.items())
+def test_the_numbers_make_the_published_size(name: str, billions: float, tmp_path: Path) -> None:
+    arch = model_of(name, tmp_path)[0].arch
+    assert arch
+    width = (arch.head_dim or arch.hidden // arch.heads) * (arch.heads + arch.kv_heads)
+    block = 2 * width * arch.hidden + (3 if arch.gated else 2) * arch.hidden * arch.mlp
+    weights = arch.layers * block + (1 if arch.tied else 2) * arch.vocab * arch.hidden
+    # Norms, biases and learned positions are left out.
+    assert weights == pytest.approx(billions * 1e9, rel=0.015)
+
+
+TYPES = {
+    "Bloom": "bloom",
+    "Cerebras": "gpt2",
+    "Falcon": "falcon",
+    "GPT-2": "gpt2",
+    "GPT-J": "gptj",
+    "GPT-Neo": "gpt_neo",
+    "GPT-NeoX": "gpt_neox",
+    "LLaMA": "llama",
+    "Llama 2": "llama",
+    "MPT": "mpt",
+    "Mistral": "mistral",
+    "OPT": "opt",
+    "OpenLLaMA": "llama",
+    "Persimmon": "persimmon",
+    "Pythia": "gpt_neox",
+    "Qwen": "qwen2",
+    "RedPajama": "gpt_neox",
+    "SmolLM2": "llama",
+}
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, Any]:
+    """Transformers' own network of every model type, without memory for weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return {
+            kind: AutoModelForCausalLM.from_config(AutoConfig.for_model(kind))
+            for kind in set(TYPES.values())
+        }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_lora_sits_on_every_linear_layer(
+    name: str, networks: dict[str, Any], tmp_path: Path
+) -> None:
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    model, train = model_of(name.removeprefix("models/"), tmp_path)
+    network = networks[TYPES[model.family]]
+    head = network.get_output_embeddings()
+    layers = {
+        path.rpartition(".")[2]
+        for path, module in network.named_modules()
+        if isinstance(module, Linear | Conv1D) and module is not head
+    }
+    assert set(train["lora_target_modules"]) == layers
+    # One of Llama's kind that differs from its default; its size tells.
+    tied = network.config.tie_word_embeddings or model.family == "SmolLM2"
+    assert model.arch and model.arch.tied == tied
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_attention_is_one_that_the_network_has(
+    name: str, networks: dict[str, Any], tmp_path: Path
+) -> None:
+    model, train = model_of(name.removeprefix("models/"), tmp_path)
+    network = networks[TYPES[model.family]]
+    everywhere = network._supports_sdpa and network._supports_flash_attn
+    assert train["attn_implementation"] == ("flash_attention_2" if everywhere else "eager")
+    assert everywhere or train["sample_packing"] is False
+
+
+# challenge facts, section 5, in Axolotl's present keys.
+FINALISTS: dict[str, dict[str, Any]] = {
+    "birbal": {
+        "adapter": "qlora", "load_in_4bit": True, "lora_r": 128, "lora_alpha": 256,
+        "lora_dropout": 0.05, "learning_rate": 2e-5, "lr_scheduler": "cosine", "warmup_steps": 100,
+        "optimizer": "paged_adamw_32bit", "weight_decay": 0.01, "max_grad_norm": 0.3,
+        "micro_batch_size": 2, "gradient_accumulation_steps": 4, "sequence_len": 8192,
+        "sample_packing": True, "num_epochs": 3, "eval_steps": 64, "save_steps": 64,
+        "neftune_noise_alpha": 5, "load_best_model_at_end": True,
+    },
+    "qwen-14b-lora": {
+        "adapter": "lora", "bf16": True, "lora_r": 8, "lora_alpha": 32, "lora_dropout": 0.1,
+        "learning_rate": 5e-5, "lr_scheduler": "cosine", "micro_batch_size": 2,
+        "gradient_accumulation_steps": 4, "sequence_len": 1024, "num_epochs": 1,
+    },
+    "mistral-lora-8bit": {
+        "adapter": "lora", "load_in_8bit": True, "lora_r": 8, "lora_alpha": 32,
+        "lora_dropout": 0.05, "lora_target_modules": ["q_proj", "v_proj"], "learning_rate": 1e-4,
+        "micro_batch_size": 8, "gradient_accumulation_steps": 4, "sequence_len": 512,
+        "num_epochs": 5,
+    },
+    "qwen-14b-qlora": {
+        "adapter": "qlora", "load_in_4bit": True, "lora_r": 8, "lora_alpha": 16,
+        "learning_rate": 4e-4, "weight_decay": 0.2, "gradient_accumulation_steps": 8,
+        "sequence_len": 2048, "sample_packing": False, "num_epochs": 1,
+    },
+    "mistral-qlora-packed": {
+        "adapter": "qlora", "load_in_4bit": True, "lora_r": 32, "lora_alpha": 16,
+        "learning_rate": 2e-4, "optimizer": "adamw_bnb_8bit", "micro_batch_size": 8,
+        "gradient_accumulation_steps": 4, "sequence_len": 2048, "sample_packing": True,
+        "num_epochs": 1,
+    },
+}  # fmt: skip
+ROWS = {
+    "birbal": 200_000,
+    "qwen-14b-lora": 240_000,
+    "mistral-lora-8bit": 9_846,
+    "qwen-14b-qlora": 800,
+    "mistral-qlora-packed": 168_500,
+}
+
+
+@pytest.mark.parametrize("name", FINALISTS)
+def test_presets_are_the_finalists(name: str) -> None:
+    loaded = load(RECIPES / "presets" / f"{name}.yaml")
+    train, sources = loaded.recipe.train, loaded.recipe.data.sources.values()
+    assert {key: train.get(key) for key in FINALISTS[name]} == FINALISTS[name]
+    assert sum(source.rows or 0 for source in sources) == ROWS[name]
+    assert exit_code(check(loaded)) == 0
+
+
+def test_every_preset_is_a_finalist() -> None:
+    presets = {file.stem for file in (RECIPES / "presets").glob("*.yaml")}
+    assert presets == set(FINALISTS) == set(ROWS)
+
+
+def test_the_winners_prompt_comes_before_helms_rules() -> None:
+    rules = load(RECIPES / "presets" / "birbal.yaml").recipe.serve.rules
+    assert next(iter(rules)) == "zero_shot" and "letter" in rules
+
+
+def test_several_cards_share_by_deepspeed() -> None:
+    recipe = load(RECIPES / "multi-gpu.yaml").recipe
+    assert (recipe.hardware.gpus, recipe.hardware.track) == (2, "none")
+    one = load(RECIPES / "4090.yaml").recipe.train
+    both = 2 * recipe.train["gradient_accumulation_steps"] * recipe.train["micro_batch_size"]
+    assert both == one["gradient_accumulation_steps"] * one["micro_batch_size"]
+    assert recipe.train["deepspeed"] == "recipes/deepspeed/zero2.json"
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_zero_files_leave_sizes_to_the_trainer(stage: int) -> None:
+    file = RECIPES / "deepspeed" / f"zero{stage}.json"
+    zero = json.loads(file.read_text(encoding="utf-8"))
+    assert zero["zero_optimization"]["stage"] == stage
+    assert zero["train_batch_size"] == zero["gradient_clipping"] == "auto"

@@ -1,0 +1,81 @@
+"""docs/recipes.md: each command is run, each recipe in it loads, each table is complete."""
+
+import dataclasses
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.compose import RECIPES
+from tools.recipe import load
+from tools.schema import Recipe
+
+ROOT = RECIPES.parent
+TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+EXAMPLES = dict(
+    zip(("my.yaml", "small.yaml"), re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL), strict=True)
+)
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [re.sub(r"\s+# .*", "", line) for line in lines]
+
+
+def rows(heading: str) -> list[str]:
+    """The first column of the table under a heading."""
+    table = re.search(r"(?:^\|.*\n)+", TEXT[TEXT.index(f"## {heading}\n") :], re.MULTILINE)
+    assert table
+    return [line.split("|")[1] for line in table[0].splitlines()[2:]]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    for name, text in EXAMPLES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_runs(command: str, mine: Path) -> None:
+    for name in EXAMPLES:
+        command = command.replace(f"RECIPE={name}", f"RECIPE={shlex.quote(str(mine / name))}")
+    done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_quick_verb_is_shown() -> None:
+    assert {shlex.split(command)[1] for command in commands()} == {"show", "check", "plan"}
+
+
+def test_the_examples_are_what_they_say(mine: Path) -> None:
+    own, small = load(mine / "my.yaml").recipe, load(mine / "small.yaml").recipe
+    assert own.model.id == "EleutherAI/pythia-1b" and own.train["learning_rate"] == 1e-4
+    assert own.hardware.name == small.hardware.name == "4090"
+    assert small.train["max_steps"] == 4
+
+
+def test_every_section_is_named() -> None:
+    sections = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
+    assert set(re.findall(r"`(\w+)`", "".join(rows("Write one")))) == sections
+
+
+def test_every_folder_is_named() -> None:
+    folders = {f"{path.name}/" for path in RECIPES.iterdir() if path.is_dir()}
+    assert {name.strip(" `") for name in rows("Layers")} == folders | {"base.yaml"}
+
+
+def test_every_preset_and_debug_layer_is_named() -> None:
+    presets = {path.name for path in (RECIPES / "presets").glob("*.yaml")}
+    assert set(re.findall(r"presets/([\w.-]+\.yaml)", TEXT)) == presets
+    layers = {f"debug/{path.stem}" for path in (RECIPES / "debug").glob("*.yaml")}
+    assert {name.strip(" `") for name in rows("Make it small")} == layers - {"debug/no-sources"}
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / "docs" / target).exists(), target

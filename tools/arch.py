@@ -1,0 +1,64 @@
+"""The numbers of a model's architecture: from the recipe, or from a local ``config.json``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tools.errors import UserError
+from tools.schema import Architecture, Model
+
+# By our name, what the families of transformers call it.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "hidden": ("hidden_size", "n_embd", "d_model"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "mlp": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+    "vocab": ("vocab_size",),
+    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
+    "head_dim": ("head_dim",),
+    "window": ("sliding_window",),
+}
+# Families whose feed-forward part has two matrices.
+_UNGATED = (
+    *("gpt2", "gpt_neo", "gptj", "gpt_neox", "opt", "bloom", "mpt", "falcon", "persimmon"),
+    *("gpt_bigcode", "phi", "stablelm_alpha"),
+)
+
+
+def architecture(model: Model) -> Architecture:
+    """The numbers that memory and speed depend on.
+
+    Raises:
+        UserError: neither the recipe nor a local ``config.json`` tells them.
+    """
+    if model.arch is not None:
+        return model.arch
+    path = Path(model.path) / "config.json"
+    if model.source == "local" and path.is_file():
+        return _read(path)
+    raise UserError(
+        f"model.arch: missing, so {model.id} cannot be planned for; add hidden, layers, mlp, vocab, "
+        "heads, kv_heads and tied from its config.json, or take a model of recipes/models"
+    )
+
+
+def _read(path: Path) -> Architecture:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: no JSON ({error}); give the folder of a whole model") from None
+    found = {ours: _first(config, names) for ours, names in _NAMES.items()}
+    found["mlp"] = found["mlp"] or 4 * (found["hidden"] or 0)
+    found["kv_heads"] = found["kv_heads"] or (1 if config.get("multi_query") else found["heads"])
+    missing = [ours for ours in ("hidden", "layers", "vocab", "heads") if not found[ours]]
+    if missing:
+        raise UserError(f"{path}: tells no {', '.join(missing)}; add model.arch to the recipe")
+    return Architecture(
+        **{ours: value or 0 for ours, value in found.items()},
+        tied=config.get("tie_word_embeddings", True),
+        gated=config.get("model_type") not in _UNGATED,
+    )
+
+
+def _first(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    return next((config[name] for name in names if config.get(name)), None)

@@ -1,0 +1,85 @@
+"""What a run needs beside the card: disk for what it keeps, host memory for merging."""
+
+from dataclasses import dataclass
+
+from tools.memory import (
+    INT8,
+    NF4_DOUBLE,
+    Job,
+    adapter_parameters,
+    embedding_parameters,
+    linear_parameters,
+    optimizer_state_bytes,
+    parameters,
+)
+from tools.schema import Recipe
+
+# Bytes of a linear weight by quantize.format; embedding and head stay as they are. int4: torchao's
+# groups of 128 with a 16-bit scale and zero. int8_int4: torchao keeps its 4-bit weights as int8,
+# groups of 32 with an fp32 scale.
+_FORMATS = {"nf4": NF4_DOUBLE, "int8": INT8, "fp8": 1.0, "int4": 0.53, "int8_int4": 1.13}
+# The memory-efficient merge holds a file of the base and its merged copy. The hub's are of up to
+# 10 GB (Mistral-7B-v0.1: 9.9 and 4.5).
+_SHARD = 10e9
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes on disk, by what lies there."""
+
+    base: float
+    checkpoints: float
+    adapter: float
+    merged: float
+    quantized: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.base + self.checkpoints + self.adapter + self.merged + self.quantized
+
+
+def disk(job: Job, recipe: Recipe) -> Disk:
+    """What the whole chain keeps: the hub's copy of the base, and the run folder.
+
+    Checkpoints (weights that are trained, with their optimizer states) are counted as many as
+    ``train.save_total_limit`` keeps, and one more, for the new one is written before the oldest is
+    removed. Without the limit all are kept, and one is counted.
+    """
+    trained, state = _trained(job)
+    kept = (recipe.train.get("save_total_limit") or 0) + 1
+    whole = float(parameters(job.arch) * job.compute_bytes)
+    return Disk(
+        base=0.0 if recipe.model.source == "local" else whole,
+        checkpoints=kept * (trained + state),
+        adapter=trained,
+        merged=whole if job.method != "full" else 0.0,
+        quantized=_quantized(job, recipe.quantize.format),
+    )
+
+
+def merge_memory(job: Job, recipe: Recipe) -> float:
+    """Host memory of the merge, bytes: shard by shard, or (``plain``) the model whole."""
+    whole = float(parameters(job.arch) * job.compute_bytes)
+    if recipe.merge.method == "plain":
+        return whole + _trained(job)[0]
+    return 2 * min(whole, _SHARD) + _trained(job)[0]
+
+
+def _trained(job: Job) -> tuple[float, float]:
+    """Bytes of what is trained, and of its optimizer states."""
+    if job.method == "full":
+        count, size = parameters(job.arch), job.compute_bytes
+    else:
+        count, size = adapter_parameters(job), job.adapter_bytes
+    whole = job.trained_matrices * job.arch.vocab * job.arch.hidden
+    states = count * optimizer_state_bytes(job.optimizer, size)
+    states += whole * optimizer_state_bytes(job.optimizer, job.compute_bytes)
+    return float(count * size + whole * job.compute_bytes), states
+
+
+def _quantized(job: Job, name: str) -> float:
+    if name == "none":
+        return 0.0
+    embeddings = embedding_parameters(job.arch) * job.compute_bytes
+    return linear_parameters(job.arch) * _FORMATS[name] + embeddings

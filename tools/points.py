@@ -1,0 +1,291 @@
+"""``plan --points FILE``: the memory formula beside published runs, each with its error."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.errors import UserError
+from tools.job import parts
+from tools.memory import ALL_LINEAR, NF4, NF4_DOUBLE, Job, Loss, Method, Peak, peak
+from tools.schema import Architecture, Hardware
+from tools.speed import Range, tokens_per_second
+
+TOLERANCE = 0.12  # of the published peak, where the formula's conditions hold
+_METHODS: dict[str, Method] = {"lora": "lora", "qlora": "qlora", "full": "full", "dora": "lora",
+                               "qdora": "qlora"}  # fmt: skip
+_LOSSES: dict[str, Loss] = {
+    **dict.fromkeys(("hf", "full", "plain", "eager"), "hf"),
+    **dict.fromkeys(("chunked", "chunked_cross_entropy"), "chunked"),
+    **dict.fromkeys(("fused", "cce", "cut_cross_entropy", "liger", "linear"), "fused"),
+}
+# Trainers that leave embedding and head in 16 bit under a quantized base: torchtune and litgpt
+# quantize linear layers only, Qwen's script trains on GPTQ weights, which PEFT does not upcast.
+_SIXTEEN_BIT = ("torchtune", "litgpt", "qwen")
+_CARDS = {  # by a part of the GPU's name: compute capability and dense bf16 TFLOP/s (datasheets)
+    "4090": ("8.9", 165.0),
+    "a100": ("8.0", 312.0),
+    "h100": ("9.0", 989.0),
+    "l40s": ("8.9", 362.0),
+    "a10g": ("8.6", 70.0),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published run.
+
+    Attributes:
+        point: as in the file.
+        peak: predicted, None when the point does not tell enough.
+        published: bytes, None when unknown.
+        speed: predicted tokens/s, None without a known GPU.
+        reason: why it is worse than the tolerance, or not predicted; empty when it is neither.
+        assumed: what the point leaves open, and the formula took for it.
+    """
+
+    point: dict[str, Any]
+    peak: Peak | None
+    published: float | None
+    speed: Range | None
+    reason: str
+    assumed: tuple[str, ...]
+
+    @property
+    def error(self) -> float | None:
+        """Predicted less published, as a share of published."""
+        if self.peak is None or not self.published:
+            return None
+        return self.peak.total / self.published - 1
+
+
+def compare(path: Path) -> list[Row]:
+    """Predict every point of a file.
+
+    Raises:
+        UserError: the file is absent or not of the format.
+    """
+    return [_row(point) for point in _read(path)]
+
+
+def render(rows: list[Row]) -> str:
+    """The table, what is worse than the tolerance with its reason, and the sum."""
+    from tabulate import tabulate
+
+    head = ["", "model", "method", "tokens", "r", "GC", "loss", "predicted", "published", "error",
+            "tokens/s", "published"]  # fmt: skip
+    lines = [[number, *_cells(row)] for number, row in enumerate(rows, 1)]
+    aligned = ("right", "left", "left", *["right"] * 2, "left", "left", *["right"] * 5)
+    table = tabulate(lines, head, tablefmt="plain", colalign=aligned, disable_numparse=True)
+    reasons = [f"{number:>3}. {row.reason}" for number, row in enumerate(rows, 1) if row.reason]
+    return "\n".join(["peak memory in GB (10^9 bytes)", table, *reasons, _sum(rows)])
+
+
+def as_json(rows: list[Row]) -> list[dict[str, Any]]:
+    """The same for programs; GB and shares as numbers."""
+    return [
+        {
+            **{key: row.point.get(key) for key in ("model", "method", "sequence_len", "source")},
+            "predicted_gb": round(row.peak.total / 1e9, 3) if row.peak else None,
+            "published_gb": row.published and row.published / 1e9,
+            "error": row.error,
+            "within": row.error is not None and abs(row.error) <= TOLERANCE,
+            "reason": row.reason,
+            "assumed": list(row.assumed),
+            "parts_gb": _gigabytes(row.peak) if row.peak else None,
+            "tokens_per_s": [row.speed.low, row.speed.high] if row.speed else None,
+        }
+        for row in rows
+    ]
+
+
+def _gigabytes(found: Peak) -> dict[str, float]:
+    return {name: round(size / 1e9, 3) for name, size in dataclasses.asdict(found).items()}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    wanted = 'a JSON file with "points", a list of mappings'
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--points {path}: {error.strerror}; give {wanted}") from None
+    except ValueError as error:
+        raise UserError(f"--points {path}: no JSON ({error}); give {wanted}") from None
+    points = content.get("points") if isinstance(content, dict) else content
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise UserError(f"--points {path}: not of the format; give {wanted}")
+    return points
+
+
+def _row(point: dict[str, Any]) -> Row:
+    published = _number(point.get("peak_gb"))
+    published = published * 1e9 if published else None
+    reader = _Reader(point)
+    job = reader.job()
+    if job is None:
+        why = "; ".join(reader.faults)
+        return Row(point, None, published, None, f"not predicted: {why}", ())
+    row = Row(point, peak(job), published, _speed(job, point), "", tuple(reader.assumed))
+    if row.error is None or abs(row.error) <= TOLERANCE:
+        return row
+    return dataclasses.replace(row, reason=_reason(row, job))
+
+
+class _Reader:
+    """A point's keys, with what is missing or unknown noted, not fatal where a guess is fair."""
+
+    def __init__(self, point: dict[str, Any]) -> None:
+        self.faults: list[str] = []
+        self.assumed: list[str] = []
+        self._point = point
+
+    def job(self) -> Job | None:
+        """What the point describes, None when a number is missing that nothing can stand for."""
+        method, arch = self._choice("method", _METHODS), self._arch()
+        sequence = self._whole("sequence_len")
+        rank = 0 if method == "full" else self._whole("lora_r", 8)
+        batch = self._whole("micro_batch", 1)
+        if method is None or arch is None or not sequence or batch is None or rank is None:
+            return None
+        loss = self._choice("loss", _LOSSES, "hf") or "hf"
+        checkpointing = self._assume("gradient_checkpointing", True)
+        upcast = method == "qlora" and self._upcast(loss)
+        return Job(
+            arch=arch,
+            method=method,
+            sequence=sequence,
+            micro_batch=batch,
+            rank=rank,
+            targets=self._targets(method),
+            checkpointing=bool(checkpointing),
+            offload=checkpointing in ("offload", "unsloth"),
+            loss=loss,
+            optimizer=str(self._assume("optimizer", "adamw_torch")),
+            base_bytes=self._base_bytes() if method == "qlora" else 2.0,
+            embedding_bytes=4 if upcast else 2,
+            dora="dora" in str(self._point["method"]).lower(),
+        )
+
+    def _assume(self, key: str, default: Any) -> Any:
+        value = self._point.get(key)
+        if value is None:
+            self.assumed.append(f"{key} {default}")
+            return default
+        return value
+
+    def _choice(self, key: str, known: dict[str, Any], default: str = "") -> Any:
+        value = str(self._assume(key, default) if default else self._point.get(key)).lower()
+        if value in known:
+            return known[value]
+        (self.assumed if default else self.faults).append(
+            f"{key} {value} is none of {', '.join(known)}" + (f", {default} taken" * bool(default))
+        )
+        return None
+
+    def _whole(self, key: str, default: int = 0) -> int | None:
+        value = _number(self._assume(key, default) if default else self._point.get(key))
+        if value is None or value < 1:
+            self.faults.append(f"{key} {self._point.get(key)} is no whole number from 1")
+            return None
+        return int(value)
+
+    def _arch(self) -> Architecture | None:
+        given = self._point.get("arch")
+        given = given if isinstance(given, dict) else {}
+        fields = [field.name for field in dataclasses.fields(Architecture)]
+        found = {key: given[key] for key in fields if _number(given.get(key)) is not None}
+        found.setdefault("kv_heads", found.get("heads"))
+        found.setdefault("tied", False)
+        needed = ("hidden", "layers", "mlp", "vocab", "heads")
+        if missing := [key for key in needed if not found.get(key)]:
+            self.faults.append(f"arch tells no {', '.join(missing)}")
+            return None
+        return Architecture(**found)
+
+    def _targets(self, method: Method) -> tuple[str, ...]:
+        if method == "full":
+            return ()
+        found, unknown = parts(self._assume("targets", "all linear"))
+        if unknown or not found:
+            self.assumed.append(f"targets {self._point.get('targets')} are all linear parts")
+            return ALL_LINEAR
+        return found
+
+    def _base_bytes(self) -> float:
+        return NF4 if self._point.get("double_quant") is False else NF4_DOUBLE
+
+    def _upcast(self, loss: Loss) -> bool:
+        """Whether embedding and head became fp32; fused losses are written for 16 bit."""
+        said = self._point.get("embeddings_skip_upcast")
+        if said is not None:
+            return not said
+        source = str(self._point.get("source")).lower()
+        return loss != "fused" and not any(name in source for name in _SIXTEEN_BIT)
+
+
+def _number(value: Any) -> float | None:
+    """A number, also when written as text; True and False are 1 and 0."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _speed(job: Job, point: dict[str, Any]) -> Range | None:
+    gpu = str(point.get("gpu")).lower()
+    found = next((facts for name, facts in _CARDS.items() if name in gpu), None)
+    if not found:
+        return None
+    card = Hardware(gpu, "none", "cuda", 0.0, found[0], found[1], [])
+    return tokens_per_second(job, card, packed=True)
+
+
+def _reason(row: Row, job: Job) -> str:
+    """The first that holds of what is known to break the formula."""
+    over = (row.error or 0) > 0
+    known: Iterable[tuple[bool, str]] = (
+        (not job.checkpointing, "no gradient checkpointing: what layers keep is up to the kernels"),
+        (bool(row.assumed), f"not published, so assumed: {', '.join(row.assumed)}"),
+        (
+            over and job.loss == "fused",
+            "lower than what is saved in layer inputs alone allows: they lie in host memory "
+            "(Unsloth, activation offloading), and the point does not say so",
+        ),
+        (
+            over and job.method == "full",
+            "full fine-tuning with gradients or states that are not kept (optimizer step in the "
+            "backward pass, paged states), which the point does not say",
+        ),
+    )
+    outside = "the formula's conditions hold and it is off all the same"
+    return next((text for holds, text in known if holds), outside)
+
+
+def _cells(row: Row) -> list[str]:
+    point, job_tokens = row.point, f"{row.point.get('micro_batch')} x {row.point.get('sequence_len')}"
+    checkpointing = {True: "yes", False: "no"}.get(point.get("gradient_checkpointing"), "?")
+    return [
+        *(str(point.get(key) or "?") for key in ("model", "method")),
+        job_tokens,
+        str(point.get("lora_r") or ""),
+        checkpointing,
+        str(point.get("loss") or "?"),
+        _cell(row.peak and row.peak.total / 1e9, "{:.2f}"),
+        _cell(row.published and row.published / 1e9, "{:.2f}"),
+        _cell(row.error, "{:+.1%}"),
+        f"{row.speed.low:,.0f} to {row.speed.high:,.0f}" if row.speed else "-",
+        _cell(_number(point.get("tokens_per_s")), "{:,.0f}"),
+    ]
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _sum(rows: list[Row]) -> str:
+    errors = [abs(row.error) for row in rows if row.error is not None]
+    within = sum(error <= TOLERANCE for error in errors)
+    worst = f", the worst off by {max(errors):.1%}" if errors else ""
+    return f"points: {within} of {len(rows)} within {TOLERANCE:.0%}{worst}"

@@ -1,0 +1,141 @@
+"""The recipe's JSON schema, for editors: ``python -m tools.recipe_schema`` writes it.
+
+Every recipe's first line names ``recipes/schema.json``, so an editor with yaml-language-server (VS
+Code's YAML extension) completes keys, shows what they mean and underlines those that do not exist.
+It describes a layer: nothing is required, for another layer may have it. ``make check`` is strict.
+"""
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+from serve import config as serve_config
+from tools import axolotl_schema, schema
+from tools.compose import RECIPES
+
+STORED = RECIPES / "schema.json"
+
+# ${section.key}, which stands for a value of any kind, or null, which takes an earlier one away.
+_REFERENCE = {"type": ["string", "null"], "pattern": r"\$\{"}
+_DEFAULTS = "Recipe files that this one builds on, without .yaml; later ones win, this file last."
+_TRAIN = "Axolotl's own keys, verbatim."
+
+
+def generate() -> dict[str, Any]:
+    """Make the schema (imports Axolotl for what its keys mean: many seconds).
+
+    Returns:
+        Draft 7, the version that editors know best.
+    """
+    from pydantic import TypeAdapter
+
+    made: dict[str, Any] = axolotl_schema.close(TypeAdapter(schema.Recipe).json_schema())
+    train = _train()
+    definitions = {**made.pop("$defs"), **train.pop("$defs")}
+    properties = made["properties"]
+    del properties["name"]  # it is the file's name
+    properties |= {"defaults": _defaults(), "train": train}
+    for name, prose in _attributes().items():
+        _describe(definitions.get(name, made), prose)
+    whole = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "oneday recipe",
+        **made,
+        "$defs": {**definitions, "Reference": _REFERENCE},
+    }
+    layer: dict[str, Any] = _layer(whole)
+    return layer
+
+
+def _defaults() -> dict[str, Any]:
+    """The list of files, those that are shipped by name."""
+    files = sorted(file.relative_to(RECIPES).with_suffix("") for file in RECIPES.rglob("*.yaml"))
+    names = [file.as_posix() for file in files if file.name != "rules"]
+    items = {"anyOf": [{"enum": names}, {"type": "string"}]}
+    return {"type": "array", "items": items, "description": _DEFAULTS}
+
+
+def _train() -> dict[str, Any]:
+    """Axolotl's keys, those of its plugins too, without what the run decides."""
+    plugins = list(axolotl_schema.plugin_keys())
+    train = axolotl_schema.train_schema(plugins)
+    prose = _axolotl_prose()
+    properties = {
+        key: {**part, "description": prose[key]} if key in prose else part
+        for key, part in train["properties"].items()
+        if key not in axolotl_schema.OWNED
+    }
+    return {**train, "properties": properties, "description": _TRAIN}
+
+
+def _axolotl_prose() -> dict[str, str]:
+    """What Axolotl's own configuration model says of its keys."""
+    from axolotl.utils.schemas.config import AxolotlInputConfig
+
+    found = {}
+    for name, field in AxolotlInputConfig.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if text := field.description or extra.get("description"):
+            found[name] = str(text)
+    return found
+
+
+def _attributes() -> dict[str, dict[str, str]]:
+    """By dataclass of a recipe and field, what its docstring says."""
+    classes = {
+        name: kind
+        for module in (schema, serve_config)
+        for name, kind in vars(module).items()
+        if dataclasses.is_dataclass(kind)
+    }
+    return {name: docstring(inspect.getdoc(kind) or "") for name, kind in classes.items()}
+
+
+def docstring(text: str) -> dict[str, str]:
+    """The entries under ``Attributes:`` of a Google-style docstring, and the first line as ``""``.
+
+    Args:
+        text: as ``inspect.getdoc`` gives it.
+    """
+    head, _, below = text.partition("Attributes:\n")
+    found = {"": head.strip().split("\n\n")[0].replace("\n", " ")}
+    for entry in re.split(r"\n(?=    \w)", below.strip("\n")):
+        name, colon, said = entry.partition(":")
+        if colon:
+            found[name.strip()] = " ".join(said.split()).replace("``", "`")
+    return found
+
+
+def _describe(part: dict[str, Any], prose: dict[str, str]) -> None:
+    """Put the words to a section and its keys, where there are none yet."""
+    for name, said in prose.items():
+        target = part["properties"].get(name) if name else part
+        if target is not None and said:
+            target.setdefault("description", said)
+
+
+def _layer(part: Any) -> Any:
+    """A schema in which nothing is required and a reference may stand for any value."""
+    if isinstance(part, list):
+        return [_layer(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {key: _layer(value) for key, value in part.items() if key != "required"}
+    if isinstance(kept.get("properties"), dict):
+        kept["properties"] = {key: _open(value) for key, value in kept["properties"].items()}
+    return kept
+
+
+def _open(part: Any) -> Any:
+    """A value's schema, a reference allowed; the description stays outside, where editors look."""
+    if part.get("type") in ("string", "array", "object"):
+        return {**part, "type": [part["type"], "null"]}
+    said = {"description": part["description"]} if "description" in part else {}
+    plain = {key: value for key, value in part.items() if key != "description"}
+    choices = plain["anyOf"] if plain.keys() == {"anyOf"} else [plain]
+    return {"anyOf": [*choices, {"$ref": "#/$defs/Reference"}], **said}
+
+
+if __name__ == "__main__":
+    axolotl_schema.write(generate(), STORED)

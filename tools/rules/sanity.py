@@ -1,0 +1,140 @@
+"""Values that make no sense by themselves, files that are not there, secrets and home paths."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from tools.compose import leaves
+from tools.faults import nearest
+from tools.redact import secret
+from tools.rules.base import Facts, Faults, fail, warn
+from tools.schema import Recipe
+from tools.yaml_map import full_key
+
+_AT_LEAST = {
+    "hardware.gpus": 1,
+    "model.context": 2,
+    "data.seed": 0,
+    "data.shots": 1,
+    "data.validation_rows": 1,  # merge and quantize check on them
+    "data.test_rows": 0,
+    "data.max_words": 1,
+    "train.sequence_len": 1,
+    "train.micro_batch_size": 1,
+    "train.gradient_accumulation_steps": 1,
+    "train.lora_r": 1,
+    "train.lora_dropout": 0,
+    "train.warmup_steps": 0,
+    "train.warmup_ratio": 0,
+    "train.weight_decay": 0,
+    "quantize.max_perplexity_ratio": 1,
+    "quantize.perplexity_rows": 1,
+    "eval.max_instances": 1,
+    "eval.threads": 1,
+}
+_MORE_THAN = {
+    "budget.hours": 0,
+    "hardware.memory_gib": 0,
+    "hardware.tflops": 0,
+    "train.learning_rate": 0,
+    "train.num_epochs": 0,
+    "train.lora_alpha": 0,
+    "train.neftune_noise_alpha": 0,
+    "merge.max_logit_error": 0,
+}
+
+
+def numbers(recipe: Recipe, facts: Facts) -> Faults:
+    """Numbers are in a range that means something."""
+    tree = dataclasses.asdict(recipe)
+    for key, low in {**_AT_LEAST, **_MORE_THAN}.items():
+        section, _, name = key.partition(".")
+        value = tree[section].get(name)
+        low_enough = value is None or (value >= low if key in _AT_LEAST else value > low)
+        if not low_enough:
+            words = f"{'at least' if key in _AT_LEAST else 'more than'} {low}"
+            yield fail(key, f"{key} is {value}", f"set it to {words}")
+    for name, source in recipe.data.sources.items():
+        if source.rows is not None and source.rows < 1:
+            key = f"data.sources.{name}.rows"
+            remedy = "set it to at least 1, or leave it out for all"
+            yield fail(key, f"{key} is {source.rows}", remedy)
+
+
+def budget(recipe: Recipe, facts: Facts) -> Faults:
+    """Merge and quantize leave time to train."""
+    minutes, reserve = 60 * recipe.budget.hours, recipe.budget.reserve_minutes
+    if not 0 <= reserve < minutes:
+        said = f"budget.reserve_minutes is {reserve:g} of the budget's {minutes:g} minutes"
+        yield fail("budget.reserve_minutes", said, "leave most of the time to training")
+
+
+def sources(recipe: Recipe, facts: Facts) -> Faults:
+    """There is data, from makers and files that exist."""
+    from tools.data.sources import faults
+
+    for text in faults(recipe.data.sources):
+        said, _, remedy = text.partition("; ")
+        yield fail(said.partition(":")[0], said, remedy)
+    for name, source in recipe.data.sources.items():
+        if source.kind == "jsonl" and not Path(source.path).is_file():
+            key = f"data.sources.{name}.path"
+            remedy = f"write it, relative to {Path.cwd()}" if source.path else "name the file"
+            yield fail(key, f"{key}: {source.path}: no such file", remedy)
+
+
+def model_source(recipe: Recipe, facts: Facts) -> Faults:
+    """The model can be found where its source says."""
+    model = recipe.model
+    if model.source == "gguf" and model.package is None:
+        said = "model.source is gguf, and model.package does not name the wheel it is in"
+        yield fail("model.source", said, "add model.package, or set model.source=hub")
+    if model.source == "local" and not (Path(model.path) / "config.json").is_file():
+        said = f"model.path: {model.path or 'empty'}: holds no config.json"
+        yield fail("model.path", said, "give the folder of a Hugging Face model")
+
+
+def tier(recipe: Recipe, facts: Facts) -> Faults:
+    """The tier that is asked for exists, and asks something."""
+    name, known = recipe.eval.tier, recipe.eval.tiers
+    if name not in known:
+        said = f"eval.tier {name} is not in eval.tiers{nearest(name, known)}"
+        yield fail("eval.tier", said, f"there are: {', '.join(known)}")
+    elif not known[name]:
+        yield fail(f"eval.tiers.{name}", f"eval.tiers.{name} is empty", "add a HELM run entry")
+
+
+def disk(recipe: Recipe, facts: Facts) -> Faults:
+    """Checkpoints do not fill the disk."""
+    kept = recipe.train.get("save_total_limit")
+    if not kept:
+        said = "train.save_total_limit is not set: every checkpoint of the day is kept"
+        yield warn("train.save_total_limit", said, "set it to 2")
+
+
+def secrets(recipe: Recipe, facts: Facts) -> Faults:
+    """A recipe is published; keys and passwords are not for it."""
+    for key, value in _texts(recipe):
+        if kind := secret(key, value):
+            said = f"{key} holds a secret: {kind}"
+            remedy = "revoke it, take it out, and give it by the environment (HF_TOKEN, …)"
+            yield fail(key, said, remedy)
+
+
+_HOME = re.compile(
+    r"(?<![\w.~/\\-])(?:~[\w.-]*/|/(?:home|Users)/[^/\s]|/root(?:/|\Z)|[A-Z]:\\Users\\)"
+)
+
+
+def home_paths(recipe: Recipe, facts: Facts) -> Faults:
+    """No path leads into somebody's home."""
+    for key, value in _texts(recipe):
+        if _HOME.search(value) and not key.startswith("serve.rules"):
+            said = f"{key} leads into a home folder that others do not have: {value}"
+            yield fail(key, said, "write a path relative to the folder you call make from")
+
+
+def _texts(recipe: Recipe) -> list[tuple[str, str]]:
+    tree: dict[str, Any] = dataclasses.asdict(recipe)
+    return [(full_key(path), value) for path, value in leaves(tree) if isinstance(value, str)]

@@ -1,0 +1,228 @@
+"""Pairs of settings that cannot work together, from training over merging to serving."""
+
+from typing import Any
+
+from tools.faults import nearest
+from tools.rules.base import Facts, Faults, fail, parts, warn
+from tools.rules.card import attention
+from tools.schema import Recipe
+
+# Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.19.0).
+_PACKING = {
+    "flash_attention_2",
+    "flash_attention_3",
+    "flash_attention_4",
+    "flash_attention_torch",
+    "flex_attention",
+    "xformers",
+    "sage",
+    "kernels-community/flash-attn2",
+    "kernels-community/flash-attn3",
+    "kernels-community/sage-attention",
+}
+
+
+def packing(recipe: Recipe, facts: Facts) -> Faults:
+    """Packed rows need attention of variable length, which knows where a row ends."""
+    train, cuda = recipe.train, recipe.hardware.device == "cuda"
+    name = attention(train)
+    able = name.partition("@")[0].partition(":")[0] in _PACKING
+    able |= name == "sdpa" and train.get("sdpa_varlen") is True and cuda  # torch's is for CUDA
+    if train.get("sample_packing") and not able:
+        why = "rows packed together would see one another"
+        if name in ("sdpa", "eager"):
+            why = "it keeps rows apart by a mask of the packed length squared"
+        said = f"train.sample_packing without variable-length attention ({name or 'none'}): {why}"
+        best = "set train.attn_implementation=flash_attention_2, or " if cuda else ""
+        yield fail("train.sample_packing", said, f"{best}set train.sample_packing=false")
+
+
+def window(recipe: Recipe, facts: Facts) -> Faults:
+    """Neither training nor serving goes beyond what the model can see."""
+    model, train, most = recipe.model, recipe.train, facts["max_tokens"]
+    length = train.get("sequence_len") or 512  # Axolotl's default
+    if length > model.context:
+        said = f"train.sequence_len {length} is more than {model.id} can see"
+        yield fail("train.sequence_len", said, f"set it to {model.context} or less")
+    elif length > most and not train.get("sample_packing"):
+        said = f"train.sequence_len {length} is above the contract's {most} tokens, unpacked"
+        yield warn("train.sequence_len", said, f"set it to {most}, or train.sample_packing=true")
+    if recipe.serve.context > model.context:
+        said = f"serve.context {recipe.serve.context} is more than {model.id} can see"
+        yield fail("serve.context", said, f"set it to {min(model.context, most)}")
+
+
+def padding(recipe: Recipe, facts: Facts) -> Faults:
+    """Padding is masked, the end of a text must not be."""
+    if recipe.model.pad == recipe.model.eos:
+        said = (
+            f"model.pad and model.eos are both {recipe.model.eos}: padding is masked, eos with it"
+        )
+        yield fail("model.pad", said, "set model.pad to another token, or the model never stops")
+
+
+def adapter(recipe: Recipe, facts: Facts) -> Faults:
+    """The adapter fits how the base's weights are loaded."""
+    train = recipe.train
+    name, four, eight = (train.get(key) for key in ("adapter", "load_in_4bit", "load_in_8bit"))
+    if not name:
+        said = "train.adapter is not set, and the merge needs an adapter"
+        yield fail("train.adapter", said, "set train.adapter to lora or qlora")
+    elif name not in ("lora", "qlora") and not train.get("plugins"):
+        said = f"train.adapter {name} is no adapter of ours{nearest(name, ['lora', 'qlora'])}"
+        yield fail("train.adapter", said, "set train.adapter to lora or qlora")
+    if name == "qlora" and not four:
+        said = "train.adapter is qlora without load_in_4bit: qlora is LoRA on a 4-bit base"
+        yield fail("train.adapter", said, "set train.load_in_4bit=true")
+    if name == "lora" and four:
+        said = "train.adapter is lora with load_in_4bit: LoRA on a 4-bit base is called qlora"
+        yield fail("train.adapter", said, "set train.adapter=qlora")
+    if eight and (four or name == "qlora"):
+        said = "train.load_in_8bit with a 4-bit base: weights have one format"
+        yield fail("train.load_in_8bit", said, "set train.load_in_8bit=false")
+
+
+_QUANTIZED = {"gptq", "awq", "exl2", "bnb", "4bit", "8bit", "int4", "int8", "fp8", "nvfp4",
+              "mxfp4", "hqq", "aqlm", "w4a16", "w8a8"}  # fmt: skip
+
+
+def merging(recipe: Recipe, facts: Facts) -> Faults:
+    """The adapter goes into whole weights, as near as can be to those it was trained on."""
+    model, train, method = recipe.model, recipe.train, recipe.merge.method
+    if marks := sorted(parts(model.id) & _QUANTIZED):
+        said = f"model.id {model.id} is quantized ({marks[0]}): no adapter can be merged into it"
+        yield fail("model.id", said, "take the model it was made from; quantize.format comes after")
+    for key in ("gptq", "model_quantization_config"):
+        if train.get(key):
+            said = f"train.{key} trains on a quantized base: no adapter can be merged into it"
+            yield fail(f"train.{key}", said, "take the whole base, with train.adapter=qlora")
+    if train.get("adapter") == "qlora" and method == "plain":
+        said = "merge.method plain adds a qlora adapter to other weights than it was trained on"
+        yield warn("merge.method", said, "set merge.method=nf4_aware")
+    if train.get("adapter") == "lora" and train.get("load_in_8bit"):
+        said = "train.load_in_8bit: the adapter is trained on 8-bit weights and merged into whole"
+        yield warn("train.load_in_8bit", said, "leave it out where memory allows")
+
+
+def four_bits(recipe: Recipe, facts: Facts) -> Faults:
+    """The 4-bit weights of training, merging and serving are of one kind."""
+    train, key = recipe.train, "train.bnb_config_kwargs.bnb_4bit_quant_type"
+    kind = (train.get("bnb_config_kwargs") or {}).get("bnb_4bit_quant_type", "nf4")
+    later = {"merge.method": recipe.merge.method, "quantize.format": recipe.quantize.format}
+    for stage, value in later.items():
+        if train.get("load_in_4bit") and kind != "nf4" and value in ("nf4", "nf4_aware"):
+            said = f"{key} is {kind}, {stage} is {value}: trained on other weights than served"
+            yield fail(key, said, f"set {key}=nf4")
+
+
+def template(recipe: Recipe, facts: Facts) -> Faults:
+    """A prompt is served in the form that was trained."""
+    for key in ("chat_template", "chat_template_jinja", "default_system_message"):
+        if recipe.train.get(key):
+            said = f"train.{key} is set, but rows and served prompts are written without a template"
+            remedy = f"--set '~train.{key}'; write the form into data.sources.NAME.prompt"
+            yield fail(f"train.{key}", said, remedy)
+    forms = [source.prompt for source in recipe.data.sources.values()]
+    for name, rule in recipe.serve.rules.items():
+        if rule.wrap and not any(_same_form(rule.wrap, form) for form in forms):
+            key = f"serve.rules.{name}.wrap"
+            said = f"{key} asks in a form that no data source's prompt has"
+            remedy = "take the form of data.sources.NAME.prompt, or leave wrap out"
+            # Rows that come as they are may have any form.
+            yield (warn if any(_bare(form) for form in forms) else fail)(key, said, remedy)
+
+
+def _bare(form: str) -> bool:
+    return form.strip().startswith("{") and form.strip().endswith("}") and form.count("{") == 1
+
+
+def _same_form(wrap: str, form: str) -> bool:
+    """Whether a wrapped prompt begins and ends as the trained ones do."""
+    before, _, after = wrap.partition("{prompt}")
+    return form.strip().startswith(before.strip()) and form.strip().endswith(after.strip())
+
+
+def best_checkpoint(recipe: Recipe, facts: Facts) -> Faults:
+    """The best checkpoint can be told only where one was evaluated (transformers' Trainer)."""
+    train = recipe.train
+    if not train.get("load_best_model_at_end"):
+        return
+    evaluated, saved = train.get("eval_strategy") or "no", train.get("save_strategy") or "steps"
+    key = "train.save_strategy"
+    if evaluated == "no":
+        said = "train.load_best_model_at_end without train.eval_strategy: nothing tells the best"
+        yield fail("train.eval_strategy", said, "set train.eval_strategy=steps")
+    elif saved not in (evaluated, "best"):
+        said = f"{key} {saved}, train.eval_strategy {evaluated}: load_best_model_at_end wants one"
+        yield fail(key, said, f"set {key}={evaluated}")
+    elif saved == "steps":
+        yield from _same_steps(train)
+
+
+def _same_steps(train: dict[str, Any]) -> Faults:
+    """Every checkpoint is one that was evaluated: steps of one are a multiple of the other's."""
+    pairs = {"save_steps": "eval_steps", "evals_per_epoch": "saves_per_epoch"}
+    for more, fewer in pairs.items():
+        first, second = train.get(more), train.get(fewer)
+        ratio = first / second if first and second else 0
+        if (first or second) and not (ratio > 0.999 and abs(ratio - round(ratio)) < 0.001):
+            said = f"train.{more} {first} is no multiple of train.{fewer} {second}: a checkpoint"
+            remedy = "set both to the same, or train.load_best_model_at_end=false"
+            yield fail(f"train.{more}", f"{said} would be saved that was not evaluated", remedy)
+
+
+# What Axolotl 0.19.0 refuses together, after it has loaded the rows (axolotl.utils.schemas).
+_EITHER = [
+    ("warmup_steps", "warmup_ratio"),
+    ("gradient_accumulation_steps", "batch_size"),
+    ("save_steps", "saves_per_epoch"),
+    ("eval_steps", "evals_per_epoch"),
+    ("neftune_noise_alpha", "noisy_embedding_alpha"),
+    ("lr_groups", "loraplus_lr_ratio"),
+    ("max_memory", "gpu_memory_limit"),
+    ("deepspeed", "fsdp"),
+    ("batch_flattening", "sample_packing"),
+    ("chunked_cross_entropy", "cut_cross_entropy"),
+    ("chunked_cross_entropy", "liger_cross_entropy"),
+    ("chunked_cross_entropy", "liger_fused_linear_cross_entropy"),
+]
+
+
+def either(recipe: Recipe, facts: Facts) -> Faults:
+    """Settings of which Axolotl takes one."""
+    for first, second in _EITHER:
+        if recipe.train.get(first) and recipe.train.get(second):
+            said = f"train.{first} and train.{second} are both set, Axolotl takes one of them"
+            yield fail(f"train.{second}", said, f"--set '~train.{first}', or '~train.{second}'")
+    for kind in ("save", "eval"):
+        strategy, steps = (recipe.train.get(f"{kind}_{part}") for part in ("strategy", "steps"))
+        if steps and strategy not in (None, "steps"):
+            said = f"train.{kind}_steps with train.{kind}_strategy {strategy}: steps are not used"
+            yield fail(f"train.{kind}_steps", said, f"set train.{kind}_strategy=steps")
+    if recipe.train.get("activation_offloading") and not recipe.train.get("gradient_checkpointing"):
+        said = "train.activation_offloading without train.gradient_checkpointing"
+        yield fail("train.activation_offloading", said, "set train.gradient_checkpointing=true")
+
+
+def checkpointing(recipe: Recipe, facts: Facts) -> Faults:
+    """The architecture can compute activations again."""
+    if recipe.train.get("gradient_checkpointing") and "mpt" in recipe.model.id.lower():
+        said = "train.gradient_checkpointing: Axolotl refuses it for MPT models"
+        yield fail("train.gradient_checkpointing", said, "set train.gradient_checkpointing=false")
+
+
+def new_tokens(recipe: Recipe, facts: Facts) -> Faults:
+    """Tokens that are added are trained, too, and survive the merge."""
+    train = recipe.train
+    trained = train.get("lora_modules_to_save") or train.get("peft_trainable_token_indices")
+    if train.get("tokens") and not trained:
+        said = "train.tokens adds tokens whose embeddings nothing trains"
+        remedy = "set train.lora_modules_to_save=[embed_tokens,lm_head], or leave train.tokens out"
+        yield fail("train.tokens", said, remedy)
+
+
+def endings(recipe: Recipe, facts: Facts) -> Faults:
+    """Rows keep their end-of-text token, or the model never learns to stop."""
+    if recipe.train.get("excess_length_strategy") == "truncate":
+        said = "train.excess_length_strategy truncate cuts the end-of-text token off long rows"
+        yield warn("train.excess_length_strategy", said, "set it to drop")

@@ -1,0 +1,95 @@
+"""How many tokens a recipe trains on: as made by the data stage, or as far as the recipe says."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.memory import Job
+from tools.run import Run
+from tools.schema import Recipe, Source
+from tools.speed import BYTES_A_TOKEN, TOKENS_A_ROW
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is to be computed.
+
+    Attributes:
+        tokens: trained, all epochs; 0 when nothing is known.
+        evaluated: tokens of all evaluations, which cost a forward pass.
+        how: where the number comes from.
+        missing: sources whose number of rows is not known before ``make data``.
+    """
+
+    tokens: float
+    evaluated: float
+    how: str
+    missing: tuple[str, ...] = ()
+
+
+def workload(recipe: Recipe, job: Job, runs: Path) -> Workload:
+    """Count the tokens of a whole training.
+
+    Args:
+        recipe: its data, epochs and steps.
+        job: as :func:`tools.job.job` makes it.
+        runs: where run folders live; rows made there for this very data section are counted.
+    """
+    rows, row_tokens, how, missing = _rows(recipe, runs)
+    steps = recipe.train.get("max_steps")
+    if steps and steps > 0:
+        packed = bool(recipe.train.get("sample_packing"))
+        length = job.sequence if packed else min(row_tokens, job.sequence)
+        a_step = length * job.micro_batch * job.accumulation * job.gpus
+        tokens, how, missing = steps * a_step, f"{steps:,} steps of {a_step:,.0f}", ()
+    else:
+        epochs = recipe.train.get("num_epochs") or 1
+        tokens = rows * row_tokens * epochs
+        how += f" x {epochs:g} epochs" if epochs != 1 else ""
+    evaluated = _evaluations(recipe, job, tokens) * recipe.data.validation_rows * row_tokens
+    return Workload(float(tokens), evaluated, how, missing)
+
+
+def _rows(recipe: Recipe, runs: Path) -> tuple[int, float, str, tuple[str, ...]]:
+    """Number of rows, tokens of one, in words, and the sources not counted."""
+    if made := _made(recipe, runs):
+        rows, size = made
+        how = f"{rows:,} rows made, {size / 1e6:,.1f} MB at {BYTES_A_TOKEN} bytes a token"
+        return rows, size / BYTES_A_TOKEN / rows, how, ()
+    counts = {name: _count(source) for name, source in recipe.data.sources.items()}
+    rows = sum(count or 0 for count in counts.values())
+    missing = tuple(name for name, count in counts.items() if count is None)
+    return rows, TOKENS_A_ROW, f"{rows:,} rows x {TOKENS_A_ROW} tokens (assumed)", missing
+
+
+def _made(recipe: Recipe, runs: Path) -> tuple[int, int] | None:
+    """Rows and bytes of the data stage's training rows, when made from the same data section."""
+    run = Run(recipe, runs)
+    record, file = run.record("data"), run.output("data") / "train.jsonl"
+    if not record or not file.is_file():
+        return None
+    if record["inputs"]["recipe"].get("data") != dataclasses.asdict(recipe.data):
+        return None
+    return record["metrics"]["train_rows"], file.stat().st_size
+
+
+def _count(source: Source) -> int | None:
+    """Rows of a source, None when only its download would tell."""
+    if source.kind == "jsonl" and Path(source.path).is_file():
+        with Path(source.path).open("rb") as file:
+            there = sum(1 for _ in file)
+        return min(there, source.rows or there)
+    return source.rows
+
+
+def _evaluations(recipe: Recipe, job: Job, tokens: float) -> float:
+    """How often the held-out rows are gone through."""
+    train = recipe.train
+    if train.get("eval_strategy") == "epoch":
+        return float(train.get("num_epochs") or 1)
+    every = train.get("eval_steps")
+    if train.get("eval_strategy") != "steps" or not every:
+        return 0.0
+    if every < 1:  # a share of all steps
+        return 1 / every
+    return tokens / (job.tokens * job.accumulation * job.gpus) / every
