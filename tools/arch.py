@@ -37,8 +37,8 @@ def architecture(model: Model) -> Architecture:
     if model.source == "local" and path.is_file():
         return _read(path)
     raise UserError(
-        f"model.arch: missing, so {model.id} cannot be planned for; add hidden, layers, mlp, vocab, "
-        "heads, kv_heads and tied from its config.json, or take a model of recipes/models"
+        f"model.arch is missing, so {model.id} cannot be planned for; add hidden, layers, mlp, "
+        "vocab, heads, kv_heads and tied from its config.json, or take a model of recipes/models"
     )
 
 

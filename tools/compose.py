@@ -128,11 +128,12 @@ class Composition:
         try:
             values = OmegaConf.to_container(OmegaConf.create(text)) if node is not None else {}
         except _ODD_TEXT as error:
-            self._broken(f"{_place(path, error)}; write a plain text, number, list or mapping")
+            self._broken(
+                f"{_place(path, error, node)}; write a plain text, number, list or mapping"
+            )
             return
         self.files.append(path)
-        for entry in yaml_map.entries(node):
-            self.origins[full_key(entry.path)] = f"{shown(path)}:{entry.line}"
+        self.origins |= {key: f"{shown(path)}:{line}" for key, line in _lines(node).items()}
         merged = _merged(OmegaConf.to_container(self.config), self._named(values))
         merged.pop("defaults", None)
         self.config = OmegaConf.create(merged)
@@ -193,26 +194,27 @@ class Composition:
     def resolve(self) -> dict[str, Any]:
         """The merged tree as plain values; one that is none is a fault, and None."""
         for path, value in leaves(OmegaConf.to_container(self.config)):
-            if isinstance(value, str) and "${" in value:
-                self._try(path, value)
-            elif isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
-                self._unresolved(path, f"must be a number between -2^63 and 2^63{_nearly(value)}")
+            if why := self._no_value(path, value):
+                self.faults.append(f"{self.origin(path)}: {full_key(path)}: {why}")
+                self.unresolved.add(path)
+        for path in self.unresolved:
+            self._parent(path)[path[-1]] = None
         resolved: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
         return resolved
 
-    def _try(self, path: KeyPath, value: str) -> None:
+    def _no_value(self, path: KeyPath, value: Any) -> str:
+        """Why a value is none: a number out of bounds, a reference to nothing or to itself."""
+        if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+            return f"must be a number between -2^63 and 2^63{_nearly(value)}"
+        if not (isinstance(value, str) and "${" in value):
+            return ""
         try:
             found = self._parent(path)[path[-1]]
             if OmegaConf.is_config(found):
                 OmegaConf.to_container(found, resolve=True)  # one that holds itself has no end
         except _ODD_TEXT as error:
-            reason = _first_line(error)
-            self._unresolved(path, f"{value!r}: {reason}; name a key there is")
-
-    def _unresolved(self, path: KeyPath, text: str) -> None:
-        self.faults.append(f"{self.origin(path)}: {full_key(path)}: {text}")
-        self.unresolved.add(path)
-        self._parent(path)[path[-1]] = None
+            return f"{value!r}: {_first_line(error)}; name a key there is"
+        return ""
 
     def _parent(self, path: KeyPath) -> Any:
         node: Any = self.config
@@ -329,10 +331,18 @@ def _remedy(text: str, error: Exception) -> str:
     return "look at its indentation, colons and quotes"
 
 
-def _place(path: Path, error: Exception) -> str:
+def _lines(node: yaml.Node | None) -> dict[str, int]:
+    return {full_key(entry.path): entry.line for entry in yaml_map.entries(node)}
+
+
+def _place(path: Path, error: Exception, node: yaml.Node | None = None) -> str:
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or _first_line(error)
-    return f"{shown(path)}:{mark.line + 1}: {reason}" if mark else f"{shown(path)}: {reason}"
+    key = getattr(error, "full_key", None) or ""  # OmegaConf's
+    line = mark.line + 1 if mark else _lines(node).get(key)
+    return ": ".join(
+        [f"{shown(path)}:{line}" if line else shown(path), *filter(None, [key]), reason]
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -28,8 +28,8 @@ Loss = Literal["hf", "chunked", "fused"]
 # Bytes a token and word of the vocabulary that the loss keeps at its peak. hf: four fp32 copies
 # (logits, their float or shifted copy, log-softmax, gradient) and a little: the slopes of Unsloth's
 # table (128 k words, 2.47 MB a token) and LLaMA-Factory's (32 k words, 0.82 MB) both give 17.
-# chunked: 16-bit logits, the chunks' gradients, and these joined (axolotl.monkeypatch.loss.chunked).
-# fused: Cut-CE and Liger never hold the logits of all tokens.
+# chunked: 16-bit logits, the chunks' gradients, and these joined: 2 bytes each
+# (axolotl.monkeypatch.loss.chunked). fused: Cut-CE and Liger never hold the logits of all tokens.
 LOSS_BYTES: dict[Loss, float] = {"hf": 17.0, "chunked": 6.0, "fused": 0.0}
 # Of a linear weight. bitsandbytes: 4 bits, an absmax a block of 64 (fp32, or one byte with double
 # quantization, whose own scales come a block of 256); LLM.int8: one byte.

@@ -149,7 +149,7 @@ class _Reader:
         batch = self._whole("micro_batch", 1)
         if method is None or arch is None or not sequence or batch is None or rank is None:
             return None
-        loss = self._choice("loss", _LOSSES, "hf") or "hf"
+        loss: Loss = self._choice("loss", _LOSSES, "hf") or "hf"
         checkpointing = self._assume("gradient_checkpointing", True)
         upcast = method == "qlora" and self._upcast(loss)
         return Job(
@@ -195,13 +195,15 @@ class _Reader:
         given = self._point.get("arch")
         given = given if isinstance(given, dict) else {}
         fields = [field.name for field in dataclasses.fields(Architecture)]
-        found = {key: given[key] for key in fields if _number(given.get(key)) is not None}
+        numbers = {key: _number(given.get(key)) for key in fields}
+        found: dict[str, Any] = {key: int(n) for key, n in numbers.items() if n is not None}
         found.setdefault("kv_heads", found.get("heads"))
         found.setdefault("tied", False)
         needed = ("hidden", "layers", "mlp", "vocab", "heads")
         if missing := [key for key in needed if not found.get(key)]:
             self.faults.append(f"arch tells no {', '.join(missing)}")
             return None
+        found |= {key: bool(found[key]) for key in ("tied", "gated") if key in found}
         return Architecture(**found)
 
     def _targets(self, method: Method) -> tuple[str, ...]:
@@ -248,34 +250,36 @@ def _reason(row: Row, job: Job) -> str:
     known: Iterable[tuple[bool, str]] = (
         (not job.checkpointing, "no gradient checkpointing: what layers keep is up to the kernels"),
         (bool(row.assumed), f"not published, so assumed: {', '.join(row.assumed)}"),
+        (job.offload, "layer inputs go to host memory; what of them is in flight is not known"),
         (
             over and job.loss == "fused",
-            "lower than what is saved in layer inputs alone allows: they lie in host memory "
-            "(Unsloth, activation offloading), and the point does not say so",
+            "a fused loss often comes with layer inputs in host memory (Unsloth, activation "
+            "offloading), which the point does not say",
         ),
         (
             over and job.method == "full",
-            "full fine-tuning with gradients or states that are not kept (optimizer step in the "
-            "backward pass, paged states), which the point does not say",
+            "gradients or states may not be kept (optimizer step in the backward pass, paged "
+            "states), which the point does not say",
         ),
     )
-    outside = "the formula's conditions hold and it is off all the same"
+    outside = "its conditions hold as far as the point says, and the formula is off all the same"
     return next((text for holds, text in known if holds), outside)
 
 
 def _cells(row: Row) -> list[str]:
-    point, job_tokens = row.point, f"{row.point.get('micro_batch')} x {row.point.get('sequence_len')}"
-    checkpointing = {True: "yes", False: "no"}.get(point.get("gradient_checkpointing"), "?")
+    point = row.point
+    checkpointing = str(point.get("gradient_checkpointing"))
+    speed = f"{row.speed.low:,.0f} to {row.speed.high:,.0f}" if row.speed else "-"
     return [
         *(str(point.get(key) or "?") for key in ("model", "method")),
-        job_tokens,
+        f"{point.get('micro_batch')} x {point.get('sequence_len')}",
         str(point.get("lora_r") or ""),
-        checkpointing,
+        {"True": "yes", "False": "no", "None": "?"}.get(checkpointing, checkpointing),
         str(point.get("loss") or "?"),
-        _cell(row.peak and row.peak.total / 1e9, "{:.2f}"),
-        _cell(row.published and row.published / 1e9, "{:.2f}"),
+        _cell(row.peak.total / 1e9 if row.peak else None, "{:.2f}"),
+        _cell(row.published / 1e9 if row.published else None, "{:.2f}"),
         _cell(row.error, "{:+.1%}"),
-        f"{row.speed.low:,.0f} to {row.speed.high:,.0f}" if row.speed else "-",
+        speed,
         _cell(_number(point.get("tokens_per_s")), "{:,.0f}"),
     ]
 

@@ -116,7 +116,10 @@ def _config(found: Plan, run: Run) -> Path:
     write_text(rows, _rows(found))
     config = {key: value for key, value in config.items() if key not in _NO_USE}
     config |= {**_OFF, "datasets": [{"path": str(rows), "ds_type": "json"}]}
-    config |= {"dataset_prepared_path": str(run.path / "prepared"), "output_dir": str(run.path / "out")}
+    config |= {
+        "dataset_prepared_path": str(run.path / "prepared"),
+        "output_dir": str(run.path / "out"),
+    }
     write_text(path, OmegaConf.to_yaml(config))
     return path
 
@@ -128,7 +131,9 @@ def _rows(found: Plan) -> str:
     lines = []
     for _ in range(count):
         ids = words.choices(range(job.arch.vocab), k=job.sequence)
-        lines.append(json.dumps({"input_ids": ids, "labels": ids, "attention_mask": [1] * len(ids)}))
+        lines.append(
+            json.dumps({"input_ids": ids, "labels": ids, "attention_mask": [1] * len(ids)})
+        )
     return "\n".join(lines) + "\n"
 
 

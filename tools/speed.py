@@ -1,4 +1,4 @@
-"""Tokens a second and hours of training, from the card's peak and what published runs reached of it.
+"""Tokens a second and hours of training: the card's peak, and what published runs reached of it.
 
     tokens/s = share * peak / (flops a weight * weights)
 
