@@ -230,7 +230,8 @@ class _Reader:
 def _number(value: Any) -> float | None:
     """A number, also when written as text; True and False are 1 and 0."""
     try:
-        return None if value is None else float(value)
+        plain = value.replace(",", "") if isinstance(value, str) else value
+        return None if plain is None else float(plain)
     except (TypeError, ValueError):
         return None
 
@@ -248,6 +249,11 @@ def _reason(row: Row, job: Job) -> str:
     """The first that holds of what is known to break the formula."""
     over = (row.error or 0) > 0
     known: Iterable[tuple[bool, str]] = (
+        (
+            not job.checkpointing and job.method == "qlora",
+            "no gradient checkpointing: what layers keep is up to the kernels, and bitsandbytes "
+            "once kept the input of every 4-bit layer, which it no longer does",
+        ),
         (not job.checkpointing, "no gradient checkpointing: what layers keep is up to the kernels"),
         (bool(row.assumed), f"not published, so assumed: {', '.join(row.assumed)}"),
         (job.offload, "layer inputs go to host memory; what of them is in flight is not known"),

@@ -1,0 +1,65 @@
+"""docs/planning.md: its commands are run, its numbers are those of the code."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from tools import speed
+from tools.compose import RECIPES
+from tools.memory import LOSS_BYTES
+from tools.plan import FULL, TIGHT
+from tools.points import TOLERANCE
+
+ROOT = RECIPES.parent
+TEXT = (ROOT / "docs" / "planning.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
+    return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_runs(command: str) -> None:
+    if "POINTS=" in command and not (ROOT / "../shared/golden").is_dir():
+        pytest.skip("the published points are not in this checkout")
+    done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True)
+    if "PROBE=1" in command and done.returncode:
+        assert "error: PROBE=1 measures on a GPU" in done.stderr  # without one
+    else:
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_there_are_commands() -> None:
+    assert len(commands()) == 6
+
+
+def test_the_verdict_shown_is_what_is_said() -> None:
+    (shown,) = re.findall(r"^plan: birbal .*$", TEXT, re.MULTILINE)
+    recipe = "RECIPE=recipes/presets/birbal.yaml"
+    done = subprocess.run(
+        ["make", "--silent", "plan", recipe], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[0] == shown
+
+
+def test_numbers_are_the_codes() -> None:
+    assert f"over {TIGHT:.0%}".replace("%", " %") in TEXT
+    assert f"(over {FULL:.0%}".replace("%", " %") in TEXT
+    assert f"within {TOLERANCE:.0%}".replace("%", " %") in TEXT
+    hf, chunked, fused = (f"{LOSS_BYTES[name]:g}" for name in ("hf", "chunked", "fused"))
+    assert f"{hf} (hf), {chunked} (chunked) or {fused} (fused)" in TEXT
+    assert f"x {speed.TOKENS_A_ROW} tokens" in TEXT and f"{speed.BYTES_A_TOKEN} bytes" in TEXT
+
+
+def test_shares_are_the_codes() -> None:
+    named = {"A100": "8.0", "RTX 4090": "8.9"}
+    for card, capability in named.items():
+        cells = [speed._SHARES[capability, method] for method in ("qlora", "lora")]
+        row = " | ".join(f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in cells)
+        assert f"| {card} | {row} |" in TEXT
+    low, high = speed._ANY
+    assert f"| others | {100 * low:.0f} to {100 * high:.0f} %" in TEXT

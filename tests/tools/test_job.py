@@ -1,0 +1,138 @@
+"""From Axolotl's keys to what the planner counts with, and from a config.json to its numbers."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.arch import architecture
+from tools.compose import RECIPES
+from tools.errors import UserError
+from tools.job import job, parts
+from tools.memory import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, Job
+from tools.recipe import load
+from tools.schema import Architecture, Recipe
+
+RECIPE = load(RECIPES / "4090.yaml").recipe
+CCE = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
+
+
+def with_train(**train: Any) -> Job:
+    return job(dataclasses.replace(RECIPE, train={**RECIPE.train, **train}))
+
+
+def test_the_recipe_as_it_is() -> None:
+    found = job(RECIPE)
+    assert (found.method, found.sequence, found.micro_batch, found.rank) == ("qlora", 8192, 2, 128)
+    assert found.targets == ALL_LINEAR and found.loss == "chunked" and found.checkpointing
+    assert found.base_bytes == NF4_DOUBLE and found.embedding_bytes == 2
+    assert found.tokens == 16384 and found.accumulation == 4
+
+
+@pytest.mark.parametrize(
+    ("train", "field", "value"),
+    [
+        ({"adapter": "lora", "load_in_4bit": None}, "base_bytes", 2.0),
+        ({"adapter": "lora", "load_in_4bit": None, "load_in_8bit": True}, "base_bytes", INT8),
+        ({"bnb_config_kwargs": {"bnb_4bit_use_double_quant": False}}, "base_bytes", NF4),
+        ({"adapter": None, "load_in_4bit": None}, "method", "full"),
+        ({"chunked_cross_entropy": None}, "loss", "hf"),
+        ({"plugins": [CCE], "chunked_cross_entropy": None}, "loss", "fused"),
+        ({"plugins": [CCE], "cut_cross_entropy": False}, "loss", "chunked"),
+        ({"liger_fused_linear_cross_entropy": True}, "loss", "fused"),
+        ({"liger_cross_entropy": True, "chunked_cross_entropy": None}, "loss", "chunked"),
+        ({"gradient_checkpointing": False}, "checkpointing", False),
+        ({"gradient_checkpointing": "offload"}, "offload", True),
+        ({"activation_offloading": "legacy"}, "offload", True),
+        ({"bf16": False}, "compute_bytes", 4),
+        ({"bf16": "auto"}, "compute_bytes", 2),
+        ({"peft_autocast_adapter_dtype": False}, "adapter_bytes", 2),
+        ({"lora_modules_to_save": ["embed_tokens", "lm_head"]}, "trained_matrices", 2),
+        ({"peft_use_dora": True}, "dora", True),
+        ({"attn_implementation": "eager"}, "eager", True),
+        ({"lora_target_modules": ["q_proj", "v_proj"]}, "targets", ("q", "v")),
+        ({"lora_target_modules": "layers.*proj"}, "targets", ALL_LINEAR),
+        ({"lora_target_linear": True, "lora_target_modules": None}, "targets", ALL_LINEAR),
+        ({"deepspeed": "deepspeed_configs/zero3_bf16.json"}, "zero_stage", 3),
+        ({"deepspeed": str(RECIPES / "deepspeed" / "zero2.json")}, "zero_stage", 2),
+        ({"fsdp_config": {"offload_params": True}}, "zero_stage", 3),
+        ({"sequence_len": None}, "sequence", 512),
+        ({"optimizer": None}, "optimizer", "adamw_torch_fused"),
+    ],
+)
+def test_each_key(train: dict[str, Any], field: str, value: object) -> None:
+    assert getattr(with_train(**train), field) == value
+
+
+@pytest.mark.parametrize(
+    ("targets", "wanted"),
+    [
+        ("all linear", ALL_LINEAR),
+        ("q_proj,v_proj", ("q", "v")),
+        ("q_proj v_proj", ("q", "v")),
+        ("qkvo", ("q", "k", "v", "o")),
+        (["c_attn", "c_proj", "c_fc"], ("qkv", "o", "down", "up")),
+        (["query_key_value", "dense"], ("qkv", "o")),
+        (["self_attn.q_proj", "mlp.down_proj"], ("q", "down")),
+        ("attention", ("q", "k", "v", "o")),
+        ("mlp", ("gate", "up", "down")),
+    ],
+)
+def test_targets(targets: object, wanted: tuple[str, ...]) -> None:
+    assert parts(targets) == (wanted, [])
+
+
+def test_unknown_targets() -> None:
+    assert parts(["q_proj", "strange"]) == (("q",), ["strange"])
+
+
+def test_every_models_targets_are_known() -> None:
+    files = sorted((RECIPES / "models").glob("*.yaml"))
+    for file in files:
+        recipe = _with_model(file.stem)
+        found, unknown = parts(recipe.train["lora_target_modules"])
+        assert found and not unknown, file.name
+    assert len(files) > 10
+
+
+def _with_model(name: str) -> Recipe:
+    from omegaconf import OmegaConf
+
+    from tools.compose import Composition
+
+    train = OmegaConf.to_container(Composition(RECIPES / "models" / f"{name}.yaml").config.train)
+    assert isinstance(train, dict)
+    return dataclasses.replace(RECIPE, train={str(key): value for key, value in train.items()})
+
+
+def local(folder: Path, **config: Any) -> Architecture:
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    model = dataclasses.replace(RECIPE.model, arch=None, source="local", path=str(folder))
+    return architecture(model)
+
+
+def test_a_llama_like_config(tmp_path: Path) -> None:
+    found = local(
+        tmp_path,
+        model_type="mistral",
+        **{"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "vocab_size": 300},
+        **{"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False},
+    )
+    assert found == Architecture(64, 2, 96, 300, 4, 2, tied=False)
+
+
+def test_a_gpt2_config(tmp_path: Path) -> None:
+    found = local(tmp_path, model_type="gpt2", n_embd=64, n_layer=2, n_head=4, vocab_size=300)
+    assert found == Architecture(64, 2, 256, 300, 4, 4, tied=True, gated=False)
+
+
+def test_a_config_that_tells_too_little(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="tells no layers, heads"):
+        local(tmp_path, hidden_size=64, vocab_size=300)
+
+
+def test_no_numbers_at_all() -> None:
+    with pytest.raises(UserError, match=r"model\.arch is missing.*add hidden, layers"):
+        architecture(dataclasses.replace(RECIPE.model, arch=None))

@@ -1,0 +1,131 @@
+"""The memory formula: its parts by hand arithmetic, its settings in the direction they must go."""
+
+import dataclasses
+
+import pytest
+
+from tools.memory import (
+    ALL_LINEAR,
+    NF4_DOUBLE,
+    Job,
+    adapter_parameters,
+    embedding_parameters,
+    linear_parameters,
+    optimizer_state_bytes,
+    parameters,
+    peak,
+)
+from tools.schema import Architecture
+
+LLAMA_8B = Architecture(4096, 32, 14336, 128256, 32, 8, tied=False)
+GPT2 = Architecture(768, 12, 3072, 50257, 12, 12, tied=True, gated=False)
+QLORA = Job(LLAMA_8B, "qlora", 2048, 2, rank=32, base_bytes=NF4_DOUBLE, embedding_bytes=4)
+
+
+def change(**fields: object) -> Job:
+    return dataclasses.replace(QLORA, **fields)  # type: ignore[arg-type]
+
+
+def test_parameters_by_hand() -> None:
+    attention = 2 * 4096 * 4096 + 2 * 4096 * 1024
+    assert linear_parameters(LLAMA_8B) == 32 * (attention + 3 * 4096 * 14336)
+    assert embedding_parameters(LLAMA_8B) == 2 * 128256 * 4096
+    assert parameters(LLAMA_8B) == pytest.approx(8.03e9, rel=0.001)
+    assert parameters(GPT2) == pytest.approx(124e6, rel=0.01)  # 1 M of positions and norms aside
+
+
+def test_adapters_by_hand() -> None:
+    wide, key, mlp = 4096, 1024, 14336
+    a_layer = 2 * (wide + wide) + 2 * (wide + key) + 3 * (wide + mlp)
+    assert adapter_parameters(QLORA) == 32 * 32 * a_layer == 83_886_080
+    assert adapter_parameters(change(targets=("q", "v"))) == 32 * 32 * (2 * wide + wide + key)
+    fused = change(targets=("qkv",))
+    assert adapter_parameters(fused) == 32 * 32 * (wide + wide + 2 * key)
+    assert adapter_parameters(change(dora=True)) > adapter_parameters(QLORA)
+    gpt2 = change(arch=GPT2)
+    assert adapter_parameters(gpt2) == 32 * 12 * (4 * 2 * 768 + 2 * (768 + 3072))  # no gate
+
+
+def test_the_parts_by_hand() -> None:
+    found, tokens = peak(QLORA), 2 * 2048
+    assert found.weights == pytest.approx(6.979e9 * 0.51587 + 1.0507e9 * 4, rel=0.001)
+    assert found.adapters == 83_886_080 * 4
+    assert found.optimizer == 83_886_080 * (4 + 8)
+    assert found.activations == tokens * 2 * 32 * 4096  # the loss is larger than a live layer
+    assert found.logits == tokens * 17 * 128256
+    assert found.total == pytest.approx(19.65e9, rel=0.001)
+
+
+def test_a_fused_loss_leaves_the_live_layer() -> None:
+    found, tokens = peak(change(loss="fused")), 2 * 2048
+    live = 2 * (4 * 4096 + 2 * 1024 + 3 * 14336)
+    assert found.logits == 0
+    assert found.activations == tokens * (2 * 32 * 4096 + live)
+
+
+LESS = [
+    {"loss": "chunked"},
+    {"micro_batch": 1},
+    {"sequence": 1024},
+    {"rank": 8},
+    {"targets": ("q", "v")},
+    {"optimizer": "paged_adamw_8bit"},
+    {"offload": True},
+    {"embedding_bytes": 2},
+    {"adapter_bytes": 2},
+    {"zero_stage": 2, "gpus": 2},
+]
+MORE = [
+    {"checkpointing": False},
+    {"method": "lora", "base_bytes": 2.0, "embedding_bytes": 2},
+    {"method": "full", "base_bytes": 2.0, "embedding_bytes": 2},
+    {"trained_matrices": 2},
+    {"eager": True, "checkpointing": False},
+]
+
+
+@pytest.mark.parametrize("fields", LESS)
+def test_takes_less(fields: dict[str, object]) -> None:
+    assert peak(change(**fields)).total < peak(QLORA).total
+
+
+@pytest.mark.parametrize("fields", MORE)
+def test_takes_more(fields: dict[str, object]) -> None:
+    assert peak(change(**fields)).total > peak(QLORA).total
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "bytes_each"),
+    [
+        ("adamw_torch", 4, 8),
+        ("adamw_torch_fused", 2, 4),  # torch keeps its states in the weights' type
+        ("adamw_bnb_8bit", 4, 2),
+        ("paged_adamw_8bit", 4, 2),
+        ("paged_adamw_32bit", 2, 8),
+        ("lion_8bit", 4, 1),
+        ("sgd", 4, 4),
+        ("something_new", 4, 8),
+    ],
+)
+def test_optimizer_states(name: str, size: int, bytes_each: float) -> None:
+    assert optimizer_state_bytes(name, size) == bytes_each
+
+
+def test_full_gradients_come_while_activations_go() -> None:
+    full = change(method="full", base_bytes=2.0, embedding_bytes=2, targets=ALL_LINEAR)
+    once, accumulated = peak(full), peak(dataclasses.replace(full, accumulation=4))
+    gradients = parameters(LLAMA_8B) * 2
+    states = gradients * 2
+    assert accumulated.optimizer == states + gradients
+    assert once.optimizer == states + gradients - once.activations - once.logits
+    assert once.adapters == 0
+
+
+def test_zero_parts_what_its_stage_says() -> None:
+    alone = peak(change(method="full", base_bytes=2.0, accumulation=2))
+    stages = {
+        stage: peak(change(method="full", base_bytes=2.0, accumulation=2, zero_stage=stage, gpus=2))
+        for stage in (1, 2, 3)
+    }
+    assert stages[2].optimizer == alone.optimizer / 2 < stages[1].optimizer < alone.optimizer
+    assert stages[3].weights == alone.weights / 2 and stages[2].weights == alone.weights

@@ -1,0 +1,85 @@
+"""The probe: refused without a GPU; what it gives Axolotl, and what it makes of its events."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import axolotl, model, probe
+from tools.compose import RECIPES
+from tools.errors import StageError, UserError
+from tools.memory import CONTEXT
+from tools.plan import GIB, Plan, plan
+from tools.recipe import load
+from tools.run import Run
+
+
+def planned(runs: Path) -> Plan:
+    words = ["train.sequence_len=64 train.gradient_accumulation_steps=2"]
+    return plan(load(RECIPES / "4090.yaml", words).recipe, runs)
+
+
+def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="PROBE=1 measures on a GPU: 4090 has none here"):
+        probe.probe(planned(tmp_path), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, dict[str, Any], list[Any]]]:
+    """What Axolotl was called with; it tells of three steps."""
+    import torch
+    from omegaconf import OmegaConf
+
+    found: list[tuple[Run, dict[str, Any], list[Any]]] = []
+
+    def call(
+        run: Run, command: str, config: Path, overrides: Any, watch: Callable[[Any], None]
+    ) -> None:
+        content: Any = OmegaConf.to_container(OmegaConf.load(config))
+        rows = Path(content["datasets"][0]["path"]).read_text().splitlines()
+        found.append((run, content, [json.loads(row) for row in rows]))
+        for step, speed in enumerate((20.0, 2000.0, 1900.0)):
+            watch({"event": "step", "step": step})
+            memory = {"memory/max_allocated (GiB)": 10.0 + step}
+            watch({"event": "log", "tokens/train_per_sec_per_gpu": speed, **memory})
+
+    monkeypatch.setattr(axolotl, "call", call)
+    monkeypatch.setattr(model, "local_folder", lambda _: Path("somewhere"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    return found
+
+
+def test_three_steps_of_full_rows(
+    calls: list[tuple[Run, dict[str, Any], list[Any]]], tmp_path: Path
+) -> None:
+    measured = probe.probe(planned(tmp_path), tmp_path)
+    assert measured == probe.Measured(peak=12 * GIB, tokens_per_second=2000.0)
+    ((run, config, rows),) = calls
+    assert len(rows) == 3 * 2 * 2 and {len(row["input_ids"]) for row in rows} == {64}
+    assert max(max(row["input_ids"]) for row in rows) < 32000
+    assert config["max_steps"] == 3 and config["save_strategy"] == "no"
+    assert config["sequence_len"] == 64 and config["adapter"] == "qlora"
+    assert not {"test_datasets", "eval_steps", "save_steps"} & config.keys()
+    assert run.path.name == "4090-probe" and list(tmp_path.iterdir()) == []
+
+
+def test_predicted_beside_measured(tmp_path: Path) -> None:
+    found = planned(tmp_path)
+    text = probe.render(found, probe.Measured(20 * GIB, 1500.0))
+    predicted = (found.peak.total - CONTEXT) / GIB
+    assert f"predicted {predicted:.1f}, measured 20.0" in text and "memory fits" in text
+    assert "measured 1,500" in text
+    assert "does not fit" in probe.render(found, probe.Measured(23 * GIB, 1500.0))
+
+
+def test_no_step_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(axolotl, "call", lambda *_: None)
+    monkeypatch.setattr(model, "local_folder", lambda _: Path("somewhere"))
+    with pytest.raises(StageError, match="no step was made"):
+        probe.three_steps(planned(tmp_path), tmp_path)
