@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -97,11 +97,6 @@ def rendered(recipe: Recipe, folder: Path) -> Path:
     return render(run, model)
 
 
-def repeat(what: Callable[[], float], times: int) -> list[float]:
-    """Seconds of each call."""
-    return [what() for _ in range(times)]
-
-
 def table(seconds: dict[str, list[float]]) -> str:
     """Medians and how many times as long Axolotl takes."""
     middle = {name: statistics.median(values) for name, values in seconds.items()}
@@ -118,7 +113,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parse_arguments(sys.argv[1:] if words is None else words)
     recipe = args.recipe.resolve()
     seconds = {
-        f"make {verb}": repeat(lambda verb=verb: ours(verb, recipe), args.repeats)
+        f"make {verb}": [ours(verb, recipe) for _ in range(args.repeats)]
         for verb in ("check", "plan")
     }
     with tempfile.TemporaryDirectory() as folder:

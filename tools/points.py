@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,12 +229,12 @@ class _Reader:
 
 
 def _number(value: Any) -> float | None:
-    """A number, also when written as text; True and False are 1 and 0."""
+    """A finite number, also when written as text; True and False are 1 and 0."""
     try:
-        plain = value.replace(",", "") if isinstance(value, str) else value
-        return None if plain is None else float(plain)
+        number = float(value.replace(",", "") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _speed(job: Job, point: dict[str, Any]) -> Range | None:

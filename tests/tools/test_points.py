@@ -69,6 +69,7 @@ def test_all_golden_points_are_within_the_tolerance() -> None:
         ({"arch": None}, "arch tells no hidden, layers, mlp, vocab, heads"),
         ({"arch": {**LLAMA, "mlp": None}}, "arch tells no mlp"),
         ({"sequence_len": "short"}, "sequence_len short is no whole number"),
+        ({"sequence_len": float("nan")}, "sequence_len nan is no whole number"),
         ({"micro_batch": 0}, "micro_batch 0 is no whole number"),
     ],
 )
@@ -105,7 +106,11 @@ def test_fewer_targets_take_less(tmp_path: Path) -> None:
 
 def test_sixteen_bit_embeddings(tmp_path: Path) -> None:
     """Trainers that quantize linear layers only, and fused losses, leave them in 16 bit."""
-    others = [{"source": "torchtune README"}, {"loss": "fused"}, {"embeddings_skip_upcast": True}]
+    others: list[dict[str, Any]] = [
+        {"source": "torchtune README"},
+        {"loss": "fused"},
+        {"embeddings_skip_upcast": True},
+    ]
     upcast, *rest = compare(store(tmp_path, POINT, *({**POINT, **fields} for fields in others)))
     difference = 2 * 2 * 128256 * 4096
     assert upcast.peak
