@@ -91,7 +91,7 @@ def attempt(folder: Path, text: str | bytes, *overrides: str) -> None:
         assert error.faults and all(error.faults)
 
 
-ODD = {
+ODD: dict[str, str | bytes] = {
     "no utf-8": b"train: {optimizer: \xe9}",
     "utf-16": "defaults: [cpu]".encode("utf-16"),
     "nul": "defaults: [cpu]\nmodel: {id: \0}",

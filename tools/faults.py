@@ -116,8 +116,11 @@ def _branch(error: Any) -> list[Any]:
 def _mismatch(value: Any, wanted: dict[str, Any], schema: dict[str, Any]) -> str:
     kinds, names = _alternatives(wanted, schema)
     if names and (isinstance(value, str) or not kinds):
-        listed = f"one of {', '.join(names)}" if len(names) <= _FEW else "a known name"
-        return f"must be {listed}, not {_short(value)}{nearest(str(value), names)}"
+        few = f"one of {', '.join(names)}" if len(names) > 1 else names[0]
+        others = [kind for kind in kinds if kind != _WORDS["string"]]  # of texts, only the named
+        listed = " or ".join([few if len(names) <= _FEW else "a known name", *others])
+        hint = nearest(str(value), names) or _hint(value, kinds)
+        return f"must be {listed}, not {_short(value)}{hint}"
     return f"must be {' or '.join([*kinds, *names])}, not {_short(value)}{_hint(value, kinds)}"
 
 

@@ -52,7 +52,7 @@ def _defaults() -> dict[str, Any]:
     """The list of files, those that are shipped by name."""
     files = sorted(file.relative_to(RECIPES).with_suffix("") for file in RECIPES.rglob("*.yaml"))
     names = [file.as_posix() for file in files if file.name != "rules"]
-    items = {"anyOf": [{"enum": names}, {"type": "string"}]}
+    items = {"anyOf": [{"enum": names}, {"type": ["string", "integer"]}]}  # 4090 needs no quotes
     return {"type": "array", "items": items, "description": _DEFAULTS}
 
 
@@ -129,7 +129,7 @@ def _layer(part: Any) -> Any:
 
 def _open(part: Any) -> Any:
     """A value's schema, a reference allowed; the description stays outside, where editors look."""
-    if part.get("type") in ("string", "array", "object"):
+    if part.get("type") in ("string", "array", "object") and "enum" not in part:
         return {**part, "type": [part["type"], "null"]}
     said = {"description": part["description"]} if "description" in part else {}
     plain = {key: value for key, value in part.items() if key != "description"}

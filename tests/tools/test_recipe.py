@@ -69,6 +69,22 @@ def test_a_file_included_twice_counts_once(recipes: Path) -> None:
     assert load(mine).recipe.quantize.format == "fp8"
 
 
+def test_a_layer_may_be_empty_a_recipe_may_not(recipes: Path) -> None:
+    write(recipes / "extra.yaml", "# nothing yet\n")
+    assert load(write(recipes / "my.yaml", "defaults: [cpu, extra]\n")).recipe.name == "my"
+    assert faults(recipes / "extra.yaml") == [
+        "recipes/extra.yaml:1: empty; begin it with, say, `defaults: [cpu]`"
+    ]
+
+
+def test_without_defaults_the_cause_is_told_once(recipes: Path) -> None:
+    found = faults(write(recipes / "my.yaml", "train: {learning_rate: 1e-4}\n"))
+    assert found == [
+        "recipes/my.yaml: no budget, hardware, model, data, merge, quantize, serve, eval; "
+        "begin the recipe with, say, `defaults: [cpu]`"
+    ]
+
+
 def test_a_recipe_elsewhere_uses_ours(tmp_path: Path) -> None:
     write(tmp_path / "part.yaml", "train: {lora_r: 4}\n")
     mine = write(tmp_path / "my.yaml", "defaults: [cpu, part]\n")
@@ -87,10 +103,10 @@ def test_whole_numbers_do_for_numbers(recipes: Path) -> None:
 
 
 def test_overrides(recipes: Path) -> None:
-    text = "train.lora_r=4 eval.tiers.quick=['a b', c:d=e]  ~train.lora_alpha serve.host='::'"
+    text = "train.lora_r=4 eval.tiers.quick=['ice:x=a b', ice]  ~train.lora_alpha serve.host='::'"
     recipe = load(recipes / "cpu.yaml", [text, "data.seed=3"]).recipe
     assert recipe.train["lora_r"] == 4
-    assert recipe.eval.tiers["quick"] == ["a b", "c:d=e"]
+    assert recipe.eval.tiers["quick"] == ["ice:x=a b", "ice"]
     assert "lora_alpha" not in recipe.train
     assert (recipe.serve.host, recipe.data.seed) == ("::", 3)
 
@@ -162,6 +178,16 @@ FAULTS = [
     ),
     ("budget: {hours: '${eval.nothing}'}", "budget.hours: '${eval.nothing}': Interpolation key"),
     ("eval: {tier: a, tier: b}", "eval.tier: again, first in line 2; keep one"),
+    ("default: [cpu]", "default: unknown key; did you mean defaults?"),
+    ("Train: {lora_r: 8}", "Train: unknown key; did you mean train?"),
+    ("train.lora_r: 8", "unknown key; a dot nests nothing here: write train: with lora_r below it"),
+    ("model: {pad: no}", "not false; YAML reads yes, no, on and off so; put it in quotes"),
+    ("hardware: {name: 4090}", "must be a text, not 4090; put it in quotes"),
+    ("train: {bf16: 'yes'}", 'must be auto or true or false, not "yes"; drop the quotes'),
+    ("train: {added_tokens_overrides: {1: x}}", ".1: a key is a text; put it in quotes"),
+    ("budget: {hours: .inf}", "must be a number between -2^63 and 2^63, not inf"),
+    ("serve: {context: '${train'}", "serve.context: "),
+    ("eval: {tiers: {quick: [mmlu]}}", "eval.tiers.quick[0]: mmlu needs subject=…"),
 ]
 
 
