@@ -61,7 +61,7 @@ check: setup ## is the recipe valid, does it suit the card, is it eligible?
 test: lint helm ## lint, then all tests, the real chain on a tiny model included
 	@$(PY) -m pytest
 
-bench-serve: setup ## time the worker beside others, one table (20 minutes; leave the machine alone)
+bench-serve: setup ## time the worker beside others, one table (leave the machine alone)
 	@$(PY) -m benchmarks.serve
 
 soak: setup ## 30 minutes of 30 clients who ask for everything: right answers, flat memory?
