@@ -67,7 +67,7 @@ plan: setup ## predict memory, speed, hours, disk: does it fit the card and the 
 test: lint helm ## lint, then all tests, the real chain on a tiny model included
 	@$(PY) -m pytest
 
-bench-serve: setup ## time the worker beside others, one table (20 minutes; leave the machine alone)
+bench-serve: setup ## time the worker beside others, one table (leave the machine alone)
 	@$(PY) -m benchmarks.serve
 
 bench-check: setup ## time `make check` and `make plan` beside Axolotl's own validation of the same file

@@ -75,10 +75,14 @@ async def beside(
 
 
 def connect(url: str) -> aiohttp.ClientSession:
-    """A session of unlimited connections to one server, to be used with ``async with``."""
+    """A session for one server, to be used with ``async with``.
+
+    A new connection for each request, as HELM makes them: one kept open may be closed by the server
+    (uvicorn's default is 5 s) just as the next request is on its way.
+    """
     return aiohttp.ClientSession(
         url,
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
         timeout=aiohttp.ClientTimeout(total=LIMIT_S),
     )
 

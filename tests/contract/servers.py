@@ -1,6 +1,7 @@
 """The servers that the contract is tested on: real processes, one a kind of tokenizer."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests.serve.conftest import (
     prepend_tokenizer,
     save_model,
 )
+
+#: Any engine can be asked the same: the recipe's, or what these variables say.
+ENGINE = os.environ.get("ONEDAY_CONTRACT_ENGINE", "transformers")
+DEVICE = os.environ.get("ONEDAY_CONTRACT_DEVICE", "cpu")
 
 
 def endless_tokenizer() -> PreTrainedTokenizerFast:
@@ -51,5 +56,6 @@ def launch(kind: str, root: Path) -> RunningServer:
     made = KINDS[kind]
     folder = save_model(root / kind, made.tokenizer(), max_position_embeddings=8192)
     settings = root / f"{kind}.json"
-    settings.write_text(json.dumps(made.settings))
-    return _start_server(folder, root / f"{kind}.log", "--config", str(settings))
+    settings.write_text(json.dumps(made.settings | {"engine": ENGINE}))
+    options = ("--config", str(settings), "--device", DEVICE)
+    return _start_server(folder, root / f"{kind}.log", *options)
