@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize serve eval show check plan test lint format schema \
-        recipe-schema bench-check openapi lock gpu clean bench-serve soak fuzz
+        recipe-schema helm-schema bench-check openapi lock gpu clean bench-serve soak fuzz
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -90,6 +90,9 @@ schema: setup ## write tools/schemas/axolotl.json anew from the installed Axolot
 
 recipe-schema: setup ## write recipes/schema.json anew: how editors complete and check a recipe's keys
 	@$(PY) -m tools.recipe_schema
+
+helm-schema: helm ## write tools/schemas/helm.json anew: the run entries that the installed HELM knows
+	@$(PY) -m tools.run_entries
 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract

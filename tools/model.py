@@ -27,10 +27,15 @@ def local_folder(model: Model) -> Path:
         return _checked_local(model)
     if model.source == "hub":
         return _from_hub(model)
-    folder = CACHE / f"{model.id.split('/')[-1]}-{digest(model.__dict__)[:12]}"
+    folder = CACHE / f"{model.id.split('/')[-1]}-{_key(model)}"
     if not (folder / "origin.json").is_file():
         _from_gguf(model, folder)
     return folder
+
+
+def _key(model: Model) -> str:
+    """Short hash of what the conversion depends on; the planner's numbers are none of it."""
+    return digest({key: value for key, value in vars(model).items() if key != "arch"})[:12]
 
 
 def _checked_local(model: Model) -> Path:

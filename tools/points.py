@@ -10,7 +10,7 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.job import parts
-from tools.memory import ALL_LINEAR, NF4, NF4_DOUBLE, Job, Loss, Method, Peak, peak
+from tools.memory import ALL_LINEAR, FP32, NF4, NF4_DOUBLE, Job, Loss, Method, Peak, peak
 from tools.schema import Architecture, Hardware
 from tools.speed import Range, tokens_per_second
 
@@ -22,9 +22,6 @@ _LOSSES: dict[str, Loss] = {
     **dict.fromkeys(("chunked", "chunked_cross_entropy"), "chunked"),
     **dict.fromkeys(("fused", "cce", "cut_cross_entropy", "liger", "linear"), "fused"),
 }
-# Trainers that leave embedding and head in 16 bit under a quantized base: torchtune and litgpt
-# quantize linear layers only, Qwen's script trains on GPTQ weights, which PEFT does not upcast.
-_SIXTEEN_BIT = ("torchtune", "litgpt", "qwen")
 _CARDS = {  # by a part of the GPU's name: compute capability and dense bf16 TFLOP/s (datasheets)
     "4090": ("8.9", 165.0),
     "a100": ("8.0", 312.0),
@@ -220,12 +217,9 @@ class _Reader:
         return NF4 if self._point.get("double_quant") is False else NF4_DOUBLE
 
     def _upcast(self, loss: Loss) -> bool:
-        """Whether embedding and head became fp32; fused losses are written for 16 bit."""
+        """Whether embedding and head became fp32, as PEFT does; fused losses want 16 bit."""
         said = self._point.get("embeddings_skip_upcast")
-        if said is not None:
-            return not said
-        source = str(self._point.get("source")).lower()
-        return loss != "fused" and not any(name in source for name in _SIXTEEN_BIT)
+        return loss != "fused" if said is None else not said
 
 
 def _number(value: Any) -> float | None:
@@ -256,6 +250,11 @@ def _reason(row: Row, job: Job) -> str:
             "once kept the input of every 4-bit layer, which it no longer does",
         ),
         (not job.checkpointing, "no gradient checkpointing: what layers keep is up to the kernels"),
+        (
+            over and job.embedding_bytes == FP32,
+            "embedding and head are counted in fp32, as PEFT leaves them; from a trainer that keeps "
+            f"them in 16 bit (embeddings_skip_upcast: true) it would be {_in_16_bit(job)}",
+        ),
         (bool(row.assumed), f"not published, so assumed: {', '.join(row.assumed)}"),
         (job.offload, "layer inputs go to host memory; what of them is in flight is not known"),
         (
@@ -271,6 +270,10 @@ def _reason(row: Row, job: Job) -> str:
     )
     outside = "its conditions hold as far as the point says, and the formula is off all the same"
     return next((text for holds, text in known if holds), outside)
+
+
+def _in_16_bit(job: Job) -> str:
+    return f"{peak(dataclasses.replace(job, embedding_bytes=2)).total / 1e9:.2f} GB"
 
 
 def _cells(row: Row) -> list[str]:

@@ -22,7 +22,7 @@ FILES = sorted(
     for file in RECIPES.glob("**/*.yaml")
     if file.name != "rules.yaml"
 )
-WHOLE = ["4090", "a100", "cpu", "multi-gpu", *(n for n in FILES if n.startswith("presets/"))]
+WHOLE = ["4090", "a100", "cpu", "2x4090", *(n for n in FILES if n.startswith("presets/"))]
 MODELS = [name for name in FILES if name.startswith("models/")]
 DEBUG = ["debug/smoke", "debug/limit", "debug/overfit"]
 PARTS = ["base", "debug/no-sources"]  # no recipe without other files; seen through those
@@ -322,7 +322,7 @@ def test_the_winners_prompt_comes_before_helms_rules() -> None:
 
 
 def test_several_cards_share_by_deepspeed() -> None:
-    recipe = load(RECIPES / "multi-gpu.yaml").recipe
+    recipe = load(RECIPES / "2x4090.yaml").recipe
     assert (recipe.hardware.gpus, recipe.hardware.track) == (2, "none")
     one = load(RECIPES / "4090.yaml").recipe.train
     both = 2 * recipe.train["gradient_accumulation_steps"] * recipe.train["micro_batch_size"]

@@ -112,7 +112,7 @@ def test_check_fails_with_2(
 HEAVY = ("torch", "transformers", "axolotl", "datasets", "litserve")
 
 
-@pytest.mark.parametrize("verb", ["show", "check"])
+@pytest.mark.parametrize("verb", ["show", "check", "plan"])
 def test_quick_verbs_import_nothing_heavy(verb: str) -> None:
     code = (
         "import sys; from tools.__main__ import main; code = main();"

@@ -60,6 +60,7 @@ def test_all_golden_points_are_within_the_tolerance() -> None:
     [
         ({"peak_gb": 60, "gradient_checkpointing": False, "loss": "fused"}, "4-bit layer"),
         ({"peak_gb": 30, "method": "lora", "gradient_checkpointing": False}, "up to the kernels"),
+        ({"peak_gb": 13}, "embeddings_skip_upcast: true) it would be 13."),
         ({"peak_gb": 4, "loss": "fused"}, "host memory"),
         ({"peak_gb": 20, "method": "full"}, "backward pass"),
         ({"peak_gb": 30, "loss": None}, "assumed: loss hf"),
@@ -105,12 +106,8 @@ def test_fewer_targets_take_less(tmp_path: Path) -> None:
 
 
 def test_sixteen_bit_embeddings(tmp_path: Path) -> None:
-    """Trainers that quantize linear layers only, and fused losses, leave them in 16 bit."""
-    others: list[dict[str, Any]] = [
-        {"source": "torchtune README"},
-        {"loss": "fused"},
-        {"embeddings_skip_upcast": True},
-    ]
+    """Fused losses leave them so, and trainers that quantize linear layers only: a key says it."""
+    others: list[dict[str, Any]] = [{"loss": "fused"}, {"embeddings_skip_upcast": True}]
     upcast, *rest = compare(store(tmp_path, POINT, *({**POINT, **fields} for fields in others)))
     difference = 2 * 2 * 128256 * 4096
     assert upcast.peak

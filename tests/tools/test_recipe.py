@@ -46,7 +46,7 @@ def test_shipped_recipes_load(name: str) -> None:
 
 def test_every_recipe_at_the_top_is_tested() -> None:
     top = {file.stem for file in RECIPES.glob("*.yaml")}
-    assert top == {*SHIPPED, "base", "rules", "multi-gpu"}
+    assert top == {*SHIPPED, "base", "rules", "2x4090"}
 
 
 def test_later_files_win_and_origins_tell(recipes: Path) -> None:
