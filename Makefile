@@ -5,7 +5,8 @@
 #   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
-#   JSON=1             check, plan: for programs;  STRICT=1, TRACK=4090|a100|none: for check
+#   RUN=runs/cpu       for verify and reproduce: a run folder;  INTO=folder: where reproduce builds
+#   JSON=1             check, plan, clock, reproduce: for programs;  STRICT=1, TRACK=4090|a100|none: for check
 #   PROBE=1            plan: three steps on the GPU, measured beside predicted
 #   POINTS=file.json   plan: published runs instead of a recipe
 HW     ?= cpu
@@ -13,6 +14,8 @@ RECIPE ?=
 SET    ?=
 PORT   ?=
 RUNS   ?= runs
+RUN    ?=
+INTO   ?=
 PYTHON ?= python3.11
 
 PY      := .venv/bin/python
@@ -25,14 +28,15 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup helm day data train merge quantize serve eval show check plan test lint format schema \
-        recipe-schema helm-schema bench-check openapi lock gpu clean bench-serve soak fuzz
+.PHONY: help setup helm day data train merge quantize serve eval show check plan clock verify reproduce test lint \
+        format schema recipe-schema helm-schema openapi lock gpu clean bench-check bench-clock bench-schedule \
+        bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@sed -n 's/^#   /  /p' Makefile
 	@echo
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 day: setup helm ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
 	@$(TOOLS) day $(RECIPES)
@@ -64,6 +68,15 @@ check: setup ## is the recipe valid, does it suit the card, is it eligible?
 plan: setup ## predict memory, speed, hours, disk: does it fit the card and the day?
 	@$(TOOLS) plan $(RECIPES) $(if $(PROBE),--probe) $(if $(JSON),--json) $(if $(POINTS),--points "$(POINTS)")
 
+clock: setup ## what is used and left of the day, and how far the stage at work is
+	@$(TOOLS) clock $(RECIPES) $(if $(JSON),--json)
+
+verify: setup ## is every file of RUN what its manifest says?
+	@$(TOOLS) verify --run "$(RUN)"
+
+reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and compare
+	@$(TOOLS) reproduce --run "$(RUN)" $(if $(INTO),--into "$(INTO)") $(if $(JSON),--json)
+
 test: lint helm ## lint, then all tests, the real chain on a tiny model included
 	@$(PY) -m pytest
 
@@ -72,6 +85,15 @@ bench-serve: setup ## time the worker beside others, one table (leave the machin
 
 bench-check: setup ## time `make check` and `make plan` beside Axolotl's own validation of the same file
 	@$(PY) -m benchmarks.check
+
+bench-clock: setup ## time a step under the clock beside bare `axolotl train` on the same file
+	@$(PY) -m benchmarks.clock
+
+bench-schedule: setup ## on a slowed machine: the schedule that knows the time beside a cosine cut off
+	@$(PY) -m benchmarks.schedule
+
+torture: .venv/.dev ## twenty kill -9 over train, merge and quantize: same bytes, true ledger
+	@$(PY) -m tests.torture
 
 soak: setup ## 30 minutes of 30 clients who ask for everything: right answers, flat memory?
 	@$(PY) -m benchmarks.soak

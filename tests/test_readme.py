@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FOLDERS = ("", "recipes", "tools", "tools/data", "serve", "serve/engine", "benchmarks")
+FOLDERS = ("", "recipes", "tools", "tools/data", "serve", "serve/engine", "benchmarks", "docs")
 # Run for real by tests/e2e on a tiny recipe (`make test` is what runs this very file): here Make
 # only has to know the target, and tools to take the options.
-ELSEWHERE = ("make day", "make test", "make train", "make serve")
+ELSEWHERE = ("make day", "make test", "make train", "make serve", "make verify", "make reproduce")
 
 
 def commands() -> list[str]:

@@ -24,7 +24,7 @@ def jsonl(path: Path, **fields: Any) -> Source:
 def recipe(**values: Any) -> Recipe:
     """A recipe for the CPU; ``merge__method="plain"`` changes one value."""
     made = Recipe(
-        Budget(24, 30),
+        Budget(24, 30, 15),
         Hardware("cpu", "none", "cpu", 8, "", 0.1, ["none", "nf4", "int8"]),
         Model("own/tiny", "local", "Llama 2", "MIT", False, 1024, EOS, PAD),
         Data({"counting": maker("counting")}, 1, 3, 6, 5, 100),

@@ -1,13 +1,15 @@
 """``python -m tools VERB``: the only thing the Makefile calls."""
 
 import argparse
+import contextlib
+import gc
 import json
 import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from tools.console import say
 from tools.errors import StageError, UserError
 
 if TYPE_CHECKING:
+    from tools.clock import Allowance
     from tools.recipe import Loaded
     from tools.run import Run
 
@@ -117,6 +120,36 @@ def plan(args: Args) -> None:
         sys.exit(code)
 
 
+def clock(args: Args) -> None:
+    """What is used and left of the day, and what is going on?"""
+    from tools.budget import as_json, render
+
+    run = _run(args)
+    say(json.dumps(as_json(run), indent=1) if args.json else render(run))
+
+
+def verify(args: Args) -> None:
+    """Is every file of a run folder what its manifest says?"""
+    from tools.verify import verify as find
+
+    if faults := find(_folder(args)):
+        raise StageError("\n".join(faults))
+    say(f"verify: {args.run}: every hash holds")
+
+
+def reproduce(args: Args) -> None:
+    """Rebuild a run from its manifest alone in a fresh folder, and compare"""
+    from tools.reproduce import reproduce as rebuild
+
+    folder = _folder(args)
+    into = Path(args.into) if args.into else folder.with_name(f"{folder.name}-again")
+    with contextlib.redirect_stdout(sys.stderr):  # what the stages say; stdout is the comparison's
+        found = rebuild(folder, into, _make)
+    say(json.dumps(found.as_json(), indent=1) if args.json else found.render())
+    if code := found.exit_code:
+        sys.exit(code)
+
+
 VERBS: dict[str, Callable[[Args], None]] = {
     "day": day,
     "data": data,
@@ -128,6 +161,9 @@ VERBS: dict[str, Callable[[Args], None]] = {
     "show": show,
     "check": check,
     "plan": plan,
+    "clock": clock,
+    "verify": verify,
+    "reproduce": reproduce,
 }
 CARDS = Path("recipes/hardware")
 CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
@@ -141,7 +177,7 @@ def _stages(args: Args, last: str) -> list[str]:
     loaded = _load(args)
     run = Run(loaded.recipe, Path(args.runs))
     made = []
-    with run.lock():
+    with _alone(run):
         write_text(run.path / "recipe.yaml", render(loaded))
         for name in CHAIN[: CHAIN.index(last) + 1]:
             if name == "quantize" and run.recipe.quantize.format == "none":
@@ -162,8 +198,23 @@ def _after(stage: str) -> str:
     return "eval" if following.startswith("eval") else following
 
 
+@contextlib.contextmanager
+def _alone(run: "Run") -> Iterator[None]:
+    """Hold the run folder; who is refused learns what the other process is at."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(run.lock())
+        except UserError as error:
+            from tools.budget import at_work
+
+            other = at_work(run)
+            doing = f" ({other.stage}, since {other.since})" if other else ""
+            raise UserError(f"{error}{doing}") from None
+        yield
+
+
 def _make(run: "Run", name: str) -> Any:
-    """Call the verb's module; imported here, so that quick verbs stay quick."""
+    """Make one stage; what it needs is imported here, so that quick verbs stay quick."""
     if name != "data" and run.recipe.model.source != "hub":
         # Nothing is to be fetched, so nothing shall ask: bitsandbytes looks for kernels on the hub.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -171,24 +222,51 @@ def _make(run: "Run", name: str) -> Any:
         from tools.data import prepare
 
         return prepare(run)
-    if name == "train":
-        from tools.train import train
-
-        return train(run)
-    if name == "merge":
-        from tools.merge import merge
-
-        return merge(run)
-    if name == "quantize":
-        from tools.quantize import quantize
-
-        return quantize(run)
+    if not name.startswith("eval"):
+        return _on_the_clock(run, name)
     from tools.evaluate import evaluate
     from tools.model import local_folder
 
     if name == "eval_base":
         return evaluate(run.recipe, run, "base", local_folder(run.recipe.model))
     return evaluate(run.recipe, run, "tuned", run.output(_served(run)))
+
+
+def _on_the_clock(run: "Run", name: str) -> Any:
+    """Make a stage whose time is the day's; merge and quantize may take what there is no more."""
+    from tools import budget
+    from tools.model import local_folder
+    from tools.provenance import model_files
+
+    base = local_folder(run.recipe.model)
+    model_files(run.recipe.model)  # remembered: a download and its hashing are not the GPU's time
+    day = budget.day(run)
+    if name == "train":
+        from tools.preflight import preflight
+
+        preflight(run, base, day)
+    with budget.clock(run).spend(name, run.fingerprint(name), day.limit(name)) as allowance:
+        made = _call(run, name, allowance)
+    if (left := budget.day(run).left) < 0:
+        say(
+            f"{name}: the day's {budget.duration(day.total)} are passed by {budget.duration(-left)}"
+        )
+    return made
+
+
+def _call(run: "Run", name: str, allowance: "Allowance") -> Any:
+    """The verb's module."""
+    if name == "train":
+        from tools.train import train
+
+        return train(run, allowance)
+    if name == "merge":
+        from tools.merge import merge
+
+        return merge(run)
+    from tools.quantize import quantize
+
+    return quantize(run)
 
 
 def _served(run: "Run") -> str:
@@ -215,6 +293,12 @@ def _run(args: Args) -> "Run":
     from tools.run import Run
 
     return Run(_load(args).recipe, Path(args.runs))
+
+
+def _folder(args: Args) -> Path:
+    if not args.run or not Path(args.run).is_dir():
+        raise UserError(f"RUN={args.run}: no such folder; give a run folder, as RUN=runs/cpu")
+    return Path(args.run)
 
 
 def _refuse_ineligible(loaded: "Loaded") -> None:
@@ -269,26 +353,34 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in VERBS.items():
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
-        which = sub.add_mutually_exclusive_group()
-        which.add_argument("--hw", default="cpu", help="recipes/HW.yaml: 4090, a100 or cpu")
-        which.add_argument("--recipe", default="", help="path of a recipe of your own")
-        sub.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="change a value, e.g. train.learning_rate=1e-4; '~key' removes one",
-        )
-        sub.add_argument("--runs", default="runs", help="where run folders live (default: runs)")
+        if name in ("verify", "reproduce"):
+            sub.add_argument("--run", required=True, metavar="FOLDER", help="a run folder")
+        else:
+            _recipe_options(sub)
         _own_options(name, sub)
     return parser
+
+
+def _recipe_options(sub: argparse.ArgumentParser) -> None:
+    """Which recipe, with which changes, and where its run folder is."""
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--hw", default="cpu", help="recipes/HW.yaml: 4090, a100 or cpu")
+    which.add_argument("--recipe", default="", help="path of a recipe of your own")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value, e.g. train.learning_rate=1e-4; '~key' removes one",
+    )
+    sub.add_argument("--runs", default="runs", help="where run folders live (default: runs)")
 
 
 def _own_options(name: str, sub: argparse.ArgumentParser) -> None:
     """The options that one verb alone has."""
     if name == "serve":
         sub.add_argument("--port", type=int, default=0, help="port, instead of serve.port")
-    if name in ("check", "plan"):
+    if name in ("check", "plan", "clock", "reproduce"):
         sub.add_argument("--json", action="store_true", help="print JSON, for programs")
     if name == "check":
         sub.add_argument("--strict", action="store_true", help="warnings fail, too: exit code 1")
@@ -301,6 +393,9 @@ def _own_options(name: str, sub: argparse.ArgumentParser) -> None:
             "--points", default="", metavar="FILE", help="no recipe: predict published runs"
         )
         sub.add_argument("--probe", action="store_true", help="measure three steps on the GPU")
+    if name == "reproduce":
+        again = "fresh folder for the copy (default: FOLDER-again)"
+        sub.add_argument("--into", default="", metavar="FOLDER", help=again)
 
 
 def main() -> int:
@@ -333,4 +428,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # or the exit looks through all that torch made: a second, which no ledger knows
+    sys.exit(code)

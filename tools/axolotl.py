@@ -6,9 +6,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tools import tokens
 from tools.console import environment
@@ -24,10 +27,15 @@ QUANTIZATION: dict[str, dict[str, Any]] = {
     "int8_int4": {"quantization": {"weight_dtype": "int4", "activation_dtype": "int8"}},
 }
 Event = dict[str, Any]
+NEWEST = 1000  # lines of a child that the reason of its failure is looked for in
 _HEADER = (
     "# Written by oneday from the recipe; bare Axolotl runs it from the same folder:\n"
     "#   axolotl train {path}\n"
 )
+
+
+class Overdue(StageError):
+    """Axolotl did not end in the time it was given, and was ended."""
 
 
 def render(run: Run, base_model: Path) -> Path:
@@ -45,6 +53,7 @@ def render(run: Run, base_model: Path) -> Path:
         "output_dir": str(run.output("train")),
         "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
         "seed": recipe.data.seed,
+        "use_tensorboard": True,  # files in the logs folder, sent nowhere
         "merge_method": {"nf4_aware": "memory_efficient", "plain": "legacy"}[recipe.merge.method],
         **QUANTIZATION.get(recipe.quantize.format, {}),
         **recipe.train,
@@ -60,6 +69,8 @@ def call(
     config: Path,
     overrides: dict[str, Any],
     watch: Callable[[Event], None] = lambda event: None,
+    variables: Mapping[str, str] | None = None,
+    seconds: float | None = None,
 ) -> None:
     """Run an Axolotl command to its end; its output goes to the run's logs.
 
@@ -69,8 +80,11 @@ def call(
         config: the YAML file.
         overrides: values over the file's.
         watch: called with every event that our plugin tells.
+        variables: more of the environment.
+        seconds: time to end in; None for any.
 
     Raises:
+        Overdue: it took longer.
         StageError: Axolotl failed; the message holds the last lines of its log.
         KeyboardInterrupt: after the child has ended, too.
     """
@@ -78,25 +92,46 @@ def call(
     cards = run.recipe.hardware.gpus if command == "train" else 1
     words = _words(cards, command, config, overrides)
     end = signal.SIGTERM if cards > 1 else signal.SIGKILL
-    with log.open("a", encoding="utf-8") as sink:
-        child = subprocess.Popen(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=environment(PYTHONPATH=_import_path()),
-            start_new_session=True,
-            preexec_fn=dies_with_parent(end),
-        )
+    told: deque[str] = deque(maxlen=NEWEST)
+    here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard")}  # transformers reads it
+    with log.open("ab", buffering=0) as sink:
+        child = _start(words, end, {**here, **(variables or {})})
+        overdue = threading.Event()
+        limit = threading.Timer(seconds or threading.TIMEOUT_MAX, _overrun, (child, end, overdue))
+        limit.daemon = True
+        limit.start()
         try:
-            for event in _events(child, sink):
+            for event in _events(child, sink, told):
                 watch(event)
             code = child.wait()
         finally:
+            limit.cancel()
             _stop(child, end)
+    if overdue.is_set():
+        raise Overdue(
+            f"axolotl {command} did not end in {seconds:.0f} s and was stopped\n  log: {log}"
+        )
     if code:
-        raise StageError(f"axolotl {command} ended with code {code}: {_reason(log)}\n  log: {log}")
+        raise StageError(f"axolotl {command} ended with code {code}: {_reason(told)}\n  log: {log}")
+
+
+def _start(
+    words: list[str], end: signal.Signals, variables: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment(
+            PYTHONPATH=_import_path(),
+            PYTHONHASHSEED="0",  # PEFT writes a set, target_modules, into adapter_config.json
+            **variables,
+        ),
+        start_new_session=True,
+        preexec_fn=dies_with_parent(end),
+    )
 
 
 def _words(cards: int, command: str, config: Path, overrides: dict[str, Any]) -> list[str]:
@@ -119,14 +154,24 @@ def _import_path() -> str:
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _events(child: subprocess.Popen[str], sink: Any) -> Iterator[Event]:
+def _events(child: subprocess.Popen[str], sink: IO[bytes], told: deque[str]) -> Iterator[Event]:
+    """The events among the child's lines; the others go to the log, the newest to ``told``, too."""
     assert child.stdout is not None
     for line in child.stdout:
         if MARK in line:
             yield json.loads(line[line.index(MARK) + len(MARK) :])
-        else:
-            sink.write(line)
-            sink.flush()
+            continue
+        told.append(line)
+        with suppress(OSError):  # a full disk must not hide what the child has to say of it
+            sink.write(line.encode())
+
+
+def _overrun(child: subprocess.Popen[str], end: signal.Signals, overdue: threading.Event) -> None:
+    """Called by a timer: end a child that hangs, in a kernel perhaps."""
+    if child.poll() is None:
+        overdue.set()
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, end)
 
 
 def _stop(child: subprocess.Popen[str], end: signal.Signals) -> None:
@@ -141,8 +186,8 @@ def _stop(child: subprocess.Popen[str], end: signal.Signals) -> None:
         child.wait()
 
 
-def _reason(log: Path, lines: int = 12) -> str:
-    """The last error in the log, from its name on, without the way it came."""
-    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+def _reason(told: Iterable[str], lines: int = 12) -> str:
+    """The last error among a child's lines, from its name on, without the way it came."""
+    text = [line for line in told if not re.search(r"\d%\|", line)]  # no progress bars
     named = [i for i, line in enumerate(text) if re.match(r"[\w.]+(Error|Exception)\b", line)]
-    return "\n".join(text[named[-1] if named else -lines :][:lines])
+    return "".join(text[named[-1] if named else -lines :][:lines]).rstrip()

@@ -6,8 +6,12 @@ overrides.
 """
 
 import json
+import os
+import signal
 import sys
 from typing import Any
+
+from tools.process import dies_with_parent
 
 
 def main(command: str, config: str, overrides: dict[str, Any]) -> None:
@@ -27,4 +31,7 @@ def main(command: str, config: str, overrides: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    # A worker that loads rows would wait for ever on a full pipe when this process is killed.
+    if ask := dies_with_parent(signal.SIGKILL):
+        os.register_at_fork(after_in_child=ask)
     main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

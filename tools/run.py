@@ -1,4 +1,4 @@
-"""The run folder: paths, stage fingerprints, atomic outputs, manifest.
+"""The run folder: paths, stage fingerprints, atomic outputs, records.
 
 A stage's output folder carries its own record, ``oneday.json``, written before the folder takes
 its final name. So one rename decides whether a stage is done, and a crash at any moment leaves
@@ -9,11 +9,8 @@ import contextlib
 import dataclasses
 import datetime
 import fcntl
-import hashlib
 import importlib.metadata
-import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,7 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tools import __version__
+from tools.console import say
 from tools.errors import UserError
+from tools.files import digest, file_digest, file_digests, read_json, write_json
+from tools.files import write_text as write_text  # the verbs take it from here
+from tools.provenance import Manifest, Record, made_with
 from tools.schema import Recipe
 
 RECORD = "oneday.json"
@@ -36,12 +37,14 @@ class Stage:
         upstream: stages whose output it reads.
         sections: recipe sections it reads, as dotted paths.
         packages: distributions whose version may change its output.
+        kept: files of its output, JSON, that the manifest holds whole, for who rebuilds the run.
     """
 
     folder: str
     upstream: tuple[str, ...]
     sections: tuple[str, ...]
     packages: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 _TORCH = ("torch", "transformers")
@@ -58,7 +61,13 @@ _SERVED = (
 )
 STAGES: dict[str, Stage] = {
     "data": Stage("data", (), ("data",), ("datasets",)),
-    "train": Stage("adapter", ("data",), ("train", "model"), (*_TORCH, "axolotl", "peft")),
+    "train": Stage(
+        "adapter",
+        ("data",),
+        ("train", "model"),
+        (*_TORCH, "axolotl", "peft"),
+        ("schedule.json",),
+    ),
     "merge": Stage("merged", ("train",), ("merge",), (*_TORCH, "axolotl", "peft")),
     "quantize": Stage(
         "quantized",
@@ -71,41 +80,6 @@ STAGES: dict[str, Stage] = {
         "eval/tuned", ("data", "quantize"), ("serve.weights", *_SERVED), (*_TORCH, "litserve")
     ),
 }
-
-
-def digest(value: Any) -> str:
-    """SHA-256 (hex) of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that a reader sees the old or the new text, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON, as whole as ``write_text``."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
-
-
-def read_json(path: Path) -> Any:
-    """The value in ``path``, or None when it is absent or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 class Work:
@@ -131,27 +105,45 @@ class Run:
     def __init__(self, recipe: Recipe, root: Path = Path("runs")) -> None:
         self.recipe = recipe
         self.path = root / recipe.name
-        self._fingerprints: dict[str, str] = {}
+        self._inputs: dict[str, dict[str, Any]] = {}
 
     def _settle(self) -> None:
         """Finish what a crash between two renames left: the old folder back, the record listed."""
-        for name, stage in STAGES.items():
-            final, old = self.path / stage.folder, self._beside(name, "old")
+        for name in STAGES:
+            final, old = self.output(name), self._beside(name, "old")
             if old.exists() and not final.exists():
                 old.rename(final)
             elif old.exists():
                 shutil.rmtree(old)
+            self._finish(name)
             record = self.record(name)
-            if record and record not in self.manifest():
-                self._append(record)
+            if record and record != Manifest(self.path).newest(name):
+                Manifest(self.path).add(record)
+
+    def _finish(self, name: str) -> None:
+        """Rename work that is whole but for its name: the power failed, or its recipe came back."""
+        for partial in self._partials(name):
+            record = _record(partial, name)
+            if not record or record["fingerprint"] != self.fingerprint(name):
+                continue
+            if _whole(partial, record) and not self.done(name):
+                self._swap(name, partial, keep=partial == self.unfinished(name))
 
     def _beside(self, name: str, kind: str) -> Path:
-        final = self.path / STAGES[name].folder
+        final = self.output(name)
         return final.with_name(f".{final.name}.{kind}")
+
+    def _partials(self, name: str) -> list[Path]:
+        final = self.output(name)
+        return sorted(final.parent.glob(f".{final.name}*.partial"))
 
     def output(self, name: str) -> Path:
         """The final folder of a stage."""
         return self.path / STAGES[name].folder
+
+    def unfinished(self, name: str) -> Path:
+        """Where a stage that can go on keeps its work: each recipe has a folder of its own."""
+        return self._beside(name, f"{self.fingerprint(name)[:12]}.partial")
 
     @property
     def logs(self) -> Path:
@@ -160,22 +152,21 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def manifest(self) -> list[dict[str, Any]]:
+    def manifest(self) -> list[Record]:
         """The records of all stages ever finished in this folder, oldest first."""
-        stored = read_json(self.path / "manifest.json")
-        return stored["stages"] if stored else []
+        return Manifest(self.path).stages
 
-    def _append(self, record: dict[str, Any]) -> None:
-        stages = [*self.manifest(), record]
-        write_json(self.path / "manifest.json", {"run": self.recipe.name, "stages": stages})
-
-    def record(self, name: str) -> dict[str, Any] | None:
+    def record(self, name: str) -> Record | None:
         """The record in a stage's output folder, None when there is no whole output."""
-        record: dict[str, Any] | None = read_json(self.output(name) / RECORD)
-        return record
+        return _record(self.output(name), name)
 
     def inputs(self, name: str) -> dict[str, Any]:
         """Everything that decides a stage's output: sections, upstream, versions, file contents."""
+        if name not in self._inputs:
+            self._inputs[name] = self._gather(name)
+        return self._inputs[name]
+
+    def _gather(self, name: str) -> dict[str, Any]:
         stage = STAGES[name]
         recipe = dataclasses.asdict(self.recipe)
         found = {
@@ -192,18 +183,14 @@ class Run:
 
     def fingerprint(self, name: str) -> str:
         """SHA-256 of a stage's inputs: equal fingerprints mean the same work."""
-        if name not in self._fingerprints:
-            self._fingerprints[name] = digest(self.inputs(name))
-        return self._fingerprints[name]
+        return digest(self.inputs(name))
 
     def done(self, name: str) -> bool:
         """Whether a stage's whole output for the present recipe is there."""
         record = self.record(name)
         if not record or record["fingerprint"] != self.fingerprint(name):
             return False
-        folder = self.output(name)
-        sizes = {file: entry["size"] for file, entry in record["outputs"].items()}
-        return all(_size(folder / file) == size for file, size in sizes.items())
+        return _whole(self.output(name), record)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -234,13 +221,17 @@ class Run:
 
         Args:
             name: the stage.
-            resume: keep what an interrupted attempt with the same fingerprint left in the folder.
+            resume: the work is long: what an interrupted attempt of the same recipe left is gone on
+                with, and what another recipe made or left is kept for when that comes back.
         """
-        partial = self._beside(name, "partial")
-        if not (resume and _text(partial / ".fingerprint") == self.fingerprint(name)):
+        # Before the work: what is edited or installed meanwhile had no part in it.
+        provenance = made_with(self.recipe, "model" in STAGES[name].sections, Manifest(self.path))
+        partial = self.unfinished(name) if resume else self._beside(name, "partial")
+        if resume:
+            self._tell_of_others(name)
+        else:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
-        (partial / ".fingerprint").write_text(self.fingerprint(name), encoding="utf-8")
         work, started = Work(partial), time.monotonic()
         try:
             yield work
@@ -248,28 +239,51 @@ class Run:
             if not resume:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
-        (partial / ".fingerprint").unlink()
-        record = self._describe(name, work, time.monotonic() - started)
+        record = self._describe(name, work, provenance, time.monotonic() - started)
         write_json(partial / RECORD, record)
-        self._swap(name, partial)
-        self._append(record)
+        self._swap(name, partial, keep=resume)
+        Manifest(self.path).add(record)
 
-    def _describe(self, name: str, work: Work, seconds: float) -> dict[str, Any]:
+    def _tell_of_others(self, name: str) -> None:
+        for path in self._partials(name):
+            size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            if size and path != self.unfinished(name):
+                say(
+                    f"{name}: work of another recipe is kept in {path} ({size / 1e6:,.1f} MB), for "
+                    "when that recipe comes back; delete it if it will not"
+                )
+
+    def _describe(
+        self, name: str, work: Work, provenance: dict[str, Any], seconds: float
+    ) -> Record:
+        stored = {file: read_json(work.folder / file) for file in STAGES[name].kept}
+        manifest = Manifest(self.path)
         return {
             "stage": name,
             "fingerprint": self.fingerprint(name),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 1),
             "inputs": self.inputs(name),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
+            "provenance": provenance,
+            "contents": {file: manifest.keep(value) for file, value in stored.items() if value},
             "metrics": work.metrics,
             "outputs": _outputs(work.folder),
         }
 
-    def _swap(self, name: str, partial: Path) -> None:
+    def _swap(self, name: str, partial: Path, keep: bool) -> None:
+        """Give a stage's work its final name.
+
+        Args:
+            name: the stage.
+            partial: the work, its record in it.
+            keep: do not delete what another recipe made.
+        """
         final, old = self.output(name), self._beside(name, "old")
-        if final.exists():
+        before = (self.record(name) or {}).get("fingerprint", "")
+        kept = self._beside(name, f"{before[:12]}.partial")
+        if keep and before not in ("", self.fingerprint(name)) and not kept.exists():
+            final.rename(kept)
+        elif final.exists():
             final.rename(old)
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)
@@ -288,23 +302,28 @@ def _version(package: str) -> str:
         return "absent"
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1
+def _record(folder: Path, name: str) -> Record | None:
+    """The record in a folder; a copied base model may bring one that is none of this stage."""
+    found = read_json(folder / RECORD)
+    return found if isinstance(found, dict) and found.get("stage") == name else None
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def _whole(folder: Path, record: Record) -> bool:
+    """Whether all files of a record are there, by their size: their content takes long to read."""
+    sizes = {folder / file: entry["size"] for file, entry in record["outputs"].items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
 
 
 def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of every file, each flushed to the disk on the way."""
-    found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD):
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / RECORD)
+    for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = {"size": _size(path), "sha256": sha256}
-    return found
+    return {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256}
+        for path, sha256 in file_digests(files, "hashing").items()
+    }
 
 
 def _model_files(folder: Path) -> dict[str, list[int]]:

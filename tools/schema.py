@@ -10,10 +10,17 @@ QuantFormat = Literal["none", "nf4", "int8", "fp8", "int4", "int8_int4"]
 
 @dataclass
 class Budget:
-    """The day: GPU hours in all, and the minutes of them kept for merge and quantize."""
+    """The day of the GPU.
+
+    Attributes:
+        hours: for training, merging and quantizing together.
+        reserve_minutes: of them, kept for merge and quantize.
+        checkpoint_minutes: a checkpoint is written this often, beside those of train.save_steps.
+    """
 
     hours: float
     reserve_minutes: float
+    checkpoint_minutes: float
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Any
 
 from serve.text import TextCodec
 from tools.errors import UserError
+from tools.files import read_json, write_json
 from tools.run import Run, digest
 
 Row = tuple[list[int], list[int]]  # token ids, and labels: -100 where nothing is learnt
@@ -36,7 +37,11 @@ def files(run: Run, model: Path) -> dict[str, Path]:
         UserError: the model has no fast tokenizer.
     """
     found = paths(run)
-    missing = {name: path for name, path in found.items() if not path.is_file()}
+    missing = {
+        name: path
+        for name, path in found.items()
+        if not (path.is_file() and _counts(path).is_file())
+    }
     if missing:
         codec = _codec(model)
         for name, path in missing.items():
@@ -59,6 +64,17 @@ def read(path: Path, count: int, context: int) -> list[Row]:
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line, _ in zip(file, range(count), strict=False)]
     return [(row["input_ids"][:context], row["labels"][:context]) for row in rows]
+
+
+def learnt_share(path: Path) -> float:
+    """Share of a file's tokens that are learnt, 0 to 1; as counted when ``files`` wrote it."""
+    counts = read_json(_counts(path))
+    return float(counts["learnt"] / max(counts["tokens"], 1))
+
+
+def _counts(path: Path) -> Path:
+    """Where the numbers of a file's tokens are kept."""
+    return path.with_suffix(".counts.json")
 
 
 def encode(codec: TextCodec, segments: list[dict[str, Any]]) -> dict[str, list[int]]:
@@ -89,8 +105,12 @@ def _learnt(segments: list[dict[str, Any]], starts: list[int]) -> Iterator[bool]
 
 
 def _write(path: Path, codec: TextCodec, rows: Path) -> None:
-    temporary = path.with_suffix(".tmp")
+    temporary, counts = path.with_suffix(".tmp"), {"tokens": 0, "learnt": 0}
     with rows.open(encoding="utf-8") as source, temporary.open("w", encoding="utf-8") as target:
         for line in source:
-            target.write(json.dumps(encode(codec, json.loads(line)["segments"])) + "\n")
+            row = encode(codec, json.loads(line)["segments"])
+            counts["tokens"] += len(row["labels"])
+            counts["learnt"] += sum(label != IGNORED for label in row["labels"])
+            target.write(json.dumps(row) + "\n")
     temporary.replace(path)
+    write_json(_counts(path), counts)

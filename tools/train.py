@@ -1,128 +1,210 @@
-"""The train verb: Axolotl trains an adapter, from the last whole checkpoint if there is one."""
+"""The train verb: Axolotl trains an adapter, within the day, from the last whole checkpoint on."""
 
-import json
 import math
 import shutil
+import statistics
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, model, tokens
-from tools.console import bar, say
-from tools.errors import StageError
+from tools import axolotl, checkpoints, guard, model, schedule, tokens
+from tools.clock import Allowance
+from tools.console import say
+from tools.errors import StageError, UserError
 from tools.run import Run
+from tools.watch import TOKENS, View
 
-COMPLETE = ".complete"  # as in tools.axolotl_plugin, which this process does not import
+REPLAY = "replay.json"  # in the run folder: the schedule.json of a run to be made again
+_PEAK = "memory/max_allocated (GiB)"  # as Axolotl logs it, of a card
 
 
-def train(run: Run) -> dict[str, Any]:
+def train(run: Run, allowance: Allowance) -> dict[str, Any]:
     """Make ``adapter/``.
+
+    Args:
+        run: its data stage must be done.
+        allowance: what training may use of the day. When it ends, so does training: with the best
+            checkpoint so far.
 
     Returns:
         Steps, losses and tokens a second, as in the stage's record.
 
     Raises:
-        StageError: Axolotl failed, or the adapter it wrote is not a trained one.
+        UserError: no token of the rows is learnt, or every one is.
+        StageError: Axolotl failed, the day left no time for a step, or the adapter is not a trained
+            one.
     """
     base = model.local_folder(run.recipe.model)
-    tokens.files(run, base)
+    share = tokens.learnt_share(tokens.files(run, base)["train"])
+    if wrong := guard.share_fault(share):
+        raise UserError(wrong)
     config = axolotl.render(run, base)
     with run.produce("train", resume=True) as work:
-        start = _drop_broken(work.folder)
-        if start:
-            say(f"train: going on from step {start}")
-        progress = _Progress()
-        overrides = {
-            "output_dir": str(work.folder),
-            "plugins": [
-                *run.recipe.train.get("plugins", []),
-                "tools.axolotl_plugin.OnedayPlugin",
-            ],
-            "auto_resume_from_checkpoints": True,
-        }
-        try:
-            axolotl.call(run, "train", config, overrides, progress.see)
-        finally:
-            progress.close()
-        progress.demand_end()
-        work.note(steps=progress.step, **_losses(work.folder), **_verify(work.folder))
+        checkpoints.settle(work.folder, lambda text: say(f"train: {text}"))
+        story = _attempt(run, config, work.folder, allowance)
+        if not story.ended:
+            _adopt(run, work.folder, story)
+        work.note(learnt_share=round(share, 4), **_results(work.folder, story))
         _tidy(work.folder)
     say(_summary(work.metrics))
     return work.metrics
 
 
-def _summary(found: dict[str, Any]) -> str:
-    held_out = "" if found["eval_loss"] is None else f", eval_loss {found['eval_loss']:.3f}"
-    return (
-        f"train: {found['steps']} steps, loss {found['first_loss']:.3f} to "
-        f"{found['last_loss']:.3f}{held_out}, {found['trained_parameters'] / 1e6:.1f} M parameters"
-    )
+@dataclass
+class Story:
+    """What the trainer told.
 
+    Attributes:
+        step: the newest step.
+        ended: whether it came to a regular end, be it one by the clock.
+        stopped: ``time`` or ``fault`` when it did not make all steps.
+        reason: of that, for a user.
+        peak_rss: most memory its process held, bytes.
+    """
 
-class _Progress:
-    """The bar, and what the plugin told last."""
-
-    def __init__(self) -> None:
-        self.step = 0
-        self.ended = False
-        self._bar = bar(0, "train", "step")
+    step: int = 0
+    ended: bool = False
+    stopped: str = ""
+    reason: str = ""
+    peak_rss: int = 0
 
     def see(self, event: axolotl.Event) -> None:
-        """Move the bar."""
-        if event["event"] == "begin":
-            self._bar.total = event["total"]
-        if event["event"] == "log" and "loss" in event:
-            self._bar.set_postfix_str(f"loss {event['loss']:.3f}", refresh=False)
+        """Take in one event."""
         self.step = event["step"]
-        self.ended |= event["event"] == "end"
-        self._bar.n = self.step
-        self._bar.update(0)
-
-    def close(self) -> None:
-        """Leave the line."""
-        self._bar.close()
-
-    def demand_end(self) -> None:
-        """Axolotl's exit code is 0 even when it was told to stop: only its last event counts."""
-        if not self.ended:
-            raise StageError(
-                f"axolotl train stopped at step {self.step}, before its end; run again"
-            )
+        match event["event"]:
+            case "stop":
+                self.stopped, self.reason = event["kind"], event["reason"]
+            case "end":
+                self.ended, self.peak_rss = True, event["peak_rss"]
+            case "note":
+                say(f"train: {event['text']}")
 
 
-def _drop_broken(folder: Path) -> int:
-    """Remove checkpoints that a crash left half-written; the step of the newest whole one, or 0."""
-    steps = [0]
-    for checkpoint in folder.glob("checkpoint-*"):
-        if (checkpoint / COMPLETE).is_file():
-            steps.append(int(checkpoint.name.rsplit("-", 1)[1]))
-        else:
-            say(f"train: {checkpoint.name} is half-written, not used")
-            shutil.rmtree(checkpoint)
-    return max(steps)
+def _attempt(run: Run, config: Path, folder: Path, allowance: Allowance) -> Story:
+    """Let Axolotl train until all steps are made, time is over or something is wrong."""
+    story, left = Story(), allowance.limit - allowance.elapsed()
+    if whole := checkpoints.found(folder):
+        story.step = checkpoints.number(whole[0])
+        say(f"train: going on from step {story.step}")
+    if left <= 0 and not _replay(run):
+        story.stopped, story.reason = "time", "no time was left to go on"
+        return story
+    view = View(run, allowance)
+
+    def watch(event: axolotl.Event) -> None:
+        story.see(event)
+        view.see(event)
+
+    try:
+        axolotl.call(
+            run, "train", config, _overrides(run, folder), watch, **_limits(run, allowance, left)
+        )
+    except axolotl.Overdue as error:
+        story.stopped, story.reason = "time", str(error)
+    except StageError:
+        if story.stopped != "fault":
+            raise
+    finally:
+        view.close()
+    if story.stopped == "fault":
+        raise StageError(f"train: {story.reason}\n  log: {run.logs / 'train.log'}")
+    return story
 
 
-def _losses(folder: Path) -> dict[str, Any]:
-    """Losses and speed from the newest checkpoint's trainer state."""
-    steps = [int(path.name.rsplit("-", 1)[1]) for path in folder.glob("checkpoint-*")]
-    if not steps:
+def _overrides(run: Run, folder: Path) -> dict[str, Any]:
+    """What only matters inside a run folder, over the plain file."""
+    mine = "tools.axolotl_plugin.OnedayPlugin"
+    return {
+        "output_dir": str(folder),
+        "plugins": [*run.recipe.train.get("plugins", []), mine],
+        "auto_resume_from_checkpoints": True,
+    }
+
+
+def _limits(run: Run, allowance: Allowance, left: float) -> dict[str, Any]:
+    """What the child is told of the day, and when it is ended should it not heed that.
+
+    It heeds by its own estimates: only a hang is longer late than a hundredth of its time.
+    """
+    replay = _replay(run)
+    seconds = 60 * run.recipe.budget.checkpoint_minutes
+    day = schedule.Day(allowance, seconds, str(replay or ""))
+    late = min(300.0, max(15.0, allowance.limit / 100))
+    return {
+        "variables": {schedule.VARIABLE: day.dump()},
+        "seconds": None if replay else left + late,
+    }
+
+
+def _replay(run: Run) -> Path | None:
+    path = run.path / REPLAY
+    return path if path.is_file() else None
+
+
+def _adopt(run: Run, folder: Path, story: Story) -> None:
+    """Take the newest or best checkpoint when the trainer was stopped before its own end.
+
+    Axolotl's exit code is 0 even when it was told to stop: only what it told counts.
+    """
+    if story.stopped != "time":
+        raise StageError(f"axolotl train stopped at step {story.step}, before its end; run again")
+    say(f"train: {story.reason}")
+    checkpoints.settle(folder, lambda text: say(f"train: {text}"))
+    step = checkpoints.adopt(folder, bool(run.recipe.train.get("load_best_model_at_end")))
+    if step is None:
+        raise StageError(
+            "train: time was over before there was a whole checkpoint; raise budget.hours, lower "
+            "budget.reserve_minutes, or lower budget.checkpoint_minutes"
+        )
+    say(f"train: the checkpoint of step {step} becomes the adapter")
+
+
+def _results(folder: Path, story: Story) -> dict[str, Any]:
+    """The record: steps, losses, speed, memory, and a look at the adapter itself."""
+    newest = checkpoints.found(folder)
+    if not newest:
         raise StageError("train: no checkpoint was saved; set train.save_strategy=steps")
-    newest = folder / f"checkpoint-{max(steps)}"
-    history = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    train = [entry["loss"] for entry in history if "loss" in entry]
-    held_out = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    state = checkpoints.state(newest[0])
+    history = state["log_history"]
+    return {
+        "steps": state["global_step"],
+        "planned_steps": state["max_steps"],
+        "stopped": story.stopped or None,
+        **_losses(history),
+        **_speed(history, story),
+        **_verify(folder, story),
+        "log": history,
+    }
+
+
+def _losses(history: list[dict[str, Any]]) -> dict[str, Any]:
+    train, held_out = _values(history, "loss"), _values(history, "eval_loss")
     if not train:
         raise StageError("train: no loss was logged; lower train.logging_steps")
-    found = {
+    if not all(math.isfinite(loss) for loss in train):
+        raise StageError("train: the loss became NaN or infinite; lower train.learning_rate")
+    return {
         "first_loss": train[0],
         "last_loss": train[-1],
         "eval_loss": min(held_out, default=None),
     }
-    if not all(math.isfinite(loss) for loss in train):
-        raise StageError("train: the loss became NaN or infinite; lower train.learning_rate")
-    return {**found, "log": history}
 
 
-def _verify(folder: Path) -> dict[str, Any]:
+def _speed(history: list[dict[str, Any]], story: Story) -> dict[str, Any]:
+    """Median learnt tokens a second and card; peak memory, of the card where there is one."""
+    speeds, card = _values(history, TOKENS), max(_values(history, _PEAK), default=0.0)
+    return {
+        "tokens_per_second": statistics.median(speeds) if speeds else None,
+        "peak_gpu_gib": card or None,
+        "peak_process_gib": round(story.peak_rss / 2**30, 2) or None,
+    }
+
+
+def _values(history: list[dict[str, Any]], name: str) -> list[float]:
+    return [entry[name] for entry in history if name in entry]
+
+
+def _verify(folder: Path, story: Story) -> dict[str, Any]:
     """The adapter loads, is finite, and is not the untrained one (LoRA's B starts at 0)."""
     from safetensors.torch import load_file
 
@@ -132,12 +214,29 @@ def _verify(folder: Path) -> dict[str, Any]:
             "train: the adapter holds NaN or infinite numbers; lower train.learning_rate"
         )
     moved = [name for name, tensor in tensors.items() if "lora_B" in name and tensor.any()]
+    if not moved and story.stopped:
+        _tidy(folder)  # their schedule is at its end: no day, however long, could go on from them
+        raise StageError(
+            f"train: the budget left time for {story.step} step(s), too few to learn anything; "
+            "raise budget.hours or lower budget.reserve_minutes"
+        )
     if not moved:
         raise StageError("train: the adapter is untrained (every lora_B is zero)")
     return {"trained_parameters": sum(tensor.numel() for tensor in tensors.values())}
 
 
+def _summary(found: dict[str, Any]) -> str:
+    steps, planned = found["steps"], found["planned_steps"]
+    cut = f" of {planned}, as many as the budget allows" if found["stopped"] else ""
+    held_out = "" if found["eval_loss"] is None else f", eval_loss {found['eval_loss']:.3f}"
+    return (
+        f"train: {steps} steps{cut}, loss {found['first_loss']:.3f} to "
+        f"{found['last_loss']:.3f}{held_out}, {found['trained_parameters'] / 1e6:.1f} M parameters"
+    )
+
+
 def _tidy(folder: Path) -> None:
     """Checkpoints have served once the adapter is whole; they would triple the folder."""
-    for checkpoint in folder.glob("checkpoint-*"):
+    for checkpoint in checkpoints.found(folder):
         shutil.rmtree(checkpoint)
+    shutil.rmtree(folder / checkpoints.STAGING, ignore_errors=True)

@@ -1,11 +1,16 @@
 """A model small enough to train in seconds, and a recipe for it; the chain is the real one."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.serve.conftest import byte_level_tokenizer, save_model
 
+ROOT = Path(__file__).resolve().parents[2]
+ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "ONEDAY_HELM_VENV": str(ROOT / ".venv-helm")}
 RECIPE = """\
 defaults: [base, hardware/cpu, data/reasoning, serve/helm]
 model:
@@ -50,16 +55,58 @@ eval:
 """
 
 
-@pytest.fixture(scope="session")
-def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_recipe(folder: Path) -> Path:
     """A recipe file for a random Llama of 100 thousand weights with tied embeddings."""
-    folder = tmp_path_factory.mktemp("my recipes")  # a path with a space
     model = save_model(
         folder / "tiny",
         byte_level_tokenizer(),
         tie_word_embeddings=True,
         max_position_embeddings=1024,
+        initializer_range=0.05,  # wilder weights are taken for broken ones
     )
     recipe = folder / "tiny.yaml"
     recipe.write_text(RECIPE.format(path=model), encoding="utf-8")
     return recipe
+
+
+def words(verb: str, recipe: Path, runs: Path, *sets: str) -> list[str]:
+    """The command line of a verb; ``sets`` change values of the recipe."""
+    options = ["--recipe", str(recipe), "--runs", str(runs)]
+    return [sys.executable, "-m", "tools", verb, *options, *[x for s in sets for x in ("--set", s)]]
+
+
+def start(
+    verb: str, recipe: Path, runs: Path, *sets: str, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """A verb that runs meanwhile; all that it prints goes into one pipe."""
+    return subprocess.Popen(
+        words(verb, recipe, runs, *sets),
+        cwd=ROOT,
+        env={**ENV, **(env or {})},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def call(
+    verb: str, recipe: Path, runs: Path, *sets: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A verb, to its end."""
+    process = start(verb, recipe, runs, *sets, env=env)
+    printed, _ = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, printed)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That recipe, in a path with a space."""
+    return write_recipe(tmp_path_factory.mktemp("my recipes"))
+
+
+@pytest.fixture(scope="session")
+def alone(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nobody disturbed, from data to quantized; only to be read."""
+    from tests.torture import left_alone
+
+    return left_alone(tiny_recipe, tmp_path_factory.mktemp("torture"))

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,39 +12,14 @@ from typing import Any
 import pytest
 import requests
 
-ROOT = Path(__file__).resolve().parents[2]
-ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "ONEDAY_HELM_VENV": str(ROOT / ".venv-helm")}
-
-
-def words(verb: str, recipe: Path, runs: Path, *more: str) -> list[str]:
-    options = ["--recipe", str(recipe), "--runs", str(runs), *more]
-    return [sys.executable, "-m", "tools", verb, *options]
-
-
-def call(verb: str, recipe: Path, runs: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words(verb, recipe, runs, *more),
-        cwd=ROOT,
-        env=ENV,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+from tests.e2e.conftest import ENV, ROOT, call, start
 
 
 def stop_when(
     ready: Callable[[], bool], how: signal.Signals, recipe: Path, runs: Path
 ) -> tuple[int, str]:
     """Start the day, send a signal as soon as ``ready``; its exit code and what it printed."""
-    process = subprocess.Popen(
-        words("day", recipe, runs),
-        cwd=ROOT,
-        env=ENV,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    process = start("day", recipe, runs)
     until = time.monotonic() + 240
     while not ready():
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
@@ -56,10 +30,10 @@ def stop_when(
     return process.returncode, printed
 
 
-def trainers() -> list[str]:
-    """Command lines of Axolotl processes of ours that are alive."""
+def trainers(runs: Path) -> list[str]:
+    """Command lines of Axolotl processes that are alive and write there."""
     found = subprocess.run(["pgrep", "-fa", "tools.axolotl_job"], capture_output=True, text=True)
-    return found.stdout.splitlines()
+    return [line for line in found.stdout.splitlines() if str(runs) in line]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +49,7 @@ def finished(
         return lambda: any((folder / f".{name}.partial").glob("*"))
 
     def checkpoint(step: int) -> Callable[[], bool]:
-        return lambda: (folder / f".adapter.partial/checkpoint-{step}/.complete").exists()
+        return lambda: any(folder.glob(f".adapter.*.partial/checkpoint-{step}/.complete"))
 
     seen["interrupt"] = stop_when(checkpoint(10), signal.SIGINT, tiny_recipe, runs)
     seen["after_interrupt"] = (folder / "adapter").exists()
@@ -84,7 +58,7 @@ def finished(
     seen["kill_merge"] = stop_when(inside("merged"), signal.SIGKILL, tiny_recipe, runs)
     seen["after_kill_merge"] = (folder / "merged").exists()
     time.sleep(1)
-    seen["orphans"] = trainers()
+    seen["orphans"] = trainers(runs)
     seen["kill_quantize"] = stop_when(inside("quantized"), signal.SIGKILL, tiny_recipe, runs)
     seen["after_kill_quantize"] = (folder / "quantized").exists()
     done = call("day", tiny_recipe, runs)
@@ -152,7 +126,7 @@ def test_second_day_does_nothing_in_seconds(
 def test_editing_serve_trains_nothing(
     tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
 ) -> None:
-    done = call("quantize", tiny_recipe, finished[0], "--set", "serve.context=512")
+    done = call("quantize", tiny_recipe, finished[0], "serve.context=512")
     assert done.stdout.count("up to date") == 4 and "made" not in done.stdout
 
 
@@ -161,7 +135,7 @@ def test_unloadable_quantization_is_never_done(
 ) -> None:
     """Axolotl's int8+int4 of tied embeddings writes files that transformers cannot load back."""
     before = (finished[0] / "tiny" / "quantized" / "oneday.json").read_text()
-    done = call("quantize", tiny_recipe, finished[0], "--set", "quantize.format=int8_int4")
+    done = call("quantize", tiny_recipe, finished[0], "quantize.format=int8_int4")
     assert done.returncode == 1 and "do not load back" in done.stdout, done.stdout[-3000:]
     assert "Traceback" not in done.stdout
     assert (finished[0] / "tiny" / "quantized" / "oneday.json").read_text() == before
@@ -202,9 +176,18 @@ def _wait_ready(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def test_qlora_trains_and_merges_into_the_weights_it_saw(tiny_recipe: Path, tmp_path: Path) -> None:
-    done = call(
-        "merge", tiny_recipe, tmp_path, "--set", "train.adapter=qlora train.load_in_4bit=true"
-    )
+    done = call("merge", tiny_recipe, tmp_path, "train.adapter=qlora train.load_in_4bit=true")
     assert done.returncode == 0, done.stdout[-3000:]
     record = json.loads((tmp_path / "tiny" / "merged" / "oneday.json").read_text())
     assert record["metrics"]["max_logit_diff"] < 0.05 * record["metrics"]["max_logit_change"]
+
+
+def test_the_curves_are_in_tensorboard_and_nowhere_else(
+    finished: tuple[Path, dict[str, Any]],
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logs = EventAccumulator(str(finished[0] / "tiny/logs/tensorboard")).Reload()
+    assert {"train/loss", "eval/loss", "train/learning_rate"} <= set(logs.Tags()["scalars"])
+    (told,) = [event.tensor_proto for event in logs.Tensors("args/text_summary")][-1:]
+    assert '"report_to": [\n    "tensorboard"\n  ]' in told.string_val[0].decode()

@@ -140,6 +140,58 @@ def test_ctrl_c_ends_the_child_and_its_children(
     assert len(pids) == 2 and not any(map(alive, pids))
 
 
+def test_a_child_that_hangs_is_ended(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """trap '' INT TERM; echo "@oneday {\\"pid\\": $$}"; sleep 60 & wait"""
+    child(tmp_path / "fake", monkeypatch, body)
+    told: list[axolotl.Event] = []
+    started = time.monotonic()
+    with pytest.raises(axolotl.Overdue, match=r"train did not end in 1 s.*\n.*train\.log"):
+        axolotl.call(run, "train", Path("x.yaml"), {}, told.append, seconds=1)
+    assert time.monotonic() - started < 10
+    assert not alive(told[0]["pid"])
+
+
+def test_a_child_in_time_is_not_overdue(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(tmp_path / "fake", monkeypatch, "echo $COLOUR")
+    axolotl.call(run, "train", Path("x.yaml"), {}, variables={"COLOUR": "green"}, seconds=30)
+    assert "green" in (run.logs / "train.log").read_text()
+    child(tmp_path / "fake", monkeypatch, "exit 3")
+    with pytest.raises(StageError, match="code 3"):
+        axolotl.call(run, "train", Path("x.yaml"), {}, seconds=30)
+
+
+def test_a_full_disk_does_not_hide_what_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (run.logs / "train.log").symlink_to("/dev/full")
+    child(tmp_path / "fake", monkeypatch, """seq 9999; echo '@oneday {"event": "stop"}'""")
+    told: list[axolotl.Event] = []
+    axolotl.call(run, "train", Path("x.yaml"), {}, told.append)
+    assert told == [{"event": "stop"}]
+    child(
+        tmp_path / "fake",
+        monkeypatch,
+        "echo 'OSError: [Errno 28] no room'; echo ' 9%| | 1/9'; exit 1",
+    )
+    with pytest.raises(StageError, match=r"code 1: OSError: \[Errno 28\] no room\n  log"):
+        axolotl.call(run, "train", Path("x.yaml"), {})
+
+
+def test_the_curves_go_to_the_logs_and_the_same_sets_in_the_same_order(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rendered(run)["use_tensorboard"] is True
+    child(tmp_path / "fake", monkeypatch, "echo $TENSORBOARD_LOGGING_DIR $PYTHONHASHSEED")
+    axolotl.call(run, "train", Path("x.yaml"), {})
+    assert (run.logs / "train.log").read_text() == f"{run.logs / 'tensorboard'} 0\n"
+
+
 def test_several_cards_are_torchruns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path, hardware__gpus=2)
     child(tmp_path / "fake", monkeypatch, 'echo "$*"')

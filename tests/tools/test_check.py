@@ -85,6 +85,7 @@ BREAKS = [
     ("home paths", "4090", "train.wandb_name=/hom" + "e/anna", "fail"),
     ("home paths", "4090", "train.wandb_name=https://x.org/home/page", "pass"),
     ("numbers", "4090", "budget.hours=0", "fail"),
+    ("numbers", "4090", "budget.checkpoint_minutes=0", "fail"),
     ("numbers", "4090", "eval.threads=0 data.sources.dolly.rows=0", "fail"),
     ("numbers", "4090", "train.warmup_steps=0 data.test_rows=0", "pass"),
     ("sources", "cpu", "data.sources.boxes.path=boxxes", "fail"),

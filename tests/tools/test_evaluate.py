@@ -20,7 +20,7 @@ Serve = Callable[[Answer], list[StubWorker]]
 
 def recipe(*entries: str) -> Recipe:
     return Recipe(
-        Budget(24, 30),
+        Budget(24, 30, 15),
         Hardware("cpu", "none", "cpu", 8, "", 0.1, ["none"]),
         Model("own/tiny", "local", "OPT", "MIT", False, 512, "</s>", "<pad>"),
         Data({}, 0, 3, 1, 1, 100),

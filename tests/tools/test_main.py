@@ -1,15 +1,20 @@
 """The command line: exit codes, messages, and which stages a verb runs."""
 
+import json
+import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tools import __main__ as cli
+from tools.clock import Allowance, Clock
 from tools.compose import RECIPES
 from tools.errors import StageError, UserError
 from tools.run import Run
@@ -112,7 +117,7 @@ def test_check_fails_with_2(
 HEAVY = ("torch", "transformers", "axolotl", "datasets", "litserve")
 
 
-@pytest.mark.parametrize("verb", ["show", "check", "plan"])
+@pytest.mark.parametrize("verb", ["show", "check", "plan", "clock"])
 def test_quick_verbs_import_nothing_heavy(verb: str) -> None:
     code = (
         "import sys; from tools.__main__ import main; code = main();"
@@ -256,3 +261,162 @@ def test_serve(
     assert all(str(tmp_path / "cpu" / folder) in command for command in commands)
     config = json.loads((tmp_path / "cpu" / "serve.json").read_text())
     assert config["port"] == 9001
+
+
+@pytest.fixture
+def stubs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Allowance]:
+    """Modules of the stages, each replaced by one that writes a file; what training was allowed."""
+    seen: dict[str, Allowance] = {}
+
+    def stage(name: str) -> Any:
+        def make(run: Run, *allowance: Allowance) -> None:
+            with run.produce(name) as work:
+                (work.folder / "file").write_text(name)
+            if allowance:
+                (seen[name],) = allowance
+
+        return make
+
+    for name, function in [("data", "prepare"), ("train", "train"), ("merge", "merge"),
+                           ("quantize", "quantize")]:  # fmt: skip
+        monkeypatch.setattr(f"tools.{name}.{function}", stage(name))
+    monkeypatch.setattr("tools.model.local_folder", lambda model: tmp_path)
+    return seen
+
+
+def spent(runs: Path, stage: str, seconds: float, *overrides: str) -> None:
+    """Put an interval of an earlier process into the ledger of the cpu recipe."""
+    from tools.recipe import load
+
+    run = Run(load(RECIPES / "cpu.yaml", overrides).recipe, runs)
+    run.path.mkdir(exist_ok=True)
+    line: dict[str, Any] = {"id": os.urandom(8).hex(), "event": "stop", "stage": stage}
+    line |= {"work": run.fingerprint(stage), "seconds": seconds, "wall": "", "pid": 1}
+    with (run.path / "clock.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def test_the_gpus_stages_are_on_the_clock(
+    stubs: dict[str, Allowance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent(tmp_path, "train", 100)
+    assert call(monkeypatch, "quantize", "--runs", tmp_path) == 0
+    intervals = Clock(tmp_path / "cpu" / "clock.jsonl").intervals()
+    assert [one.stage for one in intervals] == ["train", "train", "merge", "quantize"]
+    assert all(one.ended for one in intervals)
+    assert stubs["train"].spent == 100 and stubs["train"].limit == 3600 - 36
+
+
+def test_a_download_is_off_the_clock(
+    stubs: dict[str, Allowance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, on_the_clock = tmp_path / "cpu" / "clock.jsonl", []
+
+    def local_folder(model: object) -> Path:
+        on_the_clock.append(ledger.exists())
+        return tmp_path
+
+    monkeypatch.setattr("tools.model.local_folder", local_folder)
+    assert call(monkeypatch, "train", "--runs", tmp_path) == 0
+    assert on_the_clock[0] is False and ledger.exists()
+
+
+def test_a_used_up_day_trains_no_more_but_is_finished(
+    stubs: dict[str, Allowance],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spent(tmp_path, "train", 3600 - 36)
+    assert call(monkeypatch, "merge", "--runs", tmp_path) == 2 and stubs == {}
+    said = capsys.readouterr().err
+    assert "nothing of the 1:00:00 is left to train (train 0:59:24, " in said
+    assert "Traceback" not in said
+    assert call(monkeypatch, "train", "--runs", tmp_path, "--set", "budget.hours=1.1") == 0
+    spent(tmp_path, "train", 60)
+    assert call(monkeypatch, "merge", "--runs", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"merge: the day's 1:00:00 are passed by 0:00:2[45]\n", said)
+
+
+def test_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spent(tmp_path, "train", 100)
+    spent(tmp_path, "train", 7, "train.learning_rate=1")
+    assert call(monkeypatch, "clock", "--runs", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "0:01:40 of 1:00:00 used" in said and "not counted 0:00:07" in said
+    assert call(monkeypatch, "clock", "--runs", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["used"]["train"] == 100
+
+
+def test_clock_of_a_run_that_is_not_there_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(monkeypatch, "clock", "--runs", tmp_path) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_is_refused_learns_what_the_other_is_at(
+    made: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from tools.recipe import load
+
+    run = Run(load(RECIPES / "cpu.yaml").recipe, tmp_path)
+    with run.lock(), Clock(run.path / "clock.jsonl").spend("train", "a", 1):
+        assert call(monkeypatch, "train", "--runs", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert re.search(rf"in use by process {os.getpid()}; .* \(train, since 20\d\d-.*\)\n", said)
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["verify", "reproduce"])
+@pytest.mark.parametrize("folder", ["", "nowhere"])
+def test_a_run_folder_that_is_none(
+    verb: str, folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, verb, "--run", folder) == 2
+    assert f"error: RUN={folder}: no such folder" in capsys.readouterr().err
+
+
+def test_verify(
+    stubs: dict[str, Allowance],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call(monkeypatch, "train", "--runs", tmp_path)
+    assert call(monkeypatch, "verify", "--run", tmp_path / "cpu") == 0
+    assert "every hash holds" in capsys.readouterr().out
+    (tmp_path / "cpu" / "adapter" / "file").write_text("truin")
+    assert call(monkeypatch, "verify", "--run", tmp_path / "cpu") == 1
+    assert "adapter/file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_reproduce(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def rebuild(folder: Path, into: Path, make: Any) -> Any:
+        seen.append((folder, into, make))
+        print("what a stage says")
+        return SimpleNamespace(exit_code=code, render=lambda: "so", as_json=lambda: {"so": code})
+
+    monkeypatch.setattr("tools.reproduce.reproduce", rebuild)
+    for words in (["--into", tmp_path / "there"], ["--json"]):
+        try:
+            assert call(monkeypatch, "reproduce", "--run", tmp_path, *words) == code
+        except SystemExit as end:
+            assert end.code == code
+    assert [into for _, into, _ in seen] == [
+        tmp_path / "there",
+        tmp_path.with_name(f"{tmp_path.name}-again"),
+    ]
+    assert all(folder == tmp_path and make is cli._make for folder, _, make in seen)
+    assert capsys.readouterr().out == f'so\n{{\n "so": {code}\n}}\n'

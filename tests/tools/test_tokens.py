@@ -128,6 +128,19 @@ def test_files_are_made_once_and_anew_for_other_data(tiny_model: Path, tmp_path:
     assert tokens.files(other, tiny_model)["train"] != made["train"]
 
 
+def test_the_share_of_learnt_tokens(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    prepare(run)
+    file = tokens.files(run, tiny_model)["train"]
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    labels = [label for row in rows for label in row["labels"]]
+    share = sum(label != tokens.IGNORED for label in labels) / len(labels)
+    assert tokens.learnt_share(file) == share and 0.01 < share < 0.5
+    (counts,) = file.parent.glob("train*.counts.json")
+    counts.unlink()  # as files of an older version
+    assert tokens.learnt_share(tokens.files(run, tiny_model)["train"]) == share
+
+
 def test_read_cuts_and_counts(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     rows = [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3], "attention_mask": [1, 1, 1]}] * 3

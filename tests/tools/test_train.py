@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,22 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny import make_run
-from tools import train
-from tools.axolotl import Event
-from tools.errors import StageError
+from tools import checkpoints, schedule, train
+from tools.axolotl import Event, Overdue
+from tools.clock import Allowance
+from tools.errors import StageError, UserError
 from tools.run import Run
+from tools.schedule import Day
 
 Trainer = Callable[[Path, Callable[[Event], None]], None]
 HISTORY = [
-    {"loss": 2.0, "step": 1},
+    {"loss": 2.0, "step": 1, train.TOKENS: 90.0},
     {"eval_loss": 1.5, "step": 2},
-    {"loss": 1.0, "step": 3},
+    {"loss": 1.0, "step": 3, train.TOKENS: 110.0},
     {"eval_loss": 1.7, "step": 4},
 ]
+TIME = {"event": "stop", "step": 4, "kind": "time", "reason": "the budget ended training"}
+FAULT = {"event": "stop", "step": 4, "kind": "fault", "reason": "loss became nan"}
 
 
 def save_adapter(folder: Path, a: float = 1.0, b: float = 1.0) -> None:
@@ -30,19 +35,26 @@ def save_adapter(folder: Path, a: float = 1.0, b: float = 1.0) -> None:
     save_file(tensors, folder / "adapter_model.safetensors")
 
 
-def checkpoint(folder: Path, step: int, whole: bool = True, history: Any = HISTORY) -> None:
+def checkpoint(
+    folder: Path, step: int, whole: bool = True, history: Any = HISTORY, best: int | None = None
+) -> None:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
-    (path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    state = {"log_history": history, "global_step": step, "max_steps": 9}
+    name = f"somewhere/checkpoint-{best}" if best else None
+    (path / "trainer_state.json").write_text(json.dumps({**state, "best_model_checkpoint": name}))
+    (path / "adapter_config.json").write_text("{}")
+    (path / schedule.FILE).write_text(json.dumps({"stop": step}))
+    save_adapter(path, b=step)
     if whole:
-        (path / train.COMPLETE).touch()
+        checkpoints.seal(path)
 
 
 def good(folder: Path, tell: Callable[[Event], None]) -> None:
     tell({"event": "begin", "step": 0, "total": 4})
     checkpoint(folder, 4)
     save_adapter(folder)
-    tell({"event": "end", "step": 4, "total": 4})
+    tell({"event": "end", "step": 4, "total": 4, "peak_rss": 2**31})
 
 
 @pytest.fixture
@@ -52,18 +64,31 @@ def run(tmp_path: Path) -> Run:
     return make_run(tmp_path, model__path=str(tmp_path / "base"))
 
 
-def with_trainer(run: Run, monkeypatch: pytest.MonkeyPatch, trainer: Trainer) -> dict[str, Any]:
-    """Train; gives what Axolotl was told over its file."""
+def with_trainer(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    trainer: Trainer,
+    limit: float = 3600,
+    share: float = 0.25,
+) -> dict[str, Any]:
+    """Train; gives what Axolotl was told over its file, and how it was called."""
     told: dict[str, Any] = {}
 
-    def call(run: Run, command: str, config: Path, overrides: dict[str, Any], watch: Any) -> None:
-        told.update(overrides)
+    def call(run: Run, command: str, config: Path, overrides: Any, watch: Any, **how: Any) -> None:
+        told.update(**overrides, **how)
         trainer(Path(overrides["output_dir"]), watch)
 
     monkeypatch.setattr(train.axolotl, "call", call)
-    monkeypatch.setattr(train.tokens, "files", lambda run, model: None)
-    train.train(run)
+    monkeypatch.setattr(train.tokens, "files", lambda run, model: {"train": Path("rows")})
+    monkeypatch.setattr(train.tokens, "learnt_share", lambda path: share)
+    train.train(run, Allowance(time.monotonic(), 0.0, limit))
     return told
+
+
+def metrics(run: Run) -> dict[str, Any]:
+    record = run.record("train")
+    assert record is not None
+    return dict(record["metrics"])
 
 
 def test_a_trained_adapter(
@@ -77,11 +102,39 @@ def test_a_trained_adapter(
         "adapter_model.safetensors",
         "oneday.json",
     ]
-    record = run.record("train")
-    assert record is not None
-    wanted = {"steps": 4, "first_loss": 2.0, "last_loss": 1.0, "eval_loss": 1.5}
-    assert {**record["metrics"], **wanted, "trained_parameters": 12} == record["metrics"]
+    wanted = {
+        "steps": 4,
+        "planned_steps": 9,
+        "stopped": None,
+        "first_loss": 2.0,
+        "last_loss": 1.0,
+        "eval_loss": 1.5,
+        "trained_parameters": 12,
+        "learnt_share": 0.25,
+        "tokens_per_second": 100.0,
+        "peak_process_gib": 2.0,
+        "peak_gpu_gib": None,
+        "log": HISTORY,
+    }
+    assert metrics(run) == wanted
     assert "train: 4 steps, loss 2.000 to 1.000, eval_loss 1.500" in capsys.readouterr().out
+
+
+def test_the_trainer_is_told_of_the_day(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = with_trainer(run, monkeypatch, good, limit=5000)
+    day = Day.load(told["variables"][schedule.VARIABLE])
+    assert day.allowance.limit == 5000 and day.allowance.elapsed() < 60
+    assert day.checkpoint_seconds == 60 * run.recipe.budget.checkpoint_minutes
+    assert day.replay == "" and 5000 < told["seconds"] <= 5050
+
+
+def test_an_earlier_schedule_is_followed_whatever_the_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run.path / train.REPLAY).write_text("{}")
+    told = with_trainer(run, monkeypatch, good, limit=-1)
+    day = Day.load(told["variables"][schedule.VARIABLE])
+    assert day.replay == str(run.path / train.REPLAY) and told["seconds"] is None
 
 
 def test_plugins_of_the_recipe_stay(
@@ -109,7 +162,7 @@ def test_an_interrupted_training_keeps_its_whole_checkpoints(
     assert not run.done("train")
     with_trainer(run, monkeypatch, resumed)
     said = capsys.readouterr().out
-    assert "checkpoint-10 is half-written, not used" in said and "going on from step 2" in said
+    assert "checkpoint-10 is half-written; not used" in said and "going on from step 2" in said
 
 
 def test_a_stopped_axolotl_is_not_done_though_it_says_0(
@@ -125,11 +178,120 @@ def test_a_stopped_axolotl_is_not_done_though_it_says_0(
     assert not run.done("train")
 
 
-def test_drop_broken_takes_numbers_not_names(tmp_path: Path) -> None:
-    assert train._drop_broken(tmp_path) == 0
-    checkpoint(tmp_path, 9)
-    checkpoint(tmp_path, 100)
-    assert train._drop_broken(tmp_path) == 100
+def test_a_training_that_the_clock_ended(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trainer(folder: Path, tell: Callable[[Event], None]) -> None:
+        tell(TIME)
+        good(folder, tell)
+        (folder / schedule.FILE).write_text("{}")
+
+    with_trainer(run, monkeypatch, trainer)
+    assert metrics(run)["stopped"] == "time" and (run.output("train") / schedule.FILE).exists()
+    assert "4 steps of 9, as many as the budget allows" in capsys.readouterr().out
+
+
+def hang(folder: Path, tell: Callable[[Event], None]) -> None:
+    checkpoint(folder, 4)
+    checkpoint(folder, 6, best=4)
+    checkpoint(folder, 8, whole=False)
+    raise Overdue("axolotl train did not end in 9 s and was stopped")
+
+
+@pytest.mark.parametrize(("options", "taken"), [({}, 6), ({"load_best_model_at_end": True}, 4)])
+def test_a_training_that_hangs_gives_its_newest_or_best_checkpoint(
+    options: dict[str, Any],
+    taken: int,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine = make_run(tmp_path, model__path=run.recipe.model.path, train=options)
+    with_trainer(mine, monkeypatch, hang)
+    said = capsys.readouterr().out
+    assert "did not end in 9 s" in said and "checkpoint-8 is half-written" in said
+    assert f"the checkpoint of step {taken} becomes the adapter" in said
+    assert metrics(mine)["stopped"] == "time"
+    assert json.loads((mine.output("train") / schedule.FILE).read_text()) == {"stop": taken}
+
+
+def test_a_restart_after_the_day_takes_what_there_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(folder: Path, tell: Callable[[Event], None]) -> None:
+        checkpoint(folder, 2)
+        raise KeyboardInterrupt
+
+    def never(folder: Path, tell: Callable[[Event], None]) -> None:
+        raise AssertionError("there is no time to start Axolotl")
+
+    with pytest.raises(KeyboardInterrupt):
+        with_trainer(run, monkeypatch, killed)
+    with_trainer(run, monkeypatch, never, limit=0.0)
+    assert metrics(run)["steps"] == 2
+    assert "the checkpoint of step 2 becomes the adapter" in capsys.readouterr().out
+
+
+def test_a_start_up_that_left_no_time_takes_what_there_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(folder: Path, tell: Callable[[Event], None]) -> None:
+        checkpoint(folder, 2)
+        tell(TIME)
+
+    with_trainer(run, monkeypatch, late)
+    assert metrics(run)["steps"] == 2
+
+
+def test_no_time_and_no_checkpoint(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StageError, match=r"raise budget\.hours"):
+        with_trainer(run, monkeypatch, good, limit=0.0)
+    assert not run.done("train")
+
+
+def test_a_fault_is_told_once_and_nothing_is_lost(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(folder: Path, tell: Callable[[Event], None]) -> None:
+        checkpoint(folder, 2)
+        tell(FAULT)
+        raise StageError("axolotl train ended with code 1: a hundred lines")
+
+    with pytest.raises(StageError) as caught:
+        with_trainer(run, monkeypatch, broken)
+    assert str(caught.value).startswith("train: loss became nan") and "hundred" not in str(caught)
+    assert "train.log" in str(caught.value)
+    with_trainer(run, monkeypatch, good)
+    assert "going on from step 2" in capsys.readouterr().out
+
+
+def test_a_crash_says_what_axolotl_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crashed(folder: Path, tell: Callable[[Event], None]) -> None:
+        raise StageError("axolotl train ended with code 1: OutOfMemoryError")
+
+    with pytest.raises(StageError, match="OutOfMemoryError"):
+        with_trainer(run, monkeypatch, crashed)
+
+
+def test_notes_of_the_trainer_are_passed_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trainer(folder: Path, tell: Callable[[Event], None]) -> None:
+        tell({"event": "note", "step": 0, "text": "by steps"})
+        good(folder, tell)
+
+    with_trainer(run, monkeypatch, trainer)
+    assert "train: by steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_rows_that_teach_nothing_or_everything(
+    share: float, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=rf"\({share:.0%}\)".replace("%", " %")):
+        with_trainer(run, monkeypatch, good, share=share)
+    assert not run.done("train")
 
 
 @pytest.mark.parametrize(
@@ -143,27 +305,45 @@ def test_drop_broken_takes_numbers_not_names(tmp_path: Path) -> None:
 def test_a_bad_adapter_is_refused(a: float, b: float, said: str, tmp_path: Path) -> None:
     save_adapter(tmp_path, a, b)
     with pytest.raises(StageError, match=said):
-        train._verify(tmp_path)
+        train._verify(tmp_path, train.Story())
 
 
-def test_a_loss_of_nan_is_refused(tmp_path: Path) -> None:
-    checkpoint(tmp_path, 2, history=[{"loss": 1.0}, {"loss": math.nan}])
+def test_a_day_too_short_to_learn_leaves_nothing_to_go_on_from(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hasty(folder: Path, tell: Callable[[Event], None]) -> None:
+        tell({**TIME, "step": 1})
+        checkpoint(folder, 1)
+        save_adapter(folder, b=0.0)
+        tell({"event": "end", "step": 1, "total": 9, "peak_rss": 0})
+
+    with pytest.raises(StageError, match=r"1 step\(s\), too few .* raise budget\.hours"):
+        with_trainer(run, monkeypatch, hasty)
+    assert list(run.path.glob(".adapter*/checkpoint-*")) == [] and not run.done("train")
+
+
+def test_a_loss_of_nan_is_refused() -> None:
     with pytest.raises(StageError, match="loss became NaN"):
-        train._losses(tmp_path)
+        train._losses([{"loss": 1.0}, {"loss": math.nan}])
 
 
-def test_losses_are_of_the_newest_checkpoint(tmp_path: Path) -> None:
+def test_a_training_too_short_to_log() -> None:
+    with pytest.raises(StageError, match="no loss was logged"):
+        train._losses([{"eval_loss": 1.0}])
+
+
+def test_a_training_that_saved_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="no checkpoint was saved"):
+        train._results(tmp_path, train.Story())
+
+
+def test_results_are_of_the_newest_checkpoint(tmp_path: Path) -> None:
+    save_adapter(tmp_path)
     checkpoint(tmp_path, 9, history=[{"loss": 9.0}, {"eval_loss": 9.0}])
     checkpoint(tmp_path, 10)
-    assert train._losses(tmp_path)["last_loss"] == 1.0
+    assert train._results(tmp_path, train.Story())["last_loss"] == 1.0
 
 
-@pytest.mark.parametrize("history", [None, [{"eval_loss": 1.0}]])
-def test_a_training_too_short_to_log(history: Any, tmp_path: Path) -> None:
-    if history:
-        (tmp_path / "checkpoint-3").mkdir()
-        (tmp_path / "checkpoint-3/trainer_state.json").write_text(
-            json.dumps({"log_history": history})
-        )
-    with pytest.raises(StageError):
-        train._losses(tmp_path)
+def test_peak_memory_is_the_cards_where_there_is_one() -> None:
+    found = train._speed([{"memory/max_allocated (GiB)": 3.5}, {"loss": 1.0}], train.Story())
+    assert found == {"tokens_per_second": None, "peak_gpu_gib": 3.5, "peak_process_gib": None}

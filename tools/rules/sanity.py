@@ -35,6 +35,7 @@ _AT_LEAST = {
 }
 _MORE_THAN = {
     "budget.hours": 0,
+    "budget.checkpoint_minutes": 0,
     "hardware.memory_gib": 0,
     "hardware.tflops": 0,
     "train.learning_rate": 0,

@@ -1,0 +1,134 @@
+"""Checkpoints to be trusted: written beside, sealed with hashes, renamed; verified before use.
+
+The seal, ``.complete``, is the last file written into a checkpoint and names all others with size
+and SHA-256. Axolotl goes on from the highest number in its output folder, so only whole checkpoints
+may stay there. No torch here: both the trainer's process and ours use this module.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tools.files import file_digest, write_json
+
+COMPLETE = ".complete"
+STAGING = ".saving"  # in the output folder: what a save fills before it gets its name
+STATE = "trainer_state.json"
+_ADAPTER = ("adapter_model.safetensors", "adapter_config.json", "schedule.json")
+
+
+def number(checkpoint: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def found(folder: Path) -> list[Path]:
+    """All checkpoints of an output folder, newest first, whole or not."""
+    named = [path for path in folder.glob("checkpoint-*") if path.name.rsplit("-", 1)[1].isdigit()]
+    return sorted(named, key=number, reverse=True)
+
+
+def seal(folder: Path) -> int:
+    """Flush every file to the disk, then write the seal; the bytes of all files.
+
+    Raises:
+        OSError: the disk is full or broken; there is no seal then.
+    """
+    files = {path.relative_to(folder).as_posix(): _sealed(path) for path in _files(folder)}
+    write_json(folder / COMPLETE, {"files": files})
+    _sync(folder)
+    return sum(entry["size"] for entry in files.values())
+
+
+def publish(staged: Path, final: Path) -> int:
+    """Seal a staged checkpoint and give it its name; the bytes of its files.
+
+    Raises:
+        OSError: as ``seal``; ``final`` is as it was.
+    """
+    size = seal(staged)
+    if final.exists():  # an epoch's last step may be saved twice
+        shutil.rmtree(final)
+    staged.rename(final)
+    _sync(final.parent)
+    return size
+
+
+def fault(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint; empty when every byte is as it was written."""
+    try:
+        files = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return "half-written"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"without a readable {COMPLETE}"
+    for name, entry in files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"incomplete: {name} is missing"
+        if path.stat().st_size != entry["size"]:
+            return f"truncated: {name} has {path.stat().st_size} bytes, not {entry['size']}"
+        if file_digest(path) != entry["sha256"]:
+            return f"corrupted: {name} is not what was written"
+    return ""
+
+
+def settle(folder: Path, tell: Callable[[str], None]) -> list[Path]:
+    """Remove what cannot be gone on from, each with a line; the whole checkpoints, newest first.
+
+    Args:
+        folder: the output folder.
+        tell: called with each line.
+    """
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
+    whole = []
+    for checkpoint in found(folder):
+        if wrong := fault(checkpoint):
+            tell(f"{checkpoint.name} is {wrong}; not used, removed")
+            shutil.rmtree(checkpoint)
+        else:
+            whole.append(checkpoint)
+    return whole
+
+
+def state(checkpoint: Path) -> dict[str, Any]:
+    """The trainer's state in a checkpoint: steps, best checkpoint, log history."""
+    values: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return values
+
+
+def adopt(folder: Path, best: bool) -> int | None:
+    """Make a whole checkpoint the output folder's adapter; its step, None when there is none.
+
+    Args:
+        folder: the output folder, settled.
+        best: take the best by evaluation, when it is known, instead of the newest.
+    """
+    whole = found(folder)
+    if not whole:
+        return None
+    name = Path(state(whole[0]).get("best_model_checkpoint") or "").name
+    chosen = folder / name if best and folder / name in whole else whole[0]
+    for file in _ADAPTER:
+        shutil.copyfile(chosen / file, folder / file)
+    return number(chosen)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / COMPLETE)
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    _sync(path)
+    return {"size": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,106 @@
+"""How far a rebuilt model is from the first one, where another machine gave other bytes."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tools import model, tokens
+from tools.comparison import Figure
+from tools.console import each
+from tools.provenance import Record
+from tools.run import Run
+
+# Training multiplies what rounding parts. Measured: the tiny model of tests/e2e, 220 steps at a
+# learning rate of 0.01, on one CPU with its newest instructions and with SSE4 alone: logits 0.56
+# apart, eval_loss 2.8 % (other seeds: 0.63 and 1.1 %). A tolerance that lets another machine pass
+# tells a wrong adapter (1.4, see ``logits``), not a change as small as another seed.
+LOGITS = 0.75
+LOSS = 0.05  # relative, of a loss or of a perplexity's logarithm
+
+
+def figures(then: Mapping[str, Record], now: Mapping[str, Record]) -> Iterator[Figure]:
+    """What the records of two runs measured of their models.
+
+    Args:
+        then: records by stage, of the first run.
+        now: the same of the rebuilt one.
+    """
+    for stage in then:
+        if stage not in now:
+            continue
+        one, other = then[stage]["metrics"], now[stage]["metrics"]
+        for key, as_loss in (("eval_loss", float), ("quantized_perplexity", math.log)):
+            if one.get(key) is not None and other.get(key) is not None:
+                yield _measured(key, one[key], other[key], as_loss)
+        if "scores" in one and "scores" in other:
+            count = now[stage]["inputs"]["recipe"]["eval"]["max_instances"]
+            yield _scores(stage, one["scores"], other["scores"], count)
+
+
+def _measured(key: str, then: float, now: float, as_loss: Callable[[float], float]) -> Figure:
+    apart = abs(as_loss(now) - as_loss(then)) / (abs(as_loss(then)) or 1.0)
+    return Figure(
+        key, f"{then:.4f} then, {now:.4f} now, relative difference of the loss", apart, LOSS
+    )
+
+
+def _scores(stage: str, then: dict[str, float], now: dict[str, float], instances: int) -> Figure:
+    """The mean over all run specs, within two standard errors of the difference of two shares.
+
+    Over N questions a share p has the variance p (1 - p) / N, at most 1 / 4 N.
+    """
+    if then.keys() != now.keys():
+        return Figure(stage, "not the same run specs", 1.0, 0.0)
+    one, other = statistics.fmean(then.values()), statistics.fmean(now.values())
+    allowed = 2 * math.sqrt(2 / (4 * instances * len(then)))
+    text = f"mean score {one:.3f} then, {other:.3f} now, difference"
+    return Figure(stage, text, abs(other - one), allowed)
+
+
+def logits(run: Run, then: Path, now: Path) -> Figure:
+    """Distance of two adapters' logits over the validation rows.
+
+    Both are added to the base model as it is on the disk. The root mean square of what parts them,
+    over that of what the first adapter changed: 0 for the same adapter, and about 1.4 for two that
+    have nothing in common.
+
+    Args:
+        run: whose base model and validation rows are used.
+        then: an adapter's folder.
+        now: another's.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    recipe, base = run.recipe, model.local_folder(run.recipe.model)
+    file = tokens.files(run, base)["validation"]
+    rows = tokens.read(file, recipe.data.validation_rows, recipe.serve.context)
+    plain = AutoModelForCausalLM.from_pretrained(
+        base, dtype="auto", device_map=recipe.hardware.device
+    )
+    net = PeftModel.from_pretrained(plain, then, adapter_name="then").eval()
+    net.load_adapter(now, adapter_name="now")
+    apart = changed = 0.0
+    with torch.inference_mode():
+        for ids, _ in each(rows, len(rows), "logits", "row"):
+            batch = torch.tensor([ids], device=net.device)
+            one, other, untrained = _three(net, batch)
+            apart += (other - one).square().sum().item()
+            changed += (one - untrained).square().sum().item()
+    share = math.sqrt(apart / (changed or 1.0))
+    text = f"of {len(rows)} validation rows: distance as a share of what training changed"
+    return Figure("logits", text, share, LOGITS)
+
+
+def _three(net: Any, batch: Any) -> tuple[Any, Any, Any]:
+    """Logits with the first adapter, with the second, and with none."""
+    found = []
+    for adapter in ("then", "now"):
+        net.set_adapter(adapter)
+        found.append(net(batch).logits.float())
+    with net.disable_adapter():
+        untrained = net(batch).logits.float()
+    return found[0], found[1], untrained

@@ -1,0 +1,268 @@
+"""The reproduce verb: a run made again from its manifest alone, and held against it.
+
+The manifest holds the resolved recipe, what the run was made with and the hash of every file it
+made. Whatever is not here as it was then is named before the long part begins.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tools import likeness, provenance
+from tools.comparison import Comparison, Difference, Row, differences, render_differences
+from tools.compose import shown
+from tools.console import say
+from tools.errors import UserError
+from tools.files import digest, file_digest, read_json, write_json, write_text
+from tools.provenance import MANIFEST, Manifest, Record
+from tools.recipe import load
+from tools.run import STAGES, Run
+from tools.schema import Recipe
+
+Make = Callable[[Run, str], Any]
+Chain = dict[str, Record]
+
+MARK = "reproduces.json"  # in a rebuilt run's folder: which manifest it is made from
+REPLAY = "replay.json"  # beside it, read by tools.train: how the clock went in the first run
+SCHEDULE = "schedule.json"  # in adapter/, written by tools.train
+ADAPTER = "adapter_model.safetensors"
+NAMED = 5  # rows whose numbers are named
+
+
+def reproduce(folder: Path, into: Path, make: Make, recipe_file: Path | None = None) -> Comparison:
+    """Make a run again and compare.
+
+    What differs among the inputs is printed before the first stage that is long. An interrupted
+    rebuild goes on when it is called again.
+
+    Args:
+        folder: a run folder; of it only ``manifest.json`` is needed.
+        into: folder of the rebuilt run; absent, empty, or of the same rebuild, interrupted.
+        make: makes one stage of a run whose lock is held.
+        recipe_file: the recipe as the user has it now; ``recipes/NAME.yaml`` when not given.
+
+    Raises:
+        UserError: the manifest does not tell enough, ``into`` holds something else, or an input is
+            missing.
+    """
+    into = into if into.name not in ("", "..") else into.resolve()
+    manifest = Manifest(folder)
+    if faults := list(manifest.faults()):
+        raise UserError(
+            f"{folder}/{fault}; a copy of the first run's is needed" for fault in faults
+        )
+    chain = chain_of(manifest)
+    recipe = _recipe(folder, manifest, chain)
+    _claim(into, chain)
+    run = Run(dataclasses.replace(recipe, name=into.name), into.parent)
+    found = Comparison(shown(folder), shown(into))
+    with run.lock():
+        _write_recipe(run, recipe.name, folder)
+        file = recipe_file or Path("recipes") / f"{recipe.name}.yaml"
+        found.differences = [*_recipes(recipe, file, found), *_inputs(run, manifest, chain)]
+        say("\n".join(render_differences(found.differences)))
+        for stage, record in chain.items():
+            _make(run, stage, _replay(manifest, record), make, found)
+            if stage == "data":
+                for note in _rows(folder, run):
+                    _note(found, note)
+        _compare(folder, run, chain, found)
+    return found
+
+
+def chain_of(manifest: Manifest) -> Chain:
+    """The newest records that were made from one another, by stage, in the order of making."""
+    found: Chain = {}
+    for record in reversed(manifest.stages):
+        if record["stage"] not in found and all(_fit(record, other) for other in found.values()):
+            found[record["stage"]] = record
+    whole: Chain = {}
+    for stage in STAGES:
+        if stage in found and _needs(manifest, found[stage]) <= whole.keys():
+            whole[stage] = found[stage]
+    return whole
+
+
+def _fit(one: Record, other: Record) -> bool:
+    """Whether neither was made from another version of the other."""
+    return all(
+        down["inputs"]["upstream"].get(up["stage"], up["fingerprint"]) == up["fingerprint"]
+        for down, up in ((one, other), (other, one))
+    )
+
+
+def _needs(manifest: Manifest, record: Record) -> set[str]:
+    """Stages a record was made from; where nothing is quantized, there is no such stage."""
+    recipe = manifest.content(record, "recipe")
+    plain = recipe is not None and recipe["quantize"]["format"] == "none"
+    return set(record["inputs"]["upstream"]) - ({"quantize"} if plain else set())
+
+
+def _recipe(folder: Path, manifest: Manifest, chain: Chain) -> Recipe:
+    """The resolved recipe of the newest stage."""
+    from pydantic import TypeAdapter, ValidationError
+
+    path = folder / MANIFEST
+    if not chain:
+        raise UserError(f"{path}: no stage is recorded there; give RUN=runs/NAME of a finished run")
+    stored = manifest.content(max(chain.values(), key=manifest.stages.index), "recipe")
+    if stored is None:
+        raise UserError(
+            f"{path}: holds no whole recipe (an older version wrote it); make the run once more "
+            "with this version"
+        )
+    try:
+        recipe: Recipe = TypeAdapter(Recipe).validate_python(stored)
+    except ValidationError as error:
+        raise UserError(
+            f"{path}: its recipe does not suit this version: {'.'.join(map(str, fault['loc']))}: "
+            f"{fault['msg']}; check out the commit it names"
+            for fault in error.errors()
+        ) from None
+    return recipe
+
+
+def _claim(into: Path, chain: Chain) -> None:
+    """Mark the folder as ours; what holds something else is left alone."""
+    mine = {"manifest": digest(chain)}
+    if into.exists() and not into.is_dir():
+        raise UserError(f"{into}: is a file; give INTO= a folder that is not there yet")
+    if into.is_dir() and any(into.iterdir()) and read_json(into / MARK) != mine:
+        raise UserError(f"{into}: holds something else; give INTO= a folder that is not there yet")
+    into.mkdir(parents=True, exist_ok=True)
+    write_json(into / MARK, mine)
+
+
+def _write_recipe(run: Run, name: str, folder: Path) -> None:
+    from omegaconf import OmegaConf
+
+    tree = dataclasses.asdict(run.recipe)
+    del tree["name"]  # the file's name
+    header = f"# recipe {name}, from {shown(folder / MANIFEST)}\n"
+    write_text(run.path / "recipe.yaml", header + OmegaConf.to_yaml(tree))
+
+
+def _recipes(stored: Recipe, file: Path, found: Comparison) -> list[Difference]:
+    """Keys whose value is another one in the recipe that the user has now."""
+    if not file.is_file():
+        return []
+    try:
+        present = load(file).recipe
+    except UserError as error:
+        _note(found, f"{shown(file)}: not compared, for it has faults: {error.faults[0]}")
+        return []
+    then, now = dataclasses.asdict(stored), dataclasses.asdict(present)
+    return differences("recipe", {**then, "name": ""}, {**now, "name": ""})
+
+
+def _inputs(run: Run, manifest: Manifest, chain: Chain) -> list[Difference]:
+    """What this machine has otherwise than the manifest says, each thing once."""
+    found: list[Difference] = []
+    for stage, record in chain.items():
+        known, now = record.get("provenance", {}), run.inputs(stage)
+        found += differences("recipe", record["inputs"]["recipe"], now["recipe"])
+        if stage == "data":
+            found += differences("data file", record["inputs"]["files"], now["files"])
+        found += differences("version", record["inputs"]["versions"], now["versions"])
+        packages = manifest.content(record, "packages")
+        found += differences("version", packages, provenance.packages())
+        if files := manifest.content(record, "model"):
+            found += differences("model file", files, provenance.model_files(run.recipe.model))
+        found += _code(known.get("code"), provenance.code())
+        machine = provenance.machine(run.recipe.hardware.device)
+        found += differences("machine", known.get("machine"), machine)
+    return list(dict.fromkeys(found))
+
+
+def _code(then: dict[str, Any] | None, now: dict[str, Any]) -> list[Difference]:
+    """The same files are the same code, whatever the commit."""
+    if not then or then["sha256"] == now["sha256"]:
+        return []
+    return [Difference("code", "tools, serve", _revision(then), _revision(now))]
+
+
+def _revision(code: dict[str, Any]) -> str:
+    commit = f"commit {code['commit'][:12]}" if "commit" in code else ""
+    edited = " edited" if code.get("dirty") else ""
+    return f"{commit}{edited} ({code['sha256'][:12]})".strip()
+
+
+def _replay(manifest: Manifest, record: Record) -> Any:
+    """What the rebuilt training follows instead of the clock, in the form of ``tools.schedule``.
+
+    A run that was never pressed for time left no schedule: it made all its steps, and so must the
+    rebuilt one, on a slower machine, too.
+    """
+    if schedule := manifest.content(record, SCHEDULE):
+        return schedule
+    steps = record["metrics"].get("steps")
+    return {"planned": steps, "stop": steps, "evaluated": True, "pressed": []} if steps else None
+
+
+def _make(run: Run, stage: str, replay: Any, make: Make, found: Comparison) -> None:
+    """One stage; an evaluation that cannot be made here does not spoil the rest."""
+    if run.done(stage):
+        say(f"{stage}: up to date ({run.output(stage)})")
+        return
+    if replay:
+        write_json(run.path / REPLAY, replay)
+    try:
+        make(run, stage)
+    except UserError as error:
+        if not stage.startswith("eval"):
+            raise
+        _note(found, f"{stage}: not made: {error}")
+
+
+def _note(found: Comparison, text: str) -> None:
+    """To be read at once, and at the end."""
+    say(f"note: {text}")
+    found.notes.append(text)
+
+
+def _rows(folder: Path, run: Run) -> Iterator[str]:
+    """Numbers of the rows that differ, where the first run's data folder is there, too."""
+    for new in sorted(run.output("data").glob("*.jsonl")):
+        old = folder / STAGES["data"].folder / new.name
+        if not old.is_file() or file_digest(old) == file_digest(new):
+            continue
+        one, other = (path.read_bytes().splitlines() for path in (old, new))
+        longest = range(max(len(one), len(other)))
+        rows = [at + 1 for at in longest if one[at : at + 1] != other[at : at + 1]]
+        named = ", ".join(map(str, rows[:NAMED])) + (", …" if len(rows) > NAMED else "")
+        yield (
+            f"{shown(old)} holds other rows than are made now: row {named} "
+            f"({len(rows)} of {len(longest)})"
+        )
+
+
+def _compare(folder: Path, run: Run, chain: Chain, found: Comparison) -> None:
+    """Files by their hashes, and, where those differ, models by what they compute."""
+    now = {stage: record for stage in chain if run.done(stage) and (record := run.record(stage))}
+    for stage, record in chain.items():
+        if stage in now and not stage.startswith("eval"):
+            found.rows += _outputs(stage, record, now[stage])
+    _compare_adapters(folder / STAGES["train"].folder, run, found)
+    found.figures += likeness.figures(chain, now)
+
+
+def _compare_adapters(old: Path, run: Run, found: Comparison) -> None:
+    """By their logits, unless they are the same or were trained on other rows."""
+    changed = {(row.stage, row.file): row for row in found.rows if not row.same}
+    row = changed.get(("train", ADAPTER))
+    if row is None or row.now is None or any(stage == "data" for stage, _ in changed):
+        return
+    files = (old / ADAPTER, old / "adapter_config.json")
+    if all(file.is_file() for file in files) and file_digest(files[0]) == row.then:
+        found.figures.append(likeness.logits(run, old, run.output("train")))
+    else:
+        _note(found, f"{shown(old)}: not the first run's adapter: logits not compared")
+
+
+def _outputs(stage: str, then: Record, now: Record) -> list[Row]:
+    one, other = then["outputs"], now["outputs"]
+    return [
+        Row(stage, file, *(side.get(file, {}).get("sha256") for side in (one, other)))
+        for file in dict.fromkeys([*one, *other])
+    ]
