@@ -218,8 +218,9 @@ def caption(plan: Plan, outcomes: dict[str, Outcome], facts: dict[str, Any]) -> 
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     lines = [
         f"{plan.setup.model.name}, float32, {plan.setup.threads} computing threads each;"
-        f" medians of {plan.repeats} runs, of one where it takes over {LONG:.0f} s. Output rules are"
-        " off, so that all do the same work; 2023 and hf-cb know no stop sequences. 2023 is asked fewer requests, so only rates are compared."
+        f" medians of {plan.repeats} runs, of one where it takes over {LONG:.0f} s. Output rules"
+        " are off, so that all do the same work; 2023 and hf-cb know no stop sequences. 2023 is"
+        " asked fewer requests, so only rates are compared."
         " llama.cpp has four slots in (a), else one for each client, whichever suits it.",
         f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {versions}; load"
         f" average before: {facts['load_average']}.",
