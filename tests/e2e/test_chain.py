@@ -56,10 +56,10 @@ def stop_when(
     return process.returncode, printed
 
 
-def trainers() -> list[str]:
-    """Command lines of Axolotl processes of ours that are alive."""
+def trainers(runs: Path) -> list[str]:
+    """Command lines of Axolotl processes that are alive and work in these run folders."""
     found = subprocess.run(["pgrep", "-fa", "tools.axolotl_job"], capture_output=True, text=True)
-    return found.stdout.splitlines()
+    return [line for line in found.stdout.splitlines() if str(runs) in line]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def finished(
     seen["kill_merge"] = stop_when(inside("merged"), signal.SIGKILL, tiny_recipe, runs)
     seen["after_kill_merge"] = (folder / "merged").exists()
     time.sleep(1)
-    seen["orphans"] = trainers()
+    seen["orphans"] = trainers(runs)
     seen["kill_quantize"] = stop_when(inside("quantized"), signal.SIGKILL, tiny_recipe, runs)
     seen["after_kill_quantize"] = (folder / "quantized").exists()
     done = call("day", tiny_recipe, runs)
