@@ -78,11 +78,11 @@ def _mixed(prompts: Sequence[int], new: Sequence[int]) -> Callable[[Writer, int]
 
 STANDARD = (
     Load("a550", "(a) multiple choice, 550-token prefix, 30 clients, 1 new token",
-         30, 90, 12, 1, _multiple_choice(550, (60, 90))),
+         30, 150, 24, 1, _multiple_choice(550, (60, 90))),
     Load("a1900", "(a) multiple choice, 1,900-token prefix, 30 clients, 1 new token",
          30, 60, 4, 1, _multiple_choice(1900, (60, 90))),
     Load("b", "(b) worked sums, 700-token prefix, up to 400 new tokens, 30 clients",
-         30, 60, 2, 400, _sums(5, 400), tokenize=True),
+         30, 30, 2, 400, _sums(5, 400), tokenize=True),
     Load("c1", "(c) 128-token prompts, 64 new tokens, 1 client", 1, 5, 4, 64, _stories(128, 64)),
     Load("c4", "(c) the same, 4 clients", 4, 12, 4, 64, _stories(128, 64)),
     Load("c16", "(c) the same, 16 clients", 16, 48, 6, 64, _stories(128, 64)),

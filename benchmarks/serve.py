@@ -31,6 +31,9 @@ from tools.run import write_json
 #: What /tokenize is asked for beside load (b).
 PROBE_TEXT = "HELM counts the tokens of every reference, such as this one, while answers are made. "
 
+#: Seconds of a run above which it is not repeated: the table would take hours.
+LONG = 90.0
+
 
 @dataclasses.dataclass
 class Plan:
@@ -152,6 +155,8 @@ async def measure(
         await closed_loop(post, server.path, bodies, 2)
         for repeat in range(plan.repeats):
             for load in loads:
+                if any(run["seconds"] > LONG for run in outcome.figures.get(load.name, [])):
+                    continue
                 asked = questions(plan, server, load, repeat)
                 with machine.Others() as others:
                     found, texts = await run_load(post, server, load, asked)
@@ -213,8 +218,9 @@ def caption(plan: Plan, outcomes: dict[str, Outcome], facts: dict[str, Any]) -> 
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     lines = [
         f"{plan.setup.model.name}, float32, {plan.setup.threads} computing threads each;"
-        f" medians of {plan.repeats}. Output rules are off, so that all do the same work; 2023 and"
-        " hf-cb know no stop sequences. 2023 is asked fewer requests, so only rates are compared."
+        f" medians of {plan.repeats} runs, of one where it takes over {LONG:.0f} s. Output rules"
+        " are off, so that all do the same work; 2023 and hf-cb know no stop sequences. 2023 is"
+        " asked fewer requests, so only rates are compared."
         " llama.cpp has four slots in (a), else one for each client, whichever suits it.",
         f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {versions}; load"
         f" average before: {facts['load_average']}.",

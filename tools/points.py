@@ -252,8 +252,8 @@ def _reason(row: Row, job: Job) -> str:
         (not job.checkpointing, "no gradient checkpointing: what layers keep is up to the kernels"),
         (
             over and job.embedding_bytes == FP32,
-            "embedding and head are counted in fp32, as PEFT leaves them; from a trainer that keeps "
-            f"them in 16 bit (embeddings_skip_upcast: true) it would be {_in_16_bit(job)}",
+            "embedding and head are counted in fp32, as PEFT leaves them; from a trainer that "
+            f"keeps them in 16 bit (embeddings_skip_upcast: true) it would be {_in_16_bit(job)}",
         ),
         (bool(row.assumed), f"not published, so assumed: {', '.join(row.assumed)}"),
         (job.offload, "layer inputs go to host memory; what of them is in flight is not known"),
