@@ -10,7 +10,9 @@ import pytest
 from tests.tiny import make_run
 from tests.torture import (
     STAGES,
+    Moment,
     Report,
+    Torture,
     Witness,
     alive,
     descendants,
@@ -97,3 +99,21 @@ def test_a_process_outlives_or_not() -> None:
     assert not alive(process.pid), "it waits to be buried, no more"
     process.wait()
     assert not alive(process.pid)
+
+
+def test_a_missed_moment_comes_earlier_in_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float | None] = []
+
+    def attempt(self: Torture, moment: Moment | None) -> bool:
+        asked.append(moment.delay if moment else None)
+        return moment is not None and moment.delay <= 1.0
+
+    monkeypatch.setattr(Torture, "_attempt", attempt)
+    monkeypatch.setattr(Torture, "_judge", lambda self: None)
+    (tmp_path / "alone" / "tiny").mkdir(parents=True)
+    monkeypatch.setattr("tests.torture._aside", lambda folder, name: folder)
+    tortured = Torture(tmp_path / "tiny.yaml", tmp_path / "alone" / "tiny", (), lambda row: None)
+    report = tortured.suffer([Moment("merge", "any", 0, 4.0), Moment("quantize", "any", 0, 0.5)])
+    assert asked == [4.0, 2.0, 1.0, 0.5, None] and report.rounds == 3
