@@ -136,6 +136,7 @@ class Deadline(TrainerCallback):
         """Start the laps; end at once when not even one step fits."""
         _point_to_best(args, state)
         self._meter.evaluation_steps = self._evaluation_steps(train_dataloader)
+        self._meter.compares = state.best_metric is not None
         self._lap = self._saved = self._elapsed()
         self._meter.start_up = self._lap - self._day.allowance.spent
         if self._day.replay or self._left() >= self._meter.ending:

@@ -27,7 +27,7 @@ VARIABLE = "ONEDAY_DAY"  # environment variable that carries a Day to Axolotl's 
 # From the last checkpoint to the end of the stage the best weights are read and the final ones
 # written (two more saves, say), Axolotl's process ends, ours imports torch and reads the adapter.
 # That takes as long as imports do, so it is estimated as a share of the start-up (measured: 0.24 to
-# 0.37 of 34 to 37 s, two busy cores), and no less than some seconds.
+# 0.37 of 13 to 37 s, two cores, idle and busy), and no less than some seconds.
 FINISH, FINISH_SHARE = 5.0, 0.4
 RECENT = 64  # steps that the next one is judged by
 _SAVE_RATE = 100e6  # bytes a second of a slow disk, until a save was timed
@@ -69,10 +69,13 @@ class Meter:
         evaluation_steps: how many steps train on as many rows as an evaluation reads; 0 when
             nothing is evaluated.
         start_up: seconds that went by until training could begin.
+        compares: whether an evaluated checkpoint is there. Only then does an evaluation at the end
+            tell which is the best; on a short day its time is better spent on steps.
     """
 
     def __init__(self, weights: float) -> None:
         self.evaluation_steps = self.start_up = 0.0
+        self.compares = False
         self._save = 1 + _STATES * weights / _SAVE_RATE
         self._evaluation: float | None = None
         self._first = 0.0
@@ -89,7 +92,7 @@ class Meter:
 
     def evaluated(self, seconds: float) -> None:
         """An evaluation was made."""
-        self._evaluation = seconds
+        self._evaluation, self.compares = seconds, True
         self._aside += seconds
 
     def saved(self, seconds: float) -> None:
@@ -126,7 +129,7 @@ class Meter:
     @property
     def ending(self) -> float:
         """Seconds from the last step to the end of the stage."""
-        return self.evaluation + self._save + self.finish
+        return self.compares * self.evaluation + self._save + self.finish
 
     def need(self, steps: int) -> float:
         """Seconds that so many steps will take, with their share of evaluations and saves.
@@ -208,8 +211,9 @@ class ByClock:
         due = evaluate * meter.evaluation + save * meter.save
         if not last and left >= due + meter.longest + meter.ending:
             return Decision(False, evaluate, save)
-        wanted = evaluate or (not last and meter.evaluation > 0)
-        return Decision(True, wanted and left >= meter.ending, save or not last)
+        wanted = evaluate or (not last and meter.compares)
+        fits = left >= meter.evaluation + meter.save + meter.finish
+        return Decision(True, wanted and fits, save or not last)
 
 
 class ByRecord:
