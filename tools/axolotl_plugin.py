@@ -139,6 +139,8 @@ class Deadline(TrainerCallback):
         self._meter.compares = state.best_metric is not None
         self._lap = self._saved = self._elapsed()
         self._meter.start_up = self._lap - self._day.allowance.spent
+        if state.global_step or self._left() < schedule.SHORT_DAY * self._meter.start_up:
+            args.eval_on_start = False  # a resumed training would do it twice
         if self._day.replay or self._left() >= self._meter.ending:
             return
         reason = schedule.no_step_fits(self._day.allowance, self._meter.ending)
@@ -168,7 +170,7 @@ class Deadline(TrainerCallback):
     ) -> None:
         """Time it."""
         self._evaluated = state.global_step
-        self._meter.evaluated(self._tick())
+        self._meter.evaluated(self._tick(), trained=state.global_step > 0)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

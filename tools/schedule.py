@@ -29,6 +29,8 @@ VARIABLE = "ONEDAY_DAY"  # environment variable that carries a Day to Axolotl's 
 # That takes as long as imports do, so it is estimated as a share of the start-up (measured: 0.24 to
 # 0.37 of 13 to 37 s, two cores, idle and busy), and no less than some seconds.
 FINISH, FINISH_SHARE = 5.0, 0.4
+# Where fewer start-ups than this are left, the base is not evaluated before the first step.
+SHORT_DAY = 10.0
 RECENT = 64  # steps that the next one is judged by
 _SAVE_RATE = 100e6  # bytes a second of a slow disk, until a save was timed
 _STATES = 3  # a checkpoint's size over its weights': Adam keeps two numbers for each
@@ -90,9 +92,9 @@ class Meter:
         else:
             self._first = seconds
 
-    def evaluated(self, seconds: float) -> None:
-        """An evaluation was made."""
-        self._evaluation, self.compares = seconds, True
+    def evaluated(self, seconds: float, trained: bool = True) -> None:
+        """An evaluation was made, of a model that was trained or of the base before all steps."""
+        self._evaluation, self.compares = seconds, self.compares or trained
         self._aside += seconds
 
     def saved(self, seconds: float) -> None:
