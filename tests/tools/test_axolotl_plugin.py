@@ -309,6 +309,29 @@ def test_resumed_with_no_room_for_a_step(
     assert ended.value.code == 0 and stop["kind"] == "time" and stop["step"] == 4
 
 
+def evaluations(trainer: Any) -> list[int]:
+    """Steps after which the validation rows were gone through."""
+    return [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
+
+
+def test_the_base_is_evaluated_where_the_day_is_long_and_once(
+    tmp_path: Path, hand: Hand, day: Any
+) -> None:
+    hand.now = 10.0  # of start-up
+    long = make(tmp_path / "long", hand, eval_on_start=True)
+    long.train()
+    assert evaluations(long) == [0, 4, 8, 12]
+    interrupted(tmp_path / "cut", hand, 6, eval_on_start=True)
+    again = make(tmp_path / "cut", hand, eval_on_start=True)
+    again.train(resume_from_checkpoint=True)
+    assert evaluations(again) == [0, 4, 8, 12]
+    day(limit=109)
+    hand.now = 10.0
+    short = make(tmp_path / "short", hand, eval_on_start=True)
+    short.train()
+    assert evaluations(short) == [4, 8, 12]
+
+
 def interrupted(
     folder: Path, hand: Hand, step: int, resume: bool | None = None, **options: Any
 ) -> None:
