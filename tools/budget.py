@@ -117,11 +117,11 @@ def duration(seconds: float) -> str:
 
 def _headline(run: Run, found: Day) -> str:
     used, total = duration(sum(found.used.values())), duration(found.total)
-    if found.left < 0:
+    if found.left <= -0.5:
         return f"clock: {run.path}: {used} of {total} used, {duration(-found.left)} over the day"
-    reserved = duration(min(found.reserve, found.left))
+    reserved = duration(min(found.reserve, max(found.left, 0.0)))
     return (
-        f"clock: {run.path}: {used} of {total} used, {duration(found.left)} left, of it {reserved} "
+        f"clock: {run.path}: {used} of {total} used, {duration(max(found.left, 0.0))} left, of it {reserved} "
         "reserved for merge and quantize"
     )
 
