@@ -119,9 +119,10 @@ def _headline(run: Run, found: Day) -> str:
     used, total = duration(sum(found.used.values())), duration(found.total)
     if found.left <= -0.5:
         return f"clock: {run.path}: {used} of {total} used, {duration(-found.left)} over the day"
-    reserved = duration(min(found.reserve, max(found.left, 0.0)))
+    left = max(found.left, 0.0)
+    reserved = duration(min(found.reserve, left))
     return (
-        f"clock: {run.path}: {used} of {total} used, {duration(max(found.left, 0.0))} left, of it {reserved} "
+        f"clock: {run.path}: {used} of {total} used, {duration(left)} left, of it {reserved} "
         "reserved for merge and quantize"
     )
 
