@@ -147,6 +147,7 @@ def test_rows_that_are_made_are_counted(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "train.jsonl").write_text("x" * 33000)
     record: dict[str, Any] = {
+        "stage": "data",
         "inputs": {"recipe": {"data": dataclasses.asdict(recipe.data)}},
         "metrics": {"train_rows": 50},
     }
