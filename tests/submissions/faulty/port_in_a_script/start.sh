@@ -1,0 +1,3 @@
+#!/bin/sh
+exec uvicorn main:app \
+  --host 0.0.0.0 --port 9000
