@@ -1,0 +1,31 @@
+"""The report verb: all of a run on one page that needs no network, and the same as JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.files import write_json, write_text
+from tools.report.source import Source
+from tools.run import Run
+
+PAGE, DATA = "report.html", "report.json"
+
+
+def report(run: Run, pool: Sequence[Path] = (), options: str = "") -> Path:
+    """Write ``report.html`` and ``report.json`` into the run folder, and return the page's path.
+
+    Args:
+        run: its folder holds at least one finished stage; what is missing the page says.
+        pool: results of others to rank this run among, as ``make score`` takes them; without any,
+            the other runs beside this one.
+        options: the recipe as Make takes it, such as `` HW=cpu``, for the commands on the page.
+
+    Raises:
+        UserError: nothing was made in the run folder yet, or its manifest is damaged.
+    """
+    from tools.report.gather import gather
+    from tools.report.page import render
+
+    found = gather(Source(run, tuple(pool)), options)
+    write_json(run.path / DATA, found)
+    write_text(run.path / PAGE, render(found))
+    return run.path / PAGE

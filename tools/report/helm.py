@@ -1,0 +1,124 @@
+"""What HELM wrote of each question: its value, its prompt, the answer.
+
+A run spec's folder holds ``per_instance_stats.json`` and ``scenario_state.json``; these two are
+read, as ``helm-run`` leaves them, so a summary need not have been made.
+"""
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.files import read_json
+from tools.helm.log import plain
+
+_RUNS = "benchmark_output/runs"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question as it was asked and answered.
+
+    Attributes:
+        question: the instance's own text, without examples.
+        prompt: what was sent.
+        wanted: the references that are right.
+        text: what came back, or the chosen reference where each was scored.
+        read_as: the choice that the text stands for; empty when it stands for none.
+    """
+
+    question: str
+    prompt: str
+    wanted: tuple[str, ...]
+    text: str
+    read_as: str
+
+
+def scenario(name: str) -> str:
+    """What a run spec is counted under: its name without arguments; of ours, each skill."""
+    head = base(name)
+    skill = re.search(r"\bskill=([^,]*)", name)
+    return f"{head}: {skill[1]}" if head == "oneday" and skill else head
+
+
+def base(name: str) -> str:
+    """A run spec's name without its arguments."""
+    return re.split("[:,]", name, maxsplit=1)[0]
+
+
+def folders(evaluation: Path) -> dict[str, Path]:
+    """The run specs' folders of an evaluation, by plain name."""
+    found = sorted(path.parent for path in evaluation.glob(f"{_RUNS}/*/*/per_instance_stats.json"))
+    return {plain(path.name): path for path in found}
+
+
+def values(folder: Path, metric: str, split: str) -> dict[str, float]:
+    """A metric by instance, unperturbed, the mean over trials where there are several."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for entry in read_json(folder / "per_instance_stats.json") or []:
+        if _perturbed(entry):
+            continue
+        for stat in entry["stats"]:
+            name = stat["name"]
+            known = name["name"] == metric and name.get("split", split) == split
+            if known and not _perturbed(name) and stat.get("mean") is not None:
+                found[entry["instance_id"]].append(stat["mean"])
+    return {instance: statistics.fmean(each) for instance, each in found.items()}
+
+
+def answers(folder: Path, wanted: set[str]) -> dict[str, Answer]:
+    """Prompts and answers of some instances, of their first trial.
+
+    Args:
+        folder: of a run spec.
+        wanted: ids of instances.
+    """
+    states: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for state in _states(folder):
+        if state["instance"].get("id") in wanted:
+            states[state["instance"]["id"]].append(state)
+    return {instance: _answer(each) for instance, each in states.items()}
+
+
+def _states(folder: Path) -> Iterator[dict[str, Any]]:
+    """Requests as they were meant: neither perturbed nor made to calibrate."""
+    stored = read_json(folder / "scenario_state.json") or {}
+    for state in stored.get("request_states", []):
+        calibrates = state.get("request_mode") == "calibration"
+        if not calibrates and not _perturbed(state["instance"]):
+            yield state
+
+
+def _answer(states: list[dict[str, Any]]) -> Answer:
+    """Of an instance's requests, one for each reference where each was scored, the best."""
+    first = states[0]
+    references = first["instance"]["references"]
+    by_reference = [state for state in states if state.get("reference_index") is not None]
+    chosen = max(
+        by_reference, key=lambda state: _completion(state).get("logprob", 0.0), default=None
+    )
+    if chosen is not None:
+        text = read_as = references[chosen["reference_index"]]["output"]["text"]
+    else:
+        text = _completion(first).get("text", "")
+        read_as = (first.get("output_mapping") or {}).get(text.strip(), "")
+    return Answer(
+        question=first["instance"]["input"].get("text", ""),
+        prompt=(chosen or first)["request"].get("prompt", ""),
+        wanted=tuple(r["output"]["text"] for r in references if "correct" in r.get("tags", [])),
+        text=text,
+        read_as=read_as,
+    )
+
+
+def _completion(state: dict[str, Any]) -> dict[str, Any]:
+    found: list[dict[str, Any]] = (state.get("result") or {}).get("completions") or [{}]
+    return found[0]
+
+
+def _perturbed(entry: dict[str, Any]) -> bool:
+    """Whether HELM misspelt or renamed something: its copies test robustness and fairness."""
+    return (entry.get("perturbation") or {}).get("name", "identity") != "identity"
