@@ -9,6 +9,10 @@
 #   JSON=1             check, plan, clock, reproduce: for programs;  STRICT=1, TRACK=4090|a100|none: for check
 #   PROBE=1            plan: three steps on the GPU, measured beside predicted
 #   POINTS=file.json   plan: published runs instead of a recipe
+#   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
+#   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
+#   POOL="a.json b"    score, report: published results, HELM suites, run folders;  ENTRY=name: whose score to raise
+#   FOLDER=folder      rehearse: a submission, instead of the recipe's;  MODEL=folder BASE=image BUILD=words ENGINE=name
 HW     ?= cpu
 RECIPE ?=
 SET    ?=
@@ -20,6 +24,27 @@ PYTHON ?= python3.11
 
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
+TIER   ?=
+DATA   ?=
+WITH   ?=
+TASKS  ?=
+POOL   ?=
+ENTRY  ?=
+FOLDER ?=
+MODEL  ?=
+BASE   ?=
+BUILD  ?=
+ENGINE ?=
+CONF   ?=
+EVERY  ?=
+SERVERS ?=
+
+# `make lint-submission PATH=folder` would also put the folder where the shell looks for programs.
+ifeq ($(origin PATH),command line)
+SUBMISSION := $(PATH)
+override PATH := $(shell /bin/sh -c 'echo "$$PATH"'):/usr/local/bin:/usr/bin:/bin
+endif
+
 RECIPES := $(if $(RECIPE),--recipe "$(RECIPE)",--hw "$(HW)") $(if $(SET),--set "$(SET)") --runs "$(RUNS)"
 TOOLS    = $(PY) -m tools
 
@@ -28,9 +53,9 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup helm day data train merge quantize serve eval show check plan clock verify reproduce test lint \
-        format schema recipe-schema helm-schema openapi lock gpu clean bench-check bench-clock bench-schedule \
-        bench-serve soak fuzz torture
+.PHONY: help setup helm day data train merge quantize serve eval score report submission lint-submission rehearse \
+        show check plan clock verify reproduce test lint format schema recipe-schema helm-schema openapi lock gpu \
+        clean bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -57,7 +82,24 @@ serve: setup ## serve the tuned model behind the challenge's HTTP contract
 	@$(TOOLS) serve $(RECIPES) $(if $(PORT),--port $(PORT))
 
 eval: setup helm ## score base and tuned model with HELM
-	@$(TOOLS) eval $(RECIPES)
+	@$(TOOLS) eval $(RECIPES) $(if $(TIER),--set "eval.tier='$(TIER)'") $(if $(DATA),--set "eval.data='$(DATA)'") \
+	  $(if $(WITH),--with "$(WITH)") $(if $(TASKS),--tasks "$(TASKS)")
+
+score: setup ## the organizers' score of a pool and your runs: rank, win rates, what would raise it
+	@$(TOOLS) score $(POOL) --runs "$(RUNS)" $(if $(ENTRY),--entry "$(ENTRY)") $(if $(JSON),--json)
+
+report: setup ## all of a run on one page: runs/NAME/report.html
+	@$(TOOLS) report $(RECIPES) $(if $(POOL),--pool $(POOL))
+
+submission: setup ## pack a finished run into dist/submission-NAME/ and .zip, for strangers to build and run
+	@$(TOOLS) submission $(RECIPES)
+
+lint-submission: setup ## would the folder PATH=… build, start and be scored by the organizers?
+	@$(TOOLS) lint-submission "$(SUBMISSION)" $(if $(JSON),--json)
+
+rehearse: setup helm ## do what the organizers do with a submission, more strictly: one verdict page
+	@$(TOOLS) rehearse $(RECIPES) $(if $(FOLDER),--folder "$(FOLDER)") $(if $(MODEL),--model "$(MODEL)") \
+	  $(if $(BASE),--base "$(BASE)") $(if $(BUILD),--build "$(BUILD)") $(if $(ENGINE),--engine "$(ENGINE)")
 
 show: setup ## print the resolved recipe and where each value comes from
 	@$(TOOLS) show $(RECIPES)
@@ -82,6 +124,10 @@ test: lint helm ## lint, then all tests, the real chain on a tiny model included
 
 bench-serve: setup ## time the worker beside others, one table (leave the machine alone)
 	@$(PY) -m benchmarks.serve
+
+bench-conf: setup helm ## CONF=file DATA=folder [EVERY=6]: HELM asks our worker and a 2023 server the same, timed
+	@$(PY) -m benchmarks.conf --conf "$(CONF)" --data "$(DATA)" --every $(or $(EVERY),1) \
+	  $(if $(MODEL),--model "$(MODEL)") --servers $(or $(SERVERS),ours,2023)
 
 bench-check: setup ## time `make check` and `make plan` beside Axolotl's own validation of the same file
 	@$(PY) -m benchmarks.check
@@ -135,7 +181,7 @@ helm: .venv-helm/.done ## install HELM's own environment (its pins clash with Ax
 	$(PYTHON) -m venv .venv
 
 .venv/.train: requirements/train.txt | .venv/bin/python
-	@echo "set-up: main environment (log: .venv/setup.log); takes minutes, once"
+	@echo "set-up: main environment (log: .venv/setup.log); takes minutes, once" >&2
 	@$(PY) -m pip install --quiet --requirement $< > .venv/setup.log 2>&1 \
 	  || { tail -n 20 .venv/setup.log; echo "set-up failed; the same command goes on from here"; exit 1; }
 	@touch $@
@@ -152,7 +198,7 @@ gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc
 	$(PYTHON) -m venv .venv-helm
 
 .venv-helm/.done: requirements/helm.txt | .venv-helm/bin/python
-	@echo "set-up: HELM environment (log: .venv-helm/setup.log)"
+	@echo "set-up: HELM environment (log: .venv-helm/setup.log)" >&2
 	@$(HELM) -m pip install --quiet --no-deps --requirement $< > .venv-helm/setup.log 2>&1 \
 	  || { tail -n 20 .venv-helm/setup.log; echo "set-up failed; the same command goes on from here"; exit 1; }
 	@touch $@

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools.arguments import parser
 from tools.console import say
 from tools.errors import StageError, UserError
 
@@ -45,13 +46,15 @@ def quantize(args: Args) -> None:
 
 
 def evaluate(args: Args) -> None:
-    """Serve base and tuned model, score both with HELM, print the table"""
+    """Serve base and tuned model, score both with HELM (or lm-eval), print the table"""
+    if args.using == "lm-eval":
+        return _lm_eval(args)
     _stages(args, "eval_tuned")
     _table(_run(args))
 
 
 def day(args: Args) -> None:
-    """The whole chain: data, train, merge, quantize, serve, eval"""
+    """The whole chain, from the rows to the report"""
     started = time.monotonic()
     loaded = _load(args)
     _refuse_ineligible(loaded)
@@ -61,6 +64,8 @@ def day(args: Args) -> None:
     if not made:
         say(f"day: everything in {run.path} is up to date, nothing was run")
     _times(run, made, time.monotonic() - started)
+    if made or not (run.path / "report.html").is_file():
+        report(args)
     say(f"next: make serve{_same(args)}")
 
 
@@ -150,6 +155,63 @@ def reproduce(args: Args) -> None:
         sys.exit(code)
 
 
+def score(args: Args) -> None:
+    """The organizers' score of published results, HELM suites and runs, and what would raise it"""
+    from tools import score as scorer
+
+    entries = scorer.collect([Path(path) for path in args.files], Path(args.runs))
+    ranking = scorer.score(entries)
+    if args.json:
+        say(json.dumps(scorer.as_json(ranking, args.entry), indent=1))
+    else:
+        say(scorer.render(ranking, args.entry))
+
+
+def report(args: Args) -> None:
+    """Write report.html: all of a run on one page, and report.json beside it"""
+    from tools.report import report as write
+
+    pool = [Path(path) for path in getattr(args, "pool", ())]
+    say(f"report: {write(_run(args), pool, _same(args))}")
+
+
+def submission(args: Args) -> None:
+    """Pack a finished run into one folder and zip that strangers can build and run"""
+    from tools.package import package
+
+    say(package(_run(args), Path(args.dist)).render())
+
+
+def lint_submission(args: Args) -> None:
+    """Would this folder build, start and be scored by the organizers?"""
+    from tools import lint
+
+    if not args.folder:
+        raise UserError("PATH: none given; name the folder to be handed in, as PATH=dist/mine")
+    findings = lint.lint(Path(args.folder))
+    say(json.dumps(lint.as_json(findings), indent=1) if args.json else lint.render(findings))
+    if code := lint.exit_code(findings):
+        sys.exit(code)
+
+
+def rehearse(args: Args) -> None:
+    """Do what the organizers do with a submission, more strictly: build, start, ask, stop"""
+    from tools.rehearse import Options
+    from tools.rehearse import rehearse as play
+
+    folder = Path(args.folder) if args.folder else _packed(args)
+    options = Options(
+        engine=args.engine,
+        base=args.base,
+        build=tuple(shlex.split(args.build)),
+        model=Path(args.model) if args.model else None,
+    )
+    text, passed = play(folder, options)
+    say(text)
+    if not passed:
+        sys.exit(1)
+
+
 VERBS: dict[str, Callable[[Args], None]] = {
     "day": day,
     "data": data,
@@ -164,6 +226,11 @@ VERBS: dict[str, Callable[[Args], None]] = {
     "clock": clock,
     "verify": verify,
     "reproduce": reproduce,
+    "score": score,
+    "report": report,
+    "submission": submission,
+    "lint-submission": lint_submission,
+    "rehearse": rehearse,
 }
 CARDS = Path("recipes/hardware")
 CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
@@ -314,9 +381,33 @@ def _refuse_ineligible(loaded: "Loaded") -> None:
 
 
 def _table(run: "Run") -> None:
+    """The scores, and whether the questions asked are in the training rows."""
+    from tools import contamination
     from tools.evaluate import table
 
     say(table(run))
+    say("\n" + contamination.render(contamination.contamination(run)))
+
+
+def _lm_eval(args: Args) -> None:
+    """Ask base and tuned model lm-eval's tasks."""
+    from tools.lm_eval import lm_eval
+    from tools.model import local_folder
+
+    if not args.tasks:
+        raise UserError("TASKS: none given; name lm-eval's tasks, such as TASKS=arc_easy,my.yaml")
+    _stages(args, "quantize")
+    run = _run(args)
+    models = {"base": local_folder(run.recipe.model), "tuned": run.output(_served(run))}
+    with _alone(run):
+        lm_eval(run, args.tasks, models)
+
+
+def _packed(args: Args) -> Path:
+    """The folder that ``make submission`` writes for a recipe."""
+    from tools.package.names import slug
+
+    return Path(args.dist) / f"submission-{slug(_load(args).recipe.name)}"
 
 
 def _times(run: "Run", made: list[str], total: float) -> None:
@@ -346,56 +437,7 @@ def _same(args: Args) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools",
-        description="One LLM, one GPU, one day: from a recipe to a tuned, served, scored model.",
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, verb in VERBS.items():
-        sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
-        if name in ("verify", "reproduce"):
-            sub.add_argument("--run", required=True, metavar="FOLDER", help="a run folder")
-        else:
-            _recipe_options(sub)
-        _own_options(name, sub)
-    return parser
-
-
-def _recipe_options(sub: argparse.ArgumentParser) -> None:
-    """Which recipe, with which changes, and where its run folder is."""
-    which = sub.add_mutually_exclusive_group()
-    which.add_argument("--hw", default="cpu", help="recipes/HW.yaml: 4090, a100 or cpu")
-    which.add_argument("--recipe", default="", help="path of a recipe of your own")
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a value, e.g. train.learning_rate=1e-4; '~key' removes one",
-    )
-    sub.add_argument("--runs", default="runs", help="where run folders live (default: runs)")
-
-
-def _own_options(name: str, sub: argparse.ArgumentParser) -> None:
-    """The options that one verb alone has."""
-    if name == "serve":
-        sub.add_argument("--port", type=int, default=0, help="port, instead of serve.port")
-    if name in ("check", "plan", "clock", "reproduce"):
-        sub.add_argument("--json", action="store_true", help="print JSON, for programs")
-    if name == "check":
-        sub.add_argument("--strict", action="store_true", help="warnings fail, too: exit code 1")
-        tracks = ("4090", "a100", "none")
-        sub.add_argument(
-            "--track", default="", choices=tracks, help="judge for this track, not the card's own"
-        )
-    if name == "plan":
-        sub.add_argument(
-            "--points", default="", metavar="FILE", help="no recipe: predict published runs"
-        )
-        sub.add_argument("--probe", action="store_true", help="measure three steps on the GPU")
-    if name == "reproduce":
-        again = "fresh folder for the copy (default: FOLDER-again)"
-        sub.add_argument("--into", default="", metavar="FOLDER", help=again)
+    return parser(VERBS)
 
 
 def main() -> int:

@@ -42,7 +42,7 @@ class Asked:
     @property
     def scenario(self) -> str:
         """The group that the run spec counts to."""
-        return self.run_spec.partition(":")[0]
+        return re.split("[:,]", self.run_spec, maxsplit=1)[0]  # corr2cause,max_train_instances=1
 
 
 @dataclass(frozen=True)

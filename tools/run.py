@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools import __version__
+from tools import __version__, tiers
 from tools.console import say
 from tools.errors import UserError
 from tools.files import digest, file_digest, file_digests, read_json, write_json
@@ -56,7 +56,6 @@ _SERVED = (
     "serve.parse_special",
     "serve.adapters",
     "serve.rules",
-    "eval",
     "hardware.device",
 )
 STAGES: dict[str, Stage] = {
@@ -169,7 +168,7 @@ class Run:
     def _gather(self, name: str) -> dict[str, Any]:
         stage = STAGES[name]
         recipe = dataclasses.asdict(self.recipe)
-        found = {
+        found: dict[str, Any] = {
             "oneday": __version__,
             "recipe": {path: _at(recipe, path) for path in stage.sections},
             "upstream": {up: self.fingerprint(up) for up in stage.upstream},
@@ -177,6 +176,8 @@ class Run:
         }
         if name == "data":
             found["files"] = _source_files(self.recipe)
+        if name.startswith("eval"):
+            found["recipe"]["eval"] = tiers.fingerprint(self.recipe.eval)
         if "model" in stage.sections and self.recipe.model.source == "local":
             found["files"] = _model_files(Path(self.recipe.model.path))
         return found

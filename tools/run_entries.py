@@ -18,9 +18,22 @@ from tools.yaml_map import KeyPath
 
 STORED = Path(__file__).parent / "schemas" / "helm.json"
 HELM = Path(".venv-helm")
+# Scenarios of the hidden stage that HELM has no more; tools.helm.hidden brings them back.
+HIDDEN = (
+    "sam_sum",
+    "corr2cause",
+    "ethics_justice",
+    "ethics_commonsense",
+    "ethics_virtue",
+    "ethics_deontology",
+    "ethics_utilitarianism",
+)
 
 _ANY = "**"  # stands for every name, where a run spec takes all
-_OURS = {"oneday": {"skill": False}}  # tools.helm_plugin; tools.evaluate asks once a skill
+_OURS: dict[str, dict[str, bool]] = {
+    "oneday": {"skill": False},  # tools.helm_plugin; tools.evaluate asks once a skill
+    **{name: {} for name in HIDDEN},
+}
 _MODEL = ("model", "model_deployment", "tokenizer")
 
 
@@ -37,19 +50,18 @@ def entry_faults(section: Any) -> dict[KeyPath, tuple[str, bool]]:
     found: dict[KeyPath, tuple[str, bool]] = {}
     for tier, entries in tiers.items() if isinstance(tiers, dict) else []:
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
-            wrong = _wrong(entry) if isinstance(entry, str) else []
-            if wrong:
-                found["eval", "tiers", str(tier), index] = ("; ".join(wrong), False)
+            faults = wrong(entry) if isinstance(entry, str) else []
+            if faults:
+                found["eval", "tiers", str(tier), index] = ("; ".join(faults), False)
     return found
 
 
-def _wrong(entry: str) -> list[str]:
+def wrong(entry: str) -> list[str]:
     """What HELM would refuse in ``name:argument=value,argument=value``."""
-    name, colon, rest = entry.partition(":")
+    name, words = parts(entry)
     specs = {**_stored()["run_specs"], **_OURS}
     if name not in specs:
         return [f"HELM has no run spec {name!r}{nearest(name, specs)}"]
-    words = rest.split(",") if colon else []
     keys = [word.partition("=")[0] for word in words]
     found = [f"{word!r}: write argument=value" for word in words if "=" not in word]
     found += [f"{key} twice; keep one" for key, count in Counter(keys).items() if count > 1]
@@ -58,10 +70,25 @@ def _wrong(entry: str) -> list[str]:
     return found + [f"{name} needs {key}=…" for key in missing]
 
 
+def parts(entry: str) -> tuple[str, list[str]]:
+    """An entry's name and its ``argument=value`` words."""
+    name, colon, rest = entry.partition(":")
+    return name, rest.split(",") if colon else []
+
+
+def without_model(entry: str) -> str:
+    """An entry without the arguments that say who is asked."""
+    name, words = parts(entry)
+    own = _stored()["run_specs"].get(name, {})  # synthetic_efficiency has a tokenizer of its own
+    who = [key for key in _MODEL if key not in own]
+    kept = [word for word in words if word.partition("=")[0] not in who]
+    return f"{name}:{','.join(kept)}" if kept else name
+
+
 def _unknown(name: str, keys: list[str], taken: dict[str, bool]) -> Iterator[str]:
     known = [*taken, *(key for key in _stored()["expanders"] if key not in _MODEL)]
     for key in keys:
-        if key in _MODEL:
+        if key in _MODEL and key not in taken:
             yield f"leave {key}= out: base and tuned model are asked, both of ours"
         elif key not in known and _ANY not in taken:
             yield f"{name} takes no {key}{nearest(key, known)}"

@@ -226,16 +226,41 @@ class Eval:
     """What HELM asks.
 
     Attributes:
-        tier: key of ``tiers``.
+        tier: key of ``tiers``; one of the organizers' stages (``open``, ``hidden``, ``full``,
+            ``sample``, ``starter``), alone or with a number of questions (``open:100``); or the
+            path of a HELM conf file (``my.conf``).
         tiers: HELM run entries without their ``model=`` argument, by tier.
-        max_instances: most questions per run entry.
+        max_instances: most questions per run entry that has no bound of its own.
         threads: requests HELM keeps in flight (the organizers used 30).
+        data: folder of scenario data laid out like HELM's ``benchmark_output``; empty: what is
+            needed is downloaded.
+        limit_minutes: how long HELM should take at most; more is told, never stopped.
     """
 
     tier: str
     tiers: dict[str, list[str]]
     max_instances: int
     threads: int
+    data: str = ""
+    limit_minutes: float = 120.0
+
+
+@dataclass
+class Publish:
+    """Where the author has put the served weights, for strangers to fetch.
+
+    Attributes:
+        source: ``hub`` (``id`` at ``revision``), ``url`` (below it lie the files), ``rebuild``
+            (nowhere: the train image makes them anew); empty when nothing is said.
+        id: hub id, ``owner/name``.
+        revision: hub commit, 40 hex digits.
+        url: address that a file's name is put behind.
+    """
+
+    source: Literal["hub", "url", "rebuild", ""] = ""
+    id: str = ""
+    revision: str = ""
+    url: str = ""
 
 
 @dataclass
@@ -256,3 +281,4 @@ class Recipe:
     serve: ServeConfig
     eval: Eval
     name: str = field(default="")
+    publish: Publish = field(default_factory=Publish)

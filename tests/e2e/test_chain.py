@@ -97,6 +97,15 @@ def test_the_day_ends_with_a_table_of_both_models(finished: tuple[Path, dict[str
     assert "dyck_language" in printed and "base" in printed and "tuned" in printed
 
 
+def test_the_day_ends_with_a_whole_report(finished: tuple[Path, dict[str, Any]]) -> None:
+    run = finished[0] / "tiny"
+    parts = json.loads((run / "report.json").read_text())["parts"]
+    missing = {name: part["missing"] for name, part in parts.items() if "missing" in part}
+    assert set(missing) == {"ranking"}, missing  # none of the board's scenarios was asked
+    assert "<title>" in (run / "report.html").read_text()
+    assert parts["contamination"]["rows"] > 0 and "contamination: " in finished[1]["last"]
+
+
 def test_every_stage_is_in_the_manifest_with_hashes(
     finished: tuple[Path, dict[str, Any]],
 ) -> None:

@@ -21,6 +21,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply)
 
+    def do_GET(self) -> None:
+        """/metrics: a rule that cut twice."""
+        reply = b'oneday_rule_hits_total{rule="letter",step="cut"} 2.0\n'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 

@@ -12,6 +12,7 @@ from serve.config import ServeConfig
 from tests.tools.stub_worker import Answer, StubWorker
 from tools import evaluate
 from tools.errors import StageError, UserError
+from tools.helm.programs import Helm
 from tools.run import Run, read_json
 from tools.schema import Budget, Data, Eval, Hardware, Merge, Model, Quantize, Recipe
 
@@ -100,6 +101,8 @@ def test_scores_base_and_tuned(tmp_path: Path, serve: Serve) -> None:
     natural = tuned["synthetic_reasoning_natural:difficulty=easy"]
     assert natural["metric"] == "exact_set_match" and "f1_set_match" in natural["also"]
     assert read_json(run.output("eval_tuned") / "scores.json") == tuned
+    hits = read_json(run.output("eval_tuned") / "metrics.json")
+    assert hits == {"rules": {"letter": {"cut": 2}}}
     assert (run.output("eval_tuned") / "benchmark_output/runs/oneday/groups.json").is_file()
     assert run.done("eval_base") and run.done("eval_tuned")
     lines = evaluate.table(run).splitlines()
@@ -117,7 +120,7 @@ def test_scores_base_and_tuned(tmp_path: Path, serve: Serve) -> None:
 def test_names_what_failed_and_goes_on_with_the_rest(
     tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate._Helm, "summarize", lambda helm: None)  # takes seconds
+    monkeypatch.setattr(Helm, "summarize", lambda helm: None)  # takes seconds
     run = make_run(tmp_path, "oneday", broken=True)
     first = serve(lambda prompt: " x")
     with pytest.raises(StageError, match="1 run specs failed") as caught:
@@ -148,19 +151,10 @@ def test_ends_at_once_when_the_worker_dies(tmp_path: Path, serve: Serve) -> None
         ask(run, "base")
 
 
-def test_does_not_take_a_part_for_the_whole(tmp_path: Path) -> None:
-    log = tmp_path / "eval.log"
-    log.write_text("2026-01-01 00:00:00,000 INFO     Running a:model=neurips_local {\n")
-    helm = evaluate._Helm(tmp_path, tmp_path, log, log)
-    write_stats(helm.runs, "a:model=neurips_local")  # and b was never begun
-    with pytest.raises(StageError, match=r"helm-run ended with -9; .*eval\.log"):
-        helm._check(-9, log.read_text(), recipe().eval)
-
-
 def test_refuses_an_entry_that_helm_refuses(tmp_path: Path, serve: Serve) -> None:
     run = make_run(tmp_path, "synthetic_reasoning:mood=induction")
     serve(lambda prompt: "")
-    with pytest.raises(UserError, match=r"eval\.tiers\.tier: .*unexpected keyword argument 'mood'"):
+    with pytest.raises(UserError, match=r"eval\.tier tier: .*unexpected keyword argument 'mood'"):
         ask(run, "base")
 
 
@@ -170,8 +164,8 @@ def test_names_every_unknown_run_spec_before_anything_starts(tmp_path: Path, ser
     with pytest.raises(UserError) as caught:
         ask(run, "base")
     assert caught.value.faults == [
-        "eval.tiers.tier: HELM has no run spec 'onedya'; did you mean oneday?",
-        "eval.tiers.tier: HELM has no run spec 'simple_mcq'; did you mean simple_mcqa?",
+        "eval.tiers.tier[0]: HELM has no run spec 'onedya'; did you mean oneday?",
+        "eval.tiers.tier[1]: HELM has no run spec 'simple_mcq'; did you mean simple_mcqa?",
     ]
     assert not started
 
@@ -179,8 +173,35 @@ def test_names_every_unknown_run_spec_before_anything_starts(tmp_path: Path, ser
 def test_names_an_unknown_tier(tmp_path: Path) -> None:
     run = make_run(tmp_path, "gsm")
     run.recipe.eval.tier = "quik"
-    with pytest.raises(UserError, match=r"eval\.tier: no tier 'quik'; the recipe has tier"):
+    with pytest.raises(UserError, match=r"eval\.tier: no tier 'quik'; there are tier, open"):
         ask(run, "base")
+
+
+def test_says_what_is_missing_before_anything_starts(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str, timeout: float) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setenv("ONEDAY_HELM_VENV", str(evaluate.helm_venv()))
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path, "gsm", "mmlu:subject=law", "mmlu:subject=art")
+    started = serve(lambda prompt: "")
+    with pytest.raises(UserError) as caught:
+        ask(run, "base")
+    assert [fault.split(": ")[1:3] for fault in caught.value.faults] == [
+        ["gsm:model=neurips/local", "scenarios/gsm/gsm_data_train"],
+        ["gsm:model=neurips/local", "scenarios/gsm/gsm_data_test"],
+        ["mmlu (2 run entries)", "scenarios/mmlu/data"],
+    ]
+    assert all("no network" in fault and "DATA=" in fault for fault in caught.value.faults)
+    assert not started
+
+
+def test_a_tier_that_asks_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"eval\.tier tier: asks nothing"):
+        ask(make_run(tmp_path, "gsm:max_eval_instances=0"), "base")
 
 
 def test_says_how_to_install_helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +217,7 @@ def test_expand() -> None:
         "oneday:skill=c",
         "gsm",
         "mmlu:subject=law",
+        "truthful_qa:task=mc_single,model=text,data_augmentation=canonical",
     ]
     assert evaluate.expand(entries, ["a", "b"]) == [
         "oneday:skill=a,model=neurips/local",
@@ -205,6 +227,7 @@ def test_expand() -> None:
         "oneday:skill=c,model=neurips/local",
         "gsm:model=neurips/local",
         "mmlu:subject=law,model=neurips/local",
+        "truthful_qa:task=mc_single,data_augmentation=canonical,model=neurips/local",
     ]
 
 

@@ -131,7 +131,7 @@ def test_quick_verbs_import_nothing_heavy(verb: str) -> None:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stages run, each replaced by one that writes a file; no table."""
+    """The stages run, each replaced by one that writes a file; no table, no report."""
     names: list[str] = []
 
     def make(run: Run, name: str) -> None:
@@ -141,6 +141,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(cli, "_make", make)
     monkeypatch.setattr(cli, "_table", lambda run: None)
+    monkeypatch.setattr(cli, "report", lambda args: None)
     return names
 
 
@@ -420,3 +421,49 @@ def test_reproduce(
     ]
     assert all(folder == tmp_path and make is cli._make for folder, _, make in seen)
     assert capsys.readouterr().out == f'so\n{{\n "so": {code}\n}}\n'
+
+
+POOL = """{"source": "made up", "track": "none", "entries": [
+ {"entry": "one", "metrics": {"MMLU - EM": 0.5, "GSM8K - EM": 0.1}},
+ {"entry": "two", "metrics": {"MMLU - EM": 0.4, "GSM8K - EM": 0.2}}]}"""
+
+
+def test_score_of_a_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = tmp_path / "pool.json"
+    pool.write_text(POOL)
+    assert call(monkeypatch, "score", pool, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["entry"] for one in found] == ["one", "two"]
+    assert found[0]["mean_win_rate"]["MMLU"] == 0.5
+    assert call(monkeypatch, "score", pool, "--entry", "three") == 2
+    assert "ENTRY=three: nobody is called so" in capsys.readouterr().err
+
+
+def test_lint_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "main.py").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, "lint-submission", tmp_path)
+    assert caught.value.code == 1 and "Dockerfile" in capsys.readouterr().out
+    assert call(monkeypatch, "lint-submission", "") == 2
+    assert "PATH: none given" in capsys.readouterr().err
+
+
+def test_lm_eval_wants_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "eval", "--with", "lm-eval") == 2
+    assert "TASKS: none given" in capsys.readouterr().err
+
+
+def test_a_submission_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--runs", tmp_path, "--dist", tmp_path / "dist"]
+    assert call(monkeypatch, "submission", *words) == 2
+    assert "not finished: data, train, merge, quantize missing" in capsys.readouterr().err
+    assert call(monkeypatch, "rehearse", *words) == 2
+    assert "has no Dockerfile" in capsys.readouterr().err

@@ -34,7 +34,11 @@ TOUCHED: dict[str, set[str]] = {
     "serve.adapters": EVALS,
     "serve.rules": EVALS,
     "serve.weights": {"eval_tuned"},
-    "eval": EVALS,
+    "eval": set(),
+    "eval.tier": EVALS,
+    "eval.tiers": EVALS,
+    "eval.max_instances": EVALS,
+    "publish": set(),
     "name": set(),
 }
 

@@ -33,7 +33,8 @@ def prepare(run: Run) -> dict[str, Any]:
     if found:
         raise UserError(found)
     with run.produce("data") as work:
-        splits = _split(data)
+        tally: Counter[str] = Counter()
+        splits = _split(data, tally)
         rng = random.Random(f"{data.seed}/blocks")
         for name in ("train", "validation"):
             rows = [row(b) for b in blocks(splits[name], data.shots, rng)]
@@ -44,6 +45,7 @@ def prepare(run: Run) -> dict[str, Any]:
             rows = [held_out(p, f"{name}-{i}") for i, p in enumerate(splits[name])]
             _write(work.folder / f"{name}.jsonl", rows)
             work.note(**{f"{name}_questions": len(rows)})
+        work.note(read=dict(tally))
         work.note(by_source=dict(Counter(p.source for p in splits["train"])))
     say(_summary(work.metrics))
     return work.metrics
@@ -58,8 +60,11 @@ def _summary(counts: dict[str, Any]) -> str:
     )
 
 
-def _split(data: Data) -> dict[str, list[Pair]]:
-    """The pairs of every source, parted; a prompt that two sources share stays with the first."""
+def _split(data: Data, tally: Counter[str]) -> dict[str, list[Pair]]:
+    """The pairs of every source, parted; a prompt that two sources share stays with the first.
+
+    ``tally`` gets the number of rows read of each.
+    """
     splits: dict[str, list[Pair]] = {"train": [], "validation": [], "test": [], "shots": []}
     makers = [name for name, source in data.sources.items() if source.kind == "generator"]
     share = {
@@ -70,7 +75,9 @@ def _split(data: Data) -> dict[str, list[Pair]]:
     seen: set[str] = set()
     for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
         held = sum(counts.get(name, 0) for counts in share.values())
-        pairs = read(name, source, held, random.Random(f"{data.seed}/{name}"), data.max_words)
+        pairs = read(
+            name, source, held, random.Random(f"{data.seed}/{name}"), data.max_words, tally
+        )
         pairs = [p for p in pairs if p.prompt not in seen]
         seen.update(p.prompt for p in pairs)
         for split, counts in share.items():

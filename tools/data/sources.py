@@ -1,7 +1,9 @@
 """Reading the recipe's sources: our makers, local JSONL files, data sets of the hub."""
 
+import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,14 @@ def faults(sources: dict[str, Source]) -> list[str]:
     return found
 
 
-def read(name: str, source: Source, held: int, rng: random.Random, max_words: int) -> list[Pair]:
+def read(
+    name: str,
+    source: Source,
+    held: int,
+    rng: random.Random,
+    max_words: int,
+    tally: Counter[str] | None = None,
+) -> list[Pair]:
     """All pairs wanted from one source, no prompt twice, in an order that ``rng`` decides.
 
     Args:
@@ -36,34 +45,41 @@ def read(name: str, source: Source, held: int, rng: random.Random, max_words: in
         held: pairs wanted beyond ``source.rows``, for validation and test.
         rng: the source's own random generator.
         max_words: pairs with more words, prompt and completion together, are left out.
+        tally: the number of rows read is added to it under ``name``: before any was left out.
 
     Raises:
         UserError: the file, a field or enough different rows are missing.
     """
     where = f"data.sources.{name}"
+    tally = Counter() if tally is None else tally
     if source.kind == "generator":
         assert source.rows is not None
         wanted = source.rows + held
-        return _enough(where, _made(name, source, wanted, rng, max_words), wanted)
+        made = _counted(_made(name, source, rng), tally, name)
+        return _enough(where, _kept(made, wanted, max_words), wanted)
     rows = _jsonl(where, Path(source.path)) if source.kind == "jsonl" else _hub(where, source)
-    pairs = [p for p in _unique(_templated(name, where, source, rows)) if _short(p, max_words)]
+    found = _counted(_templated(name, where, source, rows), tally, name)
+    pairs = [p for p in _unique(found) if _short(p, max_words)]
     rng.shuffle(pairs)
     return pairs if source.rows is None else _enough(where, pairs, source.rows + held)
 
 
-def _made(
-    name: str, source: Source, wanted: int, rng: random.Random, max_words: int
-) -> Iterator[Pair]:
-    """Questions from a maker; one that has run out would hang us: give up after 50 tries a row."""
-    maker = SKILLS[source.path]
-    found: set[str] = set()
-    for _ in range(50 * wanted):
-        made = pair(name, maker(rng))
-        if made.prompt not in found and _short(made, max_words):
-            found.add(made.prompt)
-            yield made
-        if len(found) == wanted:
-            return
+def _counted(pairs: Iterable[Pair], tally: Counter[str], name: str) -> Iterator[Pair]:
+    for item in pairs:
+        tally[name] += 1
+        yield item
+
+
+def _made(name: str, source: Source, rng: random.Random) -> Iterator[Pair]:
+    """Questions from a maker, without end."""
+    while True:
+        yield pair(name, SKILLS[source.path](rng))
+
+
+def _kept(made: Iterable[Pair], wanted: int, max_words: int) -> Iterator[Pair]:
+    """What a maker must give; one that has run out would hang us: 50 tries a row are enough."""
+    tried = itertools.islice(made, 50 * wanted)
+    return itertools.islice(_unique(p for p in tried if _short(p, max_words)), wanted)
 
 
 def _short(item: Pair, words: int) -> bool:

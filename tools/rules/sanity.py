@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tools import tiers
 from tools.compose import leaves
+from tools.errors import UserError
 from tools.faults import nearest
 from tools.redact import secret
 from tools.rules.base import Facts, Faults, fail, warn
@@ -98,12 +100,19 @@ def model_source(recipe: Recipe, facts: Facts) -> Faults:
 
 def tier(recipe: Recipe, facts: Facts) -> Faults:
     """The tier that is asked for exists, and asks something."""
-    name, known = recipe.eval.tier, recipe.eval.tiers
-    if name not in known:
+    name, own = recipe.eval.tier, recipe.eval.tiers
+    known = [*own, *tiers.stages()]
+    if not tiers.is_known(name, own):
         said = f"eval.tier {name} is not in eval.tiers{nearest(name, known)}"
-        yield fail("eval.tier", said, f"there are: {', '.join(known)}")
-    elif not known[name]:
+        yield fail("eval.tier", said, f"there are: {', '.join(known)}, or a HELM conf file")
+    elif name in own and not own[name]:
         yield fail(f"eval.tiers.{name}", f"eval.tiers.{name} is empty", "add a HELM run entry")
+    else:
+        try:
+            tiers.entries(recipe.eval)
+        except UserError as error:
+            for fault in error.faults:
+                yield fail("eval.tier", fault, "mend it, or choose another tier")
 
 
 def disk(recipe: Recipe, facts: Facts) -> Faults:

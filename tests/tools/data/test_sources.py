@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,17 @@ def test_faulty_row_or_template(line: bytes, prompt: str, tmp_path: Path) -> Non
     file.write_bytes(line)
     with pytest.raises(UserError, match=r"x\.jsonl:1: "):
         read(jsonl(file, prompt=prompt))
+
+
+def test_rows_read_are_counted_before_any_is_left_out(tmp_path: Path) -> None:
+    texts = ("one", "one", "two", "long " * 200)
+    rows = [{"prompt": text, "completion": "c"} for text in texts]
+    source, tally = jsonl(write(tmp_path / "rows.jsonl", *rows)), Counter[str]()
+    kept = sources.read("mine", source, 0, random.Random(0), max_words=100, tally=tally)
+    assert len(kept) == 2 and tally == {"mine": 4}
+
+
+def test_what_a_maker_made_is_counted() -> None:
+    tally = Counter[str]()
+    made = sources.read("x", maker("places", 40), 0, random.Random(0), max_words=100, tally=tally)
+    assert tally["x"] >= len(made) == 40

@@ -1,0 +1,125 @@
+"""The words of the command line: what each verb takes."""
+
+import argparse
+from collections.abc import Callable, Mapping
+
+WITH_RUN = ("verify", "reproduce")
+WITHOUT_RECIPE = (*WITH_RUN, "score", "lint-submission")
+WITH_JSON = ("check", "plan", "clock", "reproduce", "score", "lint-submission")
+
+
+def parser(verbs: Mapping[str, Callable[[argparse.Namespace], None]]) -> argparse.ArgumentParser:
+    """The parser of all verbs; a verb's help is its function's docstring."""
+    found = argparse.ArgumentParser(
+        prog="python -m tools",
+        description="One LLM, one GPU, one day: from a recipe to a tuned, served, scored model.",
+    )
+    subparsers = found.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in verbs.items():
+        sub = subparsers.add_parser(name, help=verb.__doc__, description=verb.__doc__)
+        if name in WITH_RUN:
+            sub.add_argument("--run", required=True, metavar="FOLDER", help="a run folder")
+        if name not in WITHOUT_RECIPE:
+            _recipe(sub)
+        if name not in WITHOUT_RECIPE or name == "score":
+            sub.add_argument(
+                "--runs", default="runs", help="where run folders live (default: runs)"
+            )
+        if name in WITH_JSON:
+            sub.add_argument("--json", action="store_true", help="print JSON, for programs")
+        if own := _OWN.get(name):
+            own(sub)
+    return found
+
+
+def _recipe(sub: argparse.ArgumentParser) -> None:
+    """Which recipe, with which changes."""
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--hw", default="cpu", help="recipes/HW.yaml: 4090, a100 or cpu")
+    which.add_argument("--recipe", default="", help="path of a recipe of your own")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value, e.g. train.learning_rate=1e-4; '~key' removes one",
+    )
+
+
+def _serve(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--port", type=int, default=0, help="port, instead of serve.port")
+
+
+def _eval(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--with", dest="using", default="helm", choices=("helm", "lm-eval"), help="default: helm"
+    )
+    sub.add_argument("--tasks", default="", help="of lm-eval: names or YAML files, by commas")
+
+
+def _check(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--strict", action="store_true", help="warnings fail, too: exit code 1")
+    tracks = ("4090", "a100", "none")
+    sub.add_argument(
+        "--track", default="", choices=tracks, help="judge for this track, not the card's own"
+    )
+
+
+def _plan(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--points", default="", metavar="FILE", help="no recipe: predict published runs"
+    )
+    sub.add_argument("--probe", action="store_true", help="measure three steps on the GPU")
+
+
+def _reproduce(sub: argparse.ArgumentParser) -> None:
+    again = "fresh folder for the copy (default: FOLDER-again)"
+    sub.add_argument("--into", default="", metavar="FOLDER", help=again)
+
+
+def _score(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="published results, HELM suites, run folders (default: every run that was scored)",
+    )
+    sub.add_argument("--entry", default="", metavar="NAME", help="whose score to raise")
+
+
+def _report(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--pool", nargs="*", default=[], metavar="FILE", help="results of others to rank among"
+    )
+
+
+def _submission(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--dist", default="dist", metavar="FOLDER", help="where submissions live")
+
+
+def _lint_submission(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("folder", metavar="FOLDER", help="the folder that is handed in")
+
+
+def _rehearse(sub: argparse.ArgumentParser) -> None:
+    _submission(sub)
+    sub.add_argument("--folder", default="", help="a submission (default: the recipe's in dist)")
+    sub.add_argument("--model", default="", metavar="FOLDER", help="weights to mount, not fetch")
+    sub.add_argument("--base", default="", metavar="IMAGE", help="in place of the base image")
+    sub.add_argument("--build", default="", metavar="WORDS", help="more words for the build")
+    engines = ("", "docker", "podman", "buildah")
+    sub.add_argument("--engine", default="", choices=engines, help="default: the first that works")
+
+
+_OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "serve": _serve,
+    "eval": _eval,
+    "check": _check,
+    "plan": _plan,
+    "reproduce": _reproduce,
+    "score": _score,
+    "report": _report,
+    "submission": _submission,
+    "lint-submission": _lint_submission,
+    "rehearse": _rehearse,
+}

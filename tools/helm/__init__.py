@@ -1,0 +1,1 @@
+"""HELM as a program: what it is asked, the data it needs, its log, and plug-ins that it loads."""
