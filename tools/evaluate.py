@@ -37,6 +37,7 @@ Who = Literal["base", "tuned"]
 
 MODEL = "neurips/local"  # HELM's deployment for the challenge's wire contract
 SCORES = "scores.json"
+MANY = 30  # run specs that are shown one by one; of more, the scenarios
 METRICS = "metrics.json"  # what the worker's output rules did, for the report
 
 # A scenario's main metric is the first of these it has; the order matters to none that HELM ships.
@@ -179,7 +180,7 @@ def _score(stats: list[dict[str, Any]]) -> Score | None:
 
 
 def table(run: Run) -> str:
-    """Base against tuned, a line a run spec, as plain text.
+    """Base against tuned as plain text: a line a run spec, a scenario where there are many.
 
     Raises:
         UserError: nothing was evaluated yet.
@@ -188,15 +189,25 @@ def table(run: Run) -> str:
     names = sorted({*base, *tuned})
     if not names:
         raise UserError(f"{run.path}: nothing evaluated yet; evaluate with: make eval")
+    either = {**base, **tuned}
     rows = [["run spec", "metric", "base", "tuned", "difference", "n", ""]]
     skills = [name for name in names if name.startswith("oneday:")]
     others = [name for name in names if name not in skills]
     for title, group in (("mean, trained skills", skills), ("mean, HELM's scenarios", others)):
-        rows += [
-            _row(name, {**base, **tuned}[name]["metric"], [name], base, tuned) for name in group
-        ]
+        for label, specs in _lines(group).items():
+            rows.append(_row(label, either[specs[0]]["metric"], specs, base, tuned))
         rows += [_row(title, "", group, base, tuned)] if group else []
     return "\n".join([*_aligned(rows), "", *_notes(run)])
+
+
+def _lines(names: list[str]) -> dict[str, list[str]]:
+    """The run specs of each line of the table, by its label."""
+    if len(names) <= MANY:
+        return {name: [name] for name in names}
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(re.split("[:,]", name, maxsplit=1)[0], []).append(name)
+    return {f"{name}, mean of {len(specs)}": specs for name, specs in found.items()}
 
 
 def _row(

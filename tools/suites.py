@@ -77,7 +77,9 @@ class Spec:
     @property
     def scenario(self) -> str:
         """HELM's name of its scenario."""
-        return self.name.partition(":")[0]
+        return re.split("[:,]", self.name, maxsplit=1)[
+            0
+        ]  # ethics_virtue,data_augmentation=canonical
 
 
 def is_suite(folder: Path) -> bool:

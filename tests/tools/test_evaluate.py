@@ -290,6 +290,17 @@ def test_table_tells_a_difference_from_noise(tmp_path: Path) -> None:
     ]
 
 
+def test_table_of_many_run_specs_is_by_scenario(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "gsm")
+    values = {f"mmlu:subject={at}": float(at % 2) for at in range(40)}
+    for who in ("base", "tuned"):
+        write_scores(run, who, **values, **{"ethics_virtue,data_augmentation=canonical": 0.25})
+    lines = evaluate.table(run).splitlines()
+    assert "ethics_virtue, mean of 1 " in lines[1] and "mmlu, mean of 40 " in lines[2]
+    assert lines[2].split()[5:9] == ["0.500", "0.500", "+0.000", "4000"]
+    assert len(lines) < 8
+
+
 def test_table_of_one_model(tmp_path: Path) -> None:
     run = make_run(tmp_path, "gsm")
     write_scores(run, "base", a=0.5)

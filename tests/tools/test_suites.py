@@ -38,7 +38,7 @@ def test_robustness_and_fairness_are_the_worst_answer(tmp_path: Path) -> None:
         "c": {"": 0.0, "mild_mix": 1.0},
         "d": {"": 1.0},
     }
-    write_run(tmp_path, "ethics_virtue", answers)
+    write_run(tmp_path, "ethics_virtue,data_augmentation=canonical", answers)
     assert found(tmp_path) == {
         "ethics_virtue - EM": 0.75,
         "ethics_virtue - EM (Robustness)": 0.5,
