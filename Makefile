@@ -99,7 +99,7 @@ lint-submission: setup ## would the folder PATH=… build, start and be scored b
 
 rehearse: setup helm ## do what the organizers do with a submission, more strictly: one verdict page
 	@$(TOOLS) rehearse $(RECIPES) $(if $(FOLDER),--folder "$(FOLDER)") $(if $(MODEL),--model "$(MODEL)") \
-	  $(if $(BASE),--base "$(BASE)") $(if $(BUILD),--build "$(BUILD)") $(if $(ENGINE),--engine "$(ENGINE)")
+	  $(if $(BASE),--base "$(BASE)") $(if $(BUILD),--build="$(BUILD)") $(if $(ENGINE),--engine "$(ENGINE)")
 
 show: setup ## print the resolved recipe and where each value comes from
 	@$(TOOLS) show $(RECIPES)
@@ -166,7 +166,7 @@ openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract
 
 lock: .venv/.dev helm ## write the lock files anew from what is installed
-	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm
+	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(PY) requirements/hashes.py
 
 clean: ## remove caches and the environments; run folders stay
 	rm -rf .venv .venv-helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,9 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.config import ServeConfig
 from serve.metrics import Metrics
+from serve.openai_errors import PREFIX, as_openai
 from serve.state import State
 
 log = logging.getLogger(__name__)
+
+#: What the model is asked on: at most ``max_queue`` of them at a time, none while draining.
+GENERATING = ("/process", "/v1/completions", "/v1/chat/completions")
 
 #: Seconds after which a refused client should try again.
 RETRY_AFTER_S = 10
@@ -66,7 +70,7 @@ class Gate:
             self._metrics.answered(scope["path"], status, time.monotonic() - start)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (scope["method"], scope["path"]) != ("POST", "/process"):
+        if scope["method"] != "POST" or scope["path"] not in GENERATING:
             await self._app(scope, receive, send)
             return
         self._state.in_flight += 1  # before the look at ``draining``: the drain waits for it
@@ -102,6 +106,9 @@ def failure(
         detail: what is wrong.
         headers: of the answer.
     """
+    body: dict[str, Any] = {"detail": detail}
+    if scope["path"].startswith(PREFIX):
+        status, body = as_openai(status, detail)
     figures = {
         "id": scope["state"]["request_id"],
         "path": scope["path"],
@@ -111,7 +118,7 @@ def failure(
     }
     log.log(logging.WARNING if status >= 500 else logging.INFO, "failed", extra=figures)
     again = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
-    return JSONResponse({"detail": detail}, status, {**(headers or {}), **again})
+    return JSONResponse(body, status, {**(headers or {}), **again})
 
 
 def request_id_of(headers: Headers) -> str:

@@ -1,20 +1,22 @@
 """The HTTP side: LitServe with our own routes.
 
 LitServe gives the processes, the queue and uvicorn; batching is the engine's. /process crosses to
-the worker through a ``LitSpec``; /tokenize, /decode, /health and /metrics are plain routes of the
-HTTP process, so they never wait behind generation. Measured traps of LitServe 0.2.19 that shape
-this module: its timeout counts queue time only, a client that hangs up or a worker that dies is
-never noticed, a string for its payload limit refuses everything, and the ``LitSpec`` fields used
-here (``request_queue``, ``response_buffer``, ``response_queue_id``) are undocumented, hence the
-pinned version and ``tests/serve/test_server.py``.
+the worker through a ``LitSpec``, and so does /v1 (``serve.openai``); /tokenize, /decode, /health
+and /metrics are plain routes of the HTTP process and never wait behind generation. Measured traps
+of LitServe 0.2.19 that shape this module: its timeout counts queue time only, a client that hangs
+up or a worker that dies is never noticed, a string for its payload limit refuses everything, and
+the ``LitSpec`` fields used here (``request_queue``, ``response_buffer``, ``response_queue_id``) are
+undocumented, hence the pinned version and ``tests/serve/test_server.py``.
 
 No ``from __future__ import annotations`` here: FastAPI must see the annotations themselves.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +39,17 @@ from serve.contract import (
     openapi_document,
 )
 from serve.metrics import Metrics
+from serve.openai import add_openai_routes
 from serve.state import State, shared_state
 from serve.supervisor import Server
 from serve.text import TextCodec
-from serve.worker import Cancel, Job, Ping, Worker
+from serve.worker import Cancel, Job, Peek, Ping, Worker
 
 #: Seconds between two looks at whether the client, the worker and the server are still there.
 POLL_S = 0.25
+
+#: Seconds between two looks at a text that is streamed.
+PEEK_S = 0.05
 
 #: How long the HTTP side waits beyond the deadline before it gives the worker up.
 WORKER_GRACE_S = 5.0
@@ -55,12 +61,8 @@ PING_TIMEOUT_S = 5.0
 CLIENT_CLOSED_REQUEST = 499
 
 
-class Unanswered(Exception):
+class Unanswered(HTTPException):
     """The worker gave no answer, and none is waited for any more."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        self.status, self.detail = status, detail
-        super().__init__(detail)
 
 
 class ProtocolSpec(LitSpec):
@@ -93,7 +95,45 @@ class ProtocolSpec(LitSpec):
             return await self._exchange(job.id, job, self._limit_s, request)
         except Unanswered as error:
             self._send(job.id + "-cancel", Cancel(job.id))
-            return failure(request.scope, error.status, error.detail)
+            return failure(request.scope, error.status_code, error.detail)
+
+    async def complete(self, jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:
+        """The worker's answers to jobs of one request, see :class:`serve.openai.Asker`."""
+        tasks = [
+            asyncio.ensure_future(self._exchange(job.id, job, self._limit_s, request))
+            for job in jobs
+        ]
+        try:
+            return [json.loads(response.body) for response in await asyncio.gather(*tasks)]
+        except BaseException:
+            for job in jobs:
+                self._send(job.id + "-cancel", Cancel(job.id))
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def follow(
+        self, jobs: Sequence[Job], request: Request
+    ) -> AsyncIterator[tuple[list[str], list[dict[str, Any]] | None]]:
+        """The texts as they grow, then the answers, see :class:`serve.openai.Asker`."""
+        answers = asyncio.ensure_future(self.complete(jobs, request))
+        try:
+            while not (await asyncio.wait({answers}, timeout=PEEK_S))[0]:
+                texts = [await self._peek(job) for job in jobs]
+                yield [text for some in texts for text in some], None
+            yield [], answers.result()
+        finally:
+            answers.cancel()
+
+    async def _peek(self, job: Job) -> list[str]:
+        """What there is of a job's completions; empty texts for those that show nothing yet."""
+        texts: list[str] = []
+        if job.streams:
+            with contextlib.suppress(Unanswered):  # its answer will say why
+                reply = await self._exchange(uuid.uuid4().hex, Peek(job.id), PING_TIMEOUT_S)
+                texts = json.loads(reply.body)["texts"]
+        return texts + [""] * (job.body.num_samples - len(texts))
 
     async def ask_worker(self) -> dict[str, Any] | None:
         """``serve.worker.Worker.report``; None while there is no worker that answers."""
@@ -184,6 +224,7 @@ def build_server(model_dir: Path, text: TextCodec, config: ServeConfig, device: 
     )
     _add_text_routes(server.app, text)
     _add_state_routes(server.app, spec, state, metrics)
+    add_openai_routes(server.app, spec, text, model_dir)
     server.app.add_exception_handler(RequestValidationError, _refuse)
     server.app.add_exception_handler(AnyHTTPException, _fail)
     server.app.add_exception_handler(Exception, _break)

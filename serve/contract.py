@@ -22,7 +22,7 @@ GREEDY_TEMPERATURE = 1e-5
 LOGPROB_FLOOR = -9999.0
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Refuses lone surrogates: JSON can carry them, no tokenizer can read them."""
     try:
         text.encode("utf-8")
@@ -33,7 +33,7 @@ def _encodable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_encodable)]
+Text = Annotated[str, AfterValidator(encodable)]
 TokenId = Annotated[int, Field(ge=0, strict=True)]
 
 

@@ -23,7 +23,10 @@ from serve.state import State
 BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 #: Routes that get a label of their own; a scan for others must not make thousands.
-ROUTES = ("/process", "/tokenize", "/decode", "/health", "/metrics", "/openapi.json")
+ROUTES = (
+    *("/process", "/tokenize", "/decode", "/health", "/metrics", "/openapi.json"),
+    *("/v1/completions", "/v1/chat/completions", "/v1/models"),
+)
 
 #: ``serve.engine.base.EngineStats`` as gauges and as counters.
 ENGINE_GAUGES = {
@@ -97,12 +100,12 @@ class Metrics:
         )
         self._rejections = Counter(
             "oneday_rejections",
-            "Requests to /process refused with 503.",
+            "Requests to generate refused with 503.",
             ["reason"],
             registry=self._registry,
         )
         in_flight = Gauge(
-            "oneday_in_flight", "Requests to /process accepted.", registry=self._registry
+            "oneday_in_flight", "Requests to generate accepted.", registry=self._registry
         )
         in_flight.set_function(lambda: state.in_flight)
 

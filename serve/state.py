@@ -22,10 +22,10 @@ class State(ctypes.Structure):
     """Shared fields; each has one writer, so none needs a lock. Made by :func:`shared_state`.
 
     Attributes:
-        draining: the main process was told to stop: no new /process request is accepted.
+        draining: the main process was told to stop: no new request to generate is accepted.
         stopping: what is still running is given up; children may end.
         ready: the worker has loaded the model and warmed up (the main process takes it back).
-        in_flight: /process requests that the HTTP process has accepted and not yet answered.
+        in_flight: requests to generate that the HTTP process has accepted and not yet answered.
         deaths: workers that have died; a job sent before the last death will not be answered.
     """
 

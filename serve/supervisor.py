@@ -14,6 +14,7 @@ import logging
 import math
 import multiprocessing
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
@@ -51,12 +52,16 @@ class Server(litserve.LitServer):
         state: shared by the server's processes.
         drain_s: most seconds that a stop waits for accepted requests.
         options: of ``litserve.LitServer``.
+
+    Attributes:
+        doors: more sockets to be reached by: LitServe itself takes no port below 1024.
     """
 
     def __init__(self, worker: Worker, state: State, drain_s: float, **options: Any) -> None:
         super().__init__(worker, **options)
         self.state = state
         self.uvicorn_graceful_timeout = FLUSH_S
+        self.doors: list[socket.socket] = []
         self._worker, self._drain_s = worker, drain_s
         self._was_ready = False
         self._deaths: list[float] = []
@@ -70,6 +75,14 @@ class Server(litserve.LitServer):
         ends_on_word_only(self.state)
         async with super().lifespan(app):
             yield
+
+    def _start_server(
+        self, port: int, count: int, log_level: str, sockets: list[socket.socket], *rest: Any,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        """Opens the doors beside LitServe's own socket."""
+        doors = [*sockets, *self.doors]
+        return super()._start_server(port, count, log_level, doors, *rest, **options)
 
     def _start_worker_monitoring(self, manager: Any, uvicorn_workers: Any) -> None:
         """Watches until the server is to end; LitServe calls it once all processes run.

@@ -11,6 +11,7 @@ No ``from __future__ import annotations`` here: LitServe reads the annotations a
 import asyncio
 import collections
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -31,11 +32,13 @@ from starlette.responses import Response
 from serve import logs
 from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
-from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult, GenToken
+from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult
 from serve.metrics import TokenRate, resident_bytes
 from serve.overflow import ContextOverflow, Fitted, fit
+from serve.rendering import openai_details, render
 from serve.rules import Plan, Rules
 from serve.state import State, dies_with, ends_on_word_only, spawned_from
+from serve.text import PromptTokens
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +61,21 @@ class Job:
         body: the validated request.
         received: ``time.monotonic()`` of its arrival (one clock for all processes of a machine).
         request_id: what the log and the ``X-Request-Id`` header call the request.
+        ids: the prompt as token ids, fed as they are; None: it is the body's text.
+        openai: asked on /v1: nothing is cut from the prompt, and the answer also tells what
+            :func:`serve.rendering.openai_details` has.
+        fills: the answer may go on to the end of the context, whatever the body says.
+        streams: the text is asked for while it grows (:class:`Peek`).
     """
 
     id: str
     body: ProcessRequest
     received: float
     request_id: str
+    ids: tuple[int, ...] | None = None
+    openai: bool = False
+    fills: bool = False
+    streams: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +88,13 @@ class Cancel:
 @dataclasses.dataclass(frozen=True)
 class Ping:
     """Asks for the engine's state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peek:
+    """Asks for the texts of job ``id`` as far as they are."""
+
+    id: str
 
 
 class Worker(litserve.LitAPI):
@@ -99,6 +118,7 @@ class Worker(litserve.LitAPI):
         self._rule_hits: collections.Counter[tuple[str, str]] = collections.Counter()
         self._tokens_per_second = 0.0
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._growing: dict[str, list[str]] = {}  # texts of the jobs that stream
 
     def setup(self, device: str) -> None:
         """Starts loading in a thread, so that jobs are taken, and can be cancelled, meanwhile."""
@@ -116,11 +136,13 @@ class Worker(litserve.LitAPI):
         """Answers leave as they are."""
         return output
 
-    async def predict(self, message: Job | Cancel | Ping) -> Response | None:
+    async def predict(self, message: Job | Cancel | Ping | Peek) -> Response | None:
         """Handles one message of the queue; nothing but ``HTTPException`` gets out."""
         try:
             if isinstance(message, Ping):
                 return _json(self.report())
+            if isinstance(message, Peek):
+                return _json({"texts": self._growing.get(message.id, [])})
             if isinstance(message, Job):
                 return await self._guarded(message)
         except HTTPException:
@@ -153,20 +175,32 @@ class Worker(litserve.LitAPI):
             raise HTTPException(500, str(error)) from None
         finally:
             self._tasks.pop(job.id, None)
+            self._growing.pop(job.id, None)
 
     async def _answer(self, job: Job) -> Response:
         engine = await asyncio.shield(asyncio.wrap_future(self._engine))
-        plan = self._plan(job.body)
-        prompt = engine.text.encode_prompt(
-            plan.prompt if plan else job.body.prompt, parse_special=self._config.parse_special
-        )
-        fitted = fit(prompt, job.body.max_new_tokens, engine.info.context, self._config.overflow)
+        plan = None if job.ids is not None else self._plan(job.body)
+        fitted = self._fit(engine, job, plan)
         results = await self._generate(engine, job, fitted, plan)
         if plan:
             results = [self._finish(plan, result) for result in results]
         seconds = time.monotonic() - job.received
         self._log(job, fitted, results, seconds)
-        return _json(render(results, job.body.num_samples, fitted.dropped, seconds))
+        answer = render(results, job.body.num_samples, fitted.dropped, seconds)
+        return _json(answer | openai_details(fitted, results) if job.openai else answer)
+
+    def _fit(self, engine: Engine, job: Job, plan: Plan | None) -> Fitted:
+        """The ids of a job's prompt, and the room that its answer has."""
+        if job.ids is not None:
+            prompt = PromptTokens(job.ids, 0)
+        else:
+            prompt = engine.text.encode_prompt(
+                plan.prompt if plan else job.body.prompt, parse_special=self._config.parse_special
+            )
+        context = engine.info.context
+        room = max(1, context - len(prompt.ids))
+        new = room if job.fills else job.body.max_new_tokens
+        return fit(prompt, new, context, "error" if job.openai else self._config.overflow)
 
     def _plan(self, body: ProcessRequest) -> Plan | None:
         """What the output rules do to a request; scores of a prompt are none of their business."""
@@ -194,12 +228,27 @@ class Worker(litserve.LitAPI):
             engine_request(job, fitted, i, self._deadline(job), plan)
             for i in range(1 if greedy else job.body.num_samples)
         ]
+        if job.streams and not plan:  # a rule may yet change what there is
+            requests = self._watched(job, requests)
         futures = [asyncio.wrap_future(engine.submit(request)) for request in requests]
         try:
             return list(await asyncio.gather(*futures))
         finally:
             for request in requests:
                 engine.cancel(request.id)  # those still running when one failed, or the client left
+
+    def _watched(self, job: Job, requests: list[GenRequest]) -> list[GenRequest]:
+        """The same; their texts are noted while they grow."""
+        texts = self._growing[job.id] = [""] * len(requests)
+
+        def note(place: int, text: str) -> bool:
+            texts[place] = text
+            return False  # the answer goes on
+
+        return [
+            dataclasses.replace(request, enough=functools.partial(note, place))
+            for place, request in enumerate(requests)
+        ]
 
     def _deadline(self, job: Job) -> float:
         return job.received + self._config.deadline_s
@@ -217,7 +266,9 @@ class Worker(litserve.LitAPI):
         }
         if self._config.log_prompts:
             texts = ["".join(token.text for token in result.tokens) for result in results]
-            figures |= {"prompt": job.body.prompt, "answers": texts}
+            text = self._engine.result().text
+            prompt = job.body.prompt if job.ids is None else text.decode(job.ids)
+            figures |= {"prompt": prompt, "answers": texts}
         log.info("answered", extra=figures)
 
     def _keep_engine(self) -> None:
@@ -306,41 +357,6 @@ def engine_request(
         adapter=plan.adapter if plan else None,
         enough=plan.enough if plan else None,
     )
-
-
-def render(
-    results: list[GenResult], num_samples: int, dropped: int, seconds: float
-) -> dict[str, Any]:
-    """The answer as ``serve.contract.ProcessResponse`` describes it, JSON-ready.
-
-    Args:
-        results: the completions that differ; a single one stands for all ``num_samples``.
-        num_samples: how many were asked for.
-        dropped: prompt tokens cut off.
-        seconds: time taken.
-    """
-    completions = [_completion(result) for result in results]
-    answer = {**completions[0], "request_time": seconds, "truncated_tokens": dropped}
-    if num_samples > 1:
-        answer["completions"] = completions * (num_samples // len(completions))
-    return answer
-
-
-def _completion(result: GenResult) -> dict[str, Any]:
-    tokens = (*result.prompt, *result.tokens)
-    return {
-        "text": "".join(token.text for token in tokens),
-        "tokens": [_token(token) for token in tokens],
-        "logprob": math.fsum(token.logprob for token in tokens),
-        "finish_reason": result.finish_reason,
-    }
-
-
-def _token(token: GenToken) -> dict[str, Any]:
-    best: dict[str, float] = {}
-    for text, logprob in token.candidates:
-        best.setdefault(text, logprob)  # parts of characters share the text U+FFFD: the likeliest
-    return {"text": token.text, "logprob": token.logprob, "top_logprob": best}
 
 
 def _json(content: dict[str, Any]) -> Response:

@@ -179,6 +179,7 @@ def submission(args: Args) -> None:
     """Pack a finished run into one folder and zip that strangers can build and run"""
     from tools.package import package
 
+    _refuse_ineligible(_load(args))
     say(package(_run(args), Path(args.dist)).render())
 
 

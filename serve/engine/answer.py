@@ -23,6 +23,7 @@ class Answer:
         self._stops = StopMatcher(request.stops)
         self._prompt: list[GenToken] = []
         self._tokens: list[GenToken] = []
+        self._end: GenToken | None = None
         self.finish_reason: FinishReason | None = None
         self._end_if_full()
 
@@ -35,6 +36,7 @@ class Answer:
         """Takes the next new token; sets ``finish_reason`` when it ends the answer."""
         if token in self._eos_ids:
             self.finish_reason = "eos"
+            self._end = self._ending(token, score)
             return
         self._tokens.append(self._scored(token, score))
         cut = self._stops.push(self._tokens[-1].text)
@@ -51,7 +53,7 @@ class Answer:
         assert self.finish_reason is not None
         if self.finish_reason != "stop":
             self._flush()
-        return GenResult(tuple(self._tokens), self.finish_reason, tuple(self._prompt))
+        return GenResult(tuple(self._tokens), self.finish_reason, tuple(self._prompt), self._end)
 
     def _new_text(self) -> str:
         return "".join(token.text for token in self._tokens)
@@ -61,9 +63,16 @@ class Answer:
             self.finish_reason = "length"
 
     def _scored(self, token: int, score: Score, special: bool = False) -> GenToken:
-        candidates = tuple((self._codec.token_text(i), value) for i, value in score.candidates)
         text = self._detokenizer.push(token, special)
-        return GenToken(token, text, score.logprob, candidates)
+        return GenToken(token, text, score.logprob, self._candidates(score))
+
+    def _ending(self, token: int, score: Score) -> GenToken:
+        """The EOS, past the detokenizer: an unfinished character before it stays one."""
+        text = self._codec.token_bytes(token, special=True).decode("utf-8", errors="replace")
+        return GenToken(token, text, score.logprob, self._candidates(score))
+
+    def _candidates(self, score: Score) -> tuple[tuple[str, float], ...]:
+        return tuple((self._codec.token_text(i), value) for i, value in score.candidates)
 
     def _flush(self) -> None:
         """Gives a character that was left unfinished to the last token."""

@@ -86,11 +86,13 @@ class GenResult:
         finish_reason: ``eos``, ``stop`` (a stop sequence) or ``length``.
         prompt: under echo the prompt's tokens without its lead; the first has logprob 0 and no
             candidates, because nothing that belongs to the text precedes it.
+        end: the EOS that the model ended with, its text as it is written; no part of the text.
     """
 
     tokens: tuple[GenToken, ...]
     finish_reason: FinishReason
     prompt: tuple[GenToken, ...] = field(default=())
+    end: GenToken | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,20 @@ def endless_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+#: Any chat template, for a kind of server that has one; the others have none.
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+def chatting_tokenizer() -> PreTrainedTokenizerFast:
+    """With a chat template."""
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
 @dataclass(frozen=True)
 class Kind:
     """A server: its tokenizer and its settings."""
@@ -39,7 +53,7 @@ class Kind:
 
 
 KINDS = {
-    "byte_level": Kind(byte_level_tokenizer),
+    "byte_level": Kind(chatting_tokenizer),
     "prepend": Kind(prepend_tokenizer, {"context": 64}),
     "metaspace": Kind(metaspace_tokenizer, {"context": 512}),
     "strict": Kind(prepend_tokenizer, {"context": 64, "overflow": "error", "parse_special": True}),

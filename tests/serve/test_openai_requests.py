@@ -1,0 +1,139 @@
+"""What is read of OpenAI's requests, and what is refused."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from serve.openai_requests import MOST, ChatRequest, CompletionRequest
+
+
+def completion(**fields: Any) -> CompletionRequest:
+    return CompletionRequest.model_validate({"prompt": "x"} | fields)
+
+
+def chat(**fields: Any) -> ChatRequest:
+    return ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}]} | fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("one", ["one"]),
+        ("", [""]),
+        (["one", "two"], ["one", "two"]),
+        ([5, 6], [(5, 6)]),
+        ([[5, 6], [7]], [(5, 6), (7,)]),
+        (["one", [7]], ["one", (7,)]),
+    ],
+)
+def test_each_shape_of_a_prompt(given: Any, read: Any) -> None:
+    assert completion(prompt=given).prompt == read
+
+
+@pytest.mark.parametrize(
+    "given", [None, 5, [], [[]], [5, "x"], [[5, 1.5]], [True], {"a": 1}, ["\ud800"], "\ud800"]
+)
+def test_no_prompt(given: Any) -> None:
+    with pytest.raises(ValidationError):
+        completion(prompt=given)
+
+
+@given(st.lists(st.lists(st.integers(), min_size=1), min_size=1))
+def test_ids_come_through_as_they_are(ids: list[list[int]]) -> None:
+    assert completion(prompt=ids).prompt == [tuple(one) for one in ids]
+
+
+def test_null_is_the_default_and_one_stop_may_be_bare() -> None:
+    nulls = dict.fromkeys(["n", "temperature", "stop", "seed", "stream", "logprobs", "best_of"])
+    body = completion(**nulls)
+    assert (body.n, body.temperature, body.max_tokens, body.stop) == (1, 1.0, 16, [])
+    assert body.logprobs is None and not body.stream and not body.faults()
+    assert completion(stop="\n").stop == ["\n"] == completion(stop=["\n"]).stop
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 0},
+        {"n": MOST + 1},
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"top_p": 1.5},
+        {"seed": 2**64},
+        {"max_tokens": -1},
+        {"logprobs": -1},
+        {"stop": [""]},
+        {"stop": ["\ud800"]},
+    ],
+    ids=str,
+)
+def test_values_out_of_range(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        completion(**fields)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("best_of", 3),
+        ("suffix", "end"),
+        ("logit_bias", {"50256": -100}),
+        ("presence_penalty", 0.5),
+        ("response_format", {"type": "json_object"}),
+        ("tools", [{"type": "function"}]),
+    ],
+)
+def test_what_would_change_the_answer_is_refused(field: str, value: Any) -> None:
+    [fault] = completion(**{field: value}).faults()
+    assert fault["loc"] == ["body", field] and "not offered" in fault["msg"]
+    [fault] = chat(**{field: value}).faults()
+    assert fault["loc"] == ["body", field]
+
+
+def test_what_changes_nothing_is_taken() -> None:
+    neutral = {
+        "best_of": 2,
+        "n": 2,
+        "suffix": "",
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0,
+        "response_format": {"type": "text"},
+        "tools": [],
+        "user": "me",
+    }
+    assert not completion(**neutral).faults() and not chat(**neutral).faults()
+
+
+def test_all_faults_at_once() -> None:
+    found = completion(prompt=["a", "b"], n=MOST, best_of=MOST + 1, suffix="x").faults()
+    assert {fault["loc"][1] for fault in found} == {"prompt", "best_of", "suffix"}
+    [many] = [fault for fault in found if fault["loc"][1] == "prompt"]
+    assert f"{2 * MOST} completions" in many["msg"]
+
+
+def test_chat_limits_and_contents() -> None:
+    assert chat().limit is None
+    assert chat(max_tokens=5).limit == 5
+    assert chat(max_tokens=5, max_completion_tokens=7).limit == 7
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [
+        {"role": "system", "content": parts},
+        {"role": "user", "content": "c", "name": "me"},
+    ]
+    assert chat(messages=messages).chat() == [
+        {"role": "system", "content": "ab"},
+        {"role": "user", "content": "c", "name": "me"},
+    ]
+    [fault] = chat(top_logprobs=3).faults()
+    assert fault["loc"] == ["body", "top_logprobs"]
+
+
+def test_pictures_and_no_messages_are_refused() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    with pytest.raises(ValidationError, match="only text"):
+        chat(messages=[{"role": "user", "content": [picture]}])
+    with pytest.raises(ValidationError):
+        chat(messages=[])
