@@ -26,7 +26,7 @@ CHAT: list[Any] = [
 def connect(client: Client) -> openai.OpenAI:
     """OpenAI's client of that server; without its retries, so that a failure is seen."""
     return openai.OpenAI(
-        base_url=client.server.url + "/v1", api_key="none", max_retries=0, timeout=60
+        base_url=client.server.url + "/v1", api_key="none", max_retries=0, timeout=300
     )
 
 
