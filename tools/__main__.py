@@ -391,17 +391,20 @@ def _table(run: "Run") -> None:
 
 
 def _lm_eval(args: Args) -> None:
-    """Ask base and tuned model lm-eval's tasks."""
+    """Ask base and tuned model lm-eval's tasks, print the table."""
     from tools.lm_eval import lm_eval
+    from tools.lm_scores import table
     from tools.model import local_folder
 
     if not args.tasks:
         raise UserError("TASKS: none given; name lm-eval's tasks, such as TASKS=arc_easy,my.yaml")
-    _stages(args, "quantize")
     run = _run(args)
-    models = {"base": local_folder(run.recipe.model), "tuned": run.output(_served(run))}
+    stage = _served(run)
+    if not run.done(stage):
+        raise UserError(f"{run.output(stage)}: not made yet; first: make {stage}{_same(args)}")
+    models = {"base": local_folder(run.recipe.model), "tuned": run.output(stage)}
     with _alone(run):
-        lm_eval(run, args.tasks, models)
+        say(table(lm_eval(run, args.tasks, models)))
 
 
 def _packed(args: Args) -> Path:

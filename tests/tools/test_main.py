@@ -452,11 +452,14 @@ def test_lint_of_a_folder(
     assert "PATH: none given" in capsys.readouterr().err
 
 
-def test_lm_eval_wants_tasks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_lm_eval_wants_tasks_and_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "eval", "--with", "lm-eval") == 2
+    words = ["eval", "--with", "lm-eval", "--runs", tmp_path]
+    assert call(monkeypatch, *words) == 2
     assert "TASKS: none given" in capsys.readouterr().err
+    assert call(monkeypatch, *words, "--tasks", "arc_easy") == 2
+    assert "not made yet; first: make quantize HW=cpu" in capsys.readouterr().err
 
 
 def test_a_submission_of_nothing(
