@@ -1,10 +1,12 @@
 """What goes wrong in a day of training: each ends with one clear message and nothing lost."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,23 +141,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def _fill(file: Path) -> None:
-    """Take every byte that is left."""
+def _fill(file: Path, process: subprocess.Popen[str]) -> None:
+    """Take every byte that is left, and what an older checkpoint frees, until the process ends."""
     with file.open("wb", buffering=0) as rest:
-        for size in (2**22, 2**12):
-            try:
-                while rest.write(bytes(size)):
-                    pass
-            except OSError:
-                continue
+        while process.poll() is None:
+            for size in (2**22, 2**12):
+                with contextlib.suppress(OSError):
+                    while rest.write(bytes(size)):
+                        pass
+            time.sleep(0.01)
 
 
 def test_a_disk_full_at_a_checkpoint(tiny_recipe: Path, alone: Path, small_disk: Path) -> None:
     run, filler = small_disk / "tiny", small_disk / "filler"
     training = start("train", tiny_recipe, small_disk)
     wait(lambda: whole(run), training)
-    _fill(filler)
+    filling = threading.Thread(target=_fill, args=(filler, training), daemon=True)
+    filling.start()
     printed, _ = training.communicate(timeout=240)
+    filling.join()
     said = one_message(subprocess.CompletedProcess([], training.returncode, printed), 1)
     assert "No space left on device" in said, said
     assert not (run / "adapter").exists()
