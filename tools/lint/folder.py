@@ -127,12 +127,21 @@ def glob(pattern: str) -> str:
             parts.append(".*")
             at += 2
         elif char == "[" and (end := pattern.find("]", at + 1)) > 0:
-            parts.append(pattern[at : end + 1])
+            parts.append(_set(pattern[at : end + 1]))
             at = end + 1
         else:
             parts.append({"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char)))
             at += 1
     return "".join(parts)
+
+
+def _set(text: str) -> str:
+    """A set of characters in its brackets; what is none (``[]``, ``[z-a]``) as it stands."""
+    try:
+        re.compile(text)
+    except re.error:
+        return re.escape(text)
+    return text
 
 
 def without_remarks(text: str) -> Iterator[tuple[int, str]]:

@@ -1,10 +1,11 @@
 """What .dockerignore hides, and what a COPY source names."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tools.lint.folder import Folder
+from tools.lint.folder import Folder, glob
 
 FILES = ["a.txt", "b.py", "d/a.txt", "d/e/f.py", "g h/i.txt", "Dockerfile"]
 
@@ -45,3 +46,8 @@ def test_binary_and_long_files_have_no_text(root: Path) -> None:
     folder = Folder.read(root)
     assert folder.text("b.bin") is None and folder.text("nothing") is None
     assert folder.text("a.txt") == "a.txt"
+
+
+@pytest.mark.parametrize("pattern", ["[]", "[^]", "[z-a]", "[\\]", "a[]b"])
+def test_brackets_that_hold_no_set_are_themselves(pattern: str) -> None:
+    assert re.fullmatch(glob(pattern), pattern)
