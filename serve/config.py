@@ -67,7 +67,8 @@ class ServeConfig:
         max_queue: most requests in flight; more get 503 and ``Retry-After``.
         max_body: largest request body in bytes; larger ones get 413.
         deadline_s: seconds after which a request is answered with 504.
-        drain_s: seconds that a shutdown waits for the requests it has accepted.
+        drain_s: seconds that a shutdown waits for the requests it has accepted; as many as
+            ``deadline_s``, so that each is answered.
         threads: torch threads for generation on the CPU; 0 = all cores but one, at least one.
         log_prompts: write prompts and answers into the log.
         adapters: LoRA adapter folders by name, chosen by the rules.
@@ -89,7 +90,7 @@ class ServeConfig:
     max_queue: int = 1024
     max_body: int = 16_000_000
     deadline_s: float = 600.0
-    drain_s: float = 60.0
+    drain_s: float = 600.0
     threads: int = 0
     log_prompts: bool = False
     adapters: dict[str, str] = field(default_factory=dict)

@@ -64,7 +64,7 @@ EXPECT = """\
 - `/health` answers 503 `loading`, then 200 `ready`. The container's own health check says the same.
 - The weights have {size}. They are checked once; `docker restart` goes on with what is there.
 - 30 requests at once are answered together; more wait their turn.
-- `docker stop -t 70 {tag}` answers what was accepted, then ends with exit code 0.
+- `docker stop -t {grace:.0f} {tag}` answers what was accepted, then ends with exit code 0.
 - The process runs as a user without rights. With `--read-only`, add `--tmpfs /tmp:exec`{volume}.
 - A port other than 80 inside, or an engine that lets no plain user open port 80: put
   `python -m serve.launch --port 8080` behind the image's name.
@@ -90,7 +90,7 @@ docker run{gpus} -v {tag}_runs:/app/runs -v {tag}_cache:/app/.cache {tag}_train 
 docker run{gpus} -v {tag}_runs:/app/runs -v {tag}_cache:/app/.cache {tag}_train make reproduce RUN=. INTO={again}
 ```
 
-`make day` makes data, training, merging, quantizing and HELM scores anew within {hours:g} hours of one GPU.
+`make day` makes data, training, merging, quantizing and HELM scores anew within {hours} of one GPU.
 `make reproduce` does so from `manifest.json` alone, with the steps that the first run's clock allowed,
 names every input that differs here, and compares the SHA-256 of every file. `DATA.md` names data, base
 model and licences.
@@ -136,8 +136,9 @@ def render(recipe: Recipe, weights: dict[str, Any]) -> str:
         "served": f"runs/{slug(recipe.name)}/{STAGES[served(recipe)].folder}",
         "again": f"runs/{slug(recipe.name)}-again",
         "call": make_words(recipe.name),
-        "hours": recipe.budget.hours,
+        "hours": _hours(recipe),
         "size": _size(weights),
+        "grace": recipe.serve.drain_s + 10,
         "start": MOUNTED if rebuilt else FETCHED,
         "volume": "" if rebuilt else " and a volume for `/app/model`",
         "device": recipe.hardware.device,
@@ -158,10 +159,15 @@ def _what(recipe: Recipe) -> str:
     track = recipe.hardware.track
     end = f"in the {track} track" if track != "none" else "in no track: a demonstration"
     text = (
-        f"{recipe.model.id}, fine-tuned in at most {recipe.budget.hours:g} hours, behind the HTTP "
+        f"{recipe.model.id}, fine-tuned in at most {_hours(recipe)}, behind the HTTP "
         f"contract of the NeurIPS 2023 LLM Efficiency Challenge; {end}."
     )
     return textwrap.fill(text, 110)
+
+
+def _hours(recipe: Recipe) -> str:
+    hours = recipe.budget.hours
+    return f"{hours:g} hour" if hours == 1 else f"{hours:g} hours"
 
 
 def _where(weights: dict[str, Any]) -> str:

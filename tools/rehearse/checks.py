@@ -17,7 +17,7 @@ ORGANIZERS = {"prompt": "The capital of France is "}  # their health check, to t
 TOGETHER = 30  # requests at once, as they ran HELM
 ROUNDS = 4
 TIMEOUT_S = 600.0
-DRAIN_S = 90.0  # the default of serve.drain_s and half as much
+DRAIN_S = 630.0  # the default of serve.drain_s, and half a minute
 ROUND_TRIPS = (" Hello , world .\n", "The capital of France", "  two  spaces\n\n", "naïve 東京 😀")
 # No proxy: one set for the network must not get requests for this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -179,7 +179,7 @@ def together(url: str) -> str:
 
 def drains(container: Container) -> str:
     """SIGTERM amid requests: all that were accepted are answered, and the exit code is 0."""
-    body = helm_body("Once upon a time", max_new_tokens=64, stop_sequences=[], temperature=1)
+    body = helm_body("Once upon a time", max_new_tokens=200, stop_sequences=[], temperature=1)
     with concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
         asked = [pool.submit(_answered, container.url, body) for _ in range(TOGETHER)]
         _accepted(container.url, asked)
