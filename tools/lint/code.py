@@ -5,7 +5,7 @@ import posixpath
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,11 @@ _NO_TRAINING = re.compile(
     r"(?i)merge|convert|download|prepare|serve|export|inference|generate|test"
 )
 _OPTIONS_WITH_VALUE = {"-X", "-W", "-Q"}
+# Syntax that Python has from 3.12 on: this one may not read it, that of the image may.
+_NEWER = re.compile(
+    r"\b[rbRB]?[fFtT][rbRB]?[\"']|^\s*(?:type\s+\w+.*=|(?:async\s+)?def\s+\w+\[|class\s+\w+\[|except\b.*,)"
+)
+_VERSION = re.compile(r"py(?:thon)?[:-]?3\.?(\d+)")
 
 
 class Unknown:
@@ -44,6 +49,10 @@ class Module:
         tree: None when it is not Python.
         step: the command that runs it, itself or by importing it.
         main: whether it is run as the main program.
+        error: why it is not Python, if no Python that the image may have would read it.
+        constants: what its names are set to, outside of functions.
+        defaults: argparse's defaults by the options' dest.
+        options: argparse's option strings by their dest.
     """
 
     name: str
@@ -54,6 +63,7 @@ class Module:
     error: SyntaxError | None = None
     constants: dict[str, ast.expr] = field(default_factory=dict)
     defaults: dict[str, ast.expr] = field(default_factory=dict)
+    options: dict[str, list[str]] = field(default_factory=dict)
 
     @cached_property
     def _nodes(self) -> list[ast.AST]:
@@ -109,7 +119,8 @@ def _parse(module: Module, text: str) -> Module:
             warnings.simplefilter("ignore")
             module.tree = ast.parse(text.removeprefix("\ufeff"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        module.error = error if isinstance(error, SyntaxError) else SyntaxError(str(error))
+        if not _newer(module, text, error):
+            module.error = error if isinstance(error, SyntaxError) else SyntaxError(str(error))
         return module
     for node in module.tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
@@ -124,12 +135,45 @@ def _parse(module: Module, text: str) -> Module:
     return module
 
 
+def _newer(module: Module, text: str, error: Exception) -> bool:
+    """Whether it may be the syntax of a Python that is newer than this one."""
+    version = _VERSION.search(module.step.stage.image)
+    if not isinstance(error, SyntaxError) or (version and int(version[1]) < 12):
+        return False
+    lines, number = text.splitlines(), error.lineno or 1
+    line = lines[number - 1] if number <= len(lines) else ""
+    return "f-string" in error.msg or bool(_NEWER.search(line))
+
+
 def _argument(call: ast.Call, module: Module) -> None:
-    """An argparse option: its name and default."""
-    default = keyword(call, "default")
-    for name in call.args:
-        if isinstance(name, ast.Constant) and str(name.value).startswith("--") and default:
-            module.defaults[str(name.value).lstrip("-").replace("-", "_")] = default
+    """An argparse option: its strings and its default, by its dest."""
+    texts = [str(one.value) for one in call.args if isinstance(one, ast.Constant)]
+    names = sorted((text for text in texts if text.startswith("-")), key=_is_short)
+    if not names:
+        return
+    given, default = keyword(call, "dest"), keyword(call, "default")
+    named = given.value if isinstance(given, ast.Constant) else names[0].lstrip("-")
+    dest = str(named).replace("-", "_")
+    module.options.setdefault(dest, []).extend(names)
+    if default:
+        module.defaults[dest] = default
+
+
+def _is_short(name: str) -> bool:
+    return not name.startswith("--")
+
+
+def _given(name: str, module: Module) -> str | None:
+    """What the command gives an option: ``--port 80``, ``--port=80``, ``-p 80``, ``-p80``."""
+    words, options = module.step.command.words, module.options[name]
+    if PYTHON.fullmatch(module.step.command.name):  # its own -m and -u stand before the script
+        words = words[next((n for n, w in enumerate(words) if n and w.text[:1] != "-"), 0) :]
+    own = replace(module.step, command=replace(module.step.command, words=words))
+    short = [option for option in options if len(option) == 2]
+    glued = [w.text[2:] for w in words if w.text[:2] in short and len(w.text) > 2]
+    word = word_after(own, *options)
+    found = word.text if word else next(iter(glued), None)
+    return None if found is None else expand(found, module.step.scope)
 
 
 def inline(step: Step) -> list[Module]:
@@ -294,11 +338,10 @@ def value(node: ast.expr | None, module: Module, scope: Scope, depth: int = 0) -
         return UNKNOWN
     if isinstance(node, ast.Name) and node.id in module.constants:
         return value(module.constants[node.id], module, scope, depth + 1)
-    if isinstance(node, ast.Attribute) and node.attr in module.defaults:
-        given = word_after(module.step, f"--{node.attr}", f"--{node.attr.replace('_', '-')}")
-        if given:
-            return expand(given.text, module.step.scope)
-        return value(module.defaults[node.attr], module, scope, depth + 1)
+    if isinstance(node, ast.Attribute) and node.attr in module.options:
+        given = _given(node.attr, module)
+        default = module.defaults.get(node.attr)
+        return value(default, module, scope, depth + 1) if given is None else given
     if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
         found = [value(one, module, scope, depth + 1) for one in node.values]
         return next((one for one in found if one), found[-1])

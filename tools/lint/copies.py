@@ -5,6 +5,7 @@ import posixpath
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tools.faults import nearest
 from tools.lint import code, pip
@@ -30,6 +31,7 @@ def check(submission: Submission) -> Iterator[Finding]:
                 yield from _mounts(one, submission)
     for step in submission.image.steps:
         yield from _before(step, submission)
+        yield from _script(step, submission)
     for step in submission.image.start:
         yield from _program(step, submission)
         yield from _script(step, submission)
@@ -43,6 +45,11 @@ def check(submission: Submission) -> Iterator[Finding]:
 
 def _sources(one: Instruction, submission: Submission) -> Iterator[Finding]:
     """COPY and ADD without --from, whose sources are files of the folder."""
+    if split := next((w for w in one.words if not one.json and re.search(r"[ \t]", w.raw)), None):
+        said = f"{split.raw}: {one.name} splits at blanks, whatever the quotes"
+        remedy = f'write {one.name} ["{split.text}", …], the JSON form'
+        yield finding("missing-source", "Dockerfile", split.line, said, remedy=remedy)
+        return
     if "from" in one.flags or len(one.words) < 2:
         return
     *given, target = one.words
@@ -50,13 +57,26 @@ def _sources(one: Instruction, submission: Submission) -> Iterator[Finding]:
     place = expand(target.text, one.scope)
     for word in given:
         if found := _source(word, one, submission):
-            yield found
+            others = [expand(w.text, one.scope) for w in given if w is not word]
+            yield from _weighed(found, word, others, submission)
     several = len(given) > 1 or any(
         re.search(r"[*?]", w.text) and len(submission.folder.matching(w.text)) > 1 for w in given
     )
     if several and not place.endswith("/") and place not in (".", "..") and "$" not in place:
         said = f"several sources and the destination {place}, which does not end with /"
         yield finding("destination-not-folder", "Dockerfile", target.line, said)
+
+
+def _weighed(
+    found: Finding, word: Word, others: list[str], submission: Submission
+) -> Iterator[Finding]:
+    """A glob without a match stops no build beside another source; alone, that of old builders."""
+    if found.rule not in ("missing-source", "ignored-source") or not re.search(
+        r"[*?\[]", word.text
+    ):
+        yield found
+    elif not any(submission.folder.matching(text) or _REMOTE.match(text) for text in others):
+        yield replace(found, severity="warning")
 
 
 def _source(word: Word, one: Instruction, submission: Submission) -> Finding | None:
@@ -101,6 +121,8 @@ def _mounts(one: Instruction, submission: Submission) -> Iterator[Finding]:
 def _before(step: Step, submission: Submission) -> Iterator[Finding]:
     """RUN python x.py or bash x.sh, where x comes later or never."""
     for word, path in _operands(step):
+        if not (word.text.startswith("/") or step.stage.settled()):
+            continue
         if path in step.files or any(one.startswith(f"{path}/") for one in step.files):
             continue
         base = posixpath.basename(path)
@@ -164,6 +186,8 @@ def _program(step: Step, submission: Submission) -> Iterator[Finding]:
         target = places[0][0]
         named = [(posixpath.basename(target), step.command.line, [p for p, _ in places])]
     for text, line, paths in named:
+        if not (text.startswith("/") or step.stage.settled()):
+            continue
         if any(path in submission.image.files for path in paths):
             continue
         if paths[0].startswith(_ELSEWHERE) or _somewhere(paths, submission):
@@ -220,7 +244,7 @@ def _in_folder(package: str, submission: Submission) -> bool:
 
 
 def _script(step: Step, submission: Submission) -> Iterator[Finding]:
-    """A script that CMD or ENTRYPOINT starts by its path: rights, first line, line ends."""
+    """A script that is started: line ends; by its path, also rights and first line."""
     words = step.command.words
     if not words or step.command.file != "Dockerfile":
         return
@@ -229,9 +253,10 @@ def _script(step: Step, submission: Submission) -> Iterator[Finding]:
     if not name or text is None:
         return
     text = text.lstrip("\n")
-    if text.startswith("#!") and "\r\n" in text and not _mended(name, submission):
+    if "\r\n" in text and not _mended(name, submission):
         yield finding("windows-line-ends", name, 1, f"{name} has Windows line ends")
-    direct = step.files.get(step.path(words[0].text)) == name
+    by_path = step.starting or "/" in words[0].text
+    direct = by_path and step.files.get(step.path(words[0].text)) == name
     if not direct:
         return
     path = submission.folder.root / name
@@ -239,12 +264,12 @@ def _script(step: Step, submission: Submission) -> Iterator[Finding]:
     if not rights & 0o111 and not _chmod(name, submission):
         said = f"{words[0].text} is started, and {name} is not executable"
         yield finding("not-executable", step.command.file, step.command.line, said)
-    if not text.startswith("#!") and not step.shell:
+    if not text.startswith("#!") and not step.shell and not step.command.shell:
         yield finding("no-shebang", name, 1, f"{name} does not begin with #!")
 
 
 def _mended(name: str, submission: Submission) -> bool:
-    return any(step.command.name in ("dos2unix", "sed") for step in submission.image.steps)
+    return any(step.command.name in ("dos2unix", "sed", "tr") for step in submission.image.steps)
 
 
 def _chmod(name: str, submission: Submission) -> bool:
@@ -252,6 +277,8 @@ def _chmod(name: str, submission: Submission) -> bool:
     base = posixpath.basename(name)
     for step in submission.image.steps:
         texts = step.texts()
+        if step.command.name == "find" and "chmod" in texts:
+            return True
         if step.command.name == "chmod" and any(
             base in text or text.endswith((".sh", "/*", ".", "/")) or "-R" in texts
             for text in texts[1:]

@@ -26,6 +26,15 @@ PLATFORM = {
     *("TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT".split()),
     *("BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT".split()),
 }
+# Base images, without host, tag and digest, whose last WORKDIR is known (their Dockerfiles).
+_FOLDERS = {
+    re.compile(r"(?:.*/)?(?:pytorch/pytorch(?:-nightly)?|nvidia/pytorch)"): "/workspace",
+    re.compile(r"(?:docker\.io/)?tiangolo/.+"): "/app",
+    re.compile(
+        r"scratch|(?:docker\.io/)?(?:library/)?(?:python|ubuntu|debian)"
+        r"|(?:(?:docker|nvcr)\.io/)?nvidia/cuda"
+    ): "/",
+}
 Scope = dict[str, str | None]
 _LINES = 500  # of a Dockerfile; a fault further down is given line 1
 _JSON = {"RUN", "CMD", "ENTRYPOINT", "COPY", "ADD", "VOLUME", "SHELL", "HEALTHCHECK"}
@@ -104,6 +113,14 @@ class Stage:
     def lineage(self) -> list["Stage"]:
         """The stages that it is built on, the first one first, and itself."""
         return [*(self.parent.lineage() if self.parent else []), self]
+
+    def settled(self) -> bool:
+        """Whether it is known which folder relative paths go by."""
+        return bool(_folder(self.image)) or any(
+            one.name == "WORKDIR" and one.words and one.words[0].text.startswith("/")
+            for level in self.lineage()
+            for one in level.instructions
+        )
 
     @property
     def image(self) -> str:
@@ -271,7 +288,15 @@ def _stage(file: Dockerfile, one: Instruction) -> Stage:
     if parent:
         stage.scope = {k: v for k, v in parent.scope.items() if k in _environment(parent)}
         stage.workdir, stage.shell = parent.workdir, parent.shell
+    else:
+        stage.workdir = _folder(base) or "/"
     return stage
+
+
+def _folder(image: str) -> str:
+    """The folder that a base image ends in; empty where it is not known."""
+    name = re.sub(r"(?::[^/]*)?(?:@.*)?$", "", image)
+    return next((place for shape, place in _FOLDERS.items() if shape.fullmatch(name)), "")
 
 
 def _environment(stage: Stage) -> set[str]:

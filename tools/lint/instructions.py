@@ -17,6 +17,15 @@ _PRIVATE = re.compile(
     r"|[\w-]+:\d+|[\w.-]+\.(?:local|internal|lan|corp)(?::\d+)?"
 )
 _OPERATORS = {"&&", "||", ";", "|", "&", ">", ">>", "2>&1"}
+# As Docker reads them: x86_64 is amd64, v2 a younger one of its kind.
+_AMD64 = re.compile(r"(?i)(?:linux/)?(?:amd64|x86[_-]64)(?:/v\d)?")
+# Bases whose own start is a shell, an interpreter or nothing: others may bring a server.
+PLAIN = re.compile(
+    r"(?:[\w-]+(?:\.[\w-]+)+(?::\d+)?/)?(?:library/)?"
+    r"(?:python|pypy|ubuntu|debian|alpine|buildpack-deps|fedora|centos|almalinux|rockylinux"
+    r"|nvidia/(?:cuda|pytorch|tensorflow)|pytorch/pytorch|tensorflow/tensorflow"
+    r"|continuumio/\w+|condaforge/\w+|mambaorg/micromamba|scratch)(?:[:@]|$)"
+)
 FILE = "Dockerfile"
 
 
@@ -50,7 +59,7 @@ def _unknown(dockerfile: Dockerfile) -> Iterator[Finding]:
 def _base(stage: Stage, dockerfile: Dockerfile) -> Iterator[Finding]:
     one = stage.instructions[0]
     platform = expand(one.flags.get("platform", ""), one.scope)
-    if platform and not platform.startswith("$") and platform.split("/")[-1] not in ("amd64",):
+    if platform and "$" not in platform and not _AMD64.fullmatch(platform):
         yield finding("wrong-platform", FILE, one.line, f"FROM --platform={platform}")
     if not stage.parent and stage.base.lower() != "scratch" and "$" not in stage.base:
         yield from _image(stage.base, one)
@@ -97,7 +106,7 @@ def _stages(stage: Stage, dockerfile: Dockerfile) -> Iterator[Finding]:
 
 def _start(stage: Stage) -> Iterator[Finding]:
     found = starters(stage)
-    if not found:
+    if not found and PLAIN.match(stage.image):
         last = stage.instructions[-1]
         yield finding("no-start-command", FILE, last.end, "neither CMD nor ENTRYPOINT at the end")
     for name in ("CMD", "ENTRYPOINT"):

@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from tools.lint import code
+from tools.lint import code, fetches
 from tools.lint.dockerfile import pairs
 from tools.lint.finding import Finding, finding
 from tools.lint.image import Step
@@ -19,6 +19,8 @@ _HOME = re.compile(
     r"|/(?:mnt|scratch|nfs\d*|gpfs|lustre|fsx|kaggle|Volumes|data\d+|content/drive|dbfs)/[^\s\"'`:;,|&<>()]+"
     r"|[A-Za-z]:\\+(?:Users|home|data)\\[^\s\"']*)"
 )
+# Folders too wide to be made by one file in them.
+_ROOTS = {"", "/", "/root", "/home", "/Users", "/mnt"}
 _CONFIG = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
 _BASE_USERS = {
     "jupyter": "jovyan",
@@ -82,7 +84,7 @@ def _fine(path: str, made: set[str]) -> bool:
 
 def _made(submission: Submission) -> set[str]:
     """The folders that the build makes."""
-    found = {posixpath.dirname(path) for path in submission.image.files}
+    found = {_up(path) for path in submission.image.files}
     for stage in submission.dockerfile.used():
         for one in stage.instructions:
             if one.name == "WORKDIR":
@@ -102,7 +104,7 @@ def _made(submission: Submission) -> set[str]:
     for name, user in _BASE_USERS.items():
         if any(name in stage.image for stage in submission.dockerfile.stages):
             found.add("/home/" + user)
-    return {path.rstrip("/") for path in found if path.count("/") > 1 or path.startswith("~")}
+    return {path.rstrip("/") for path in found} - (_ROOTS - {"/root"})
 
 
 def _user(text: str) -> set[str]:
@@ -116,6 +118,10 @@ def _by_command(step: Step) -> Iterator[str]:
         yield from ("/home/" + text for text in texts[1:] if re.fullmatch(r"[a-z_][\w-]*", text))
     if name in _MAKERS or (name == "git" and "clone" in texts) or "venv" in texts:
         yield from (step.path(text) if text[:1] != "~" else text for text in texts[1:])
+    if name == "git" and "clone" in texts:
+        yield from (step.path(_cloned(text)) for text in texts[1:] if re.search(r"://|@", text))
+    if written := fetches.output_file(step):
+        yield _up(step.path(written.text))
     for option, value in itertools.pairwise(texts):
         if option in _TARGETS and value.startswith(("/", "~")):
             yield value if name in ("hf", "huggingface-cli", "unzip", "tar", "pip") else _up(value)
@@ -130,7 +136,14 @@ def _by_command(step: Step) -> Iterator[str]:
 
 
 def _up(path: str) -> str:
-    return posixpath.dirname(path) or path
+    """The folder of a file; the file itself where that folder is a root."""
+    folder = posixpath.dirname(path)
+    return path if folder in _ROOTS else folder
+
+
+def _cloned(address: str) -> str:
+    """The folder that ``git clone`` makes without being told."""
+    return posixpath.basename(address.rstrip("/")).removesuffix(".git")
 
 
 def _by_code(module: code.Module) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Rules on serving: port 80 on every address, the three routes, ready in twenty minutes."""
 
+import ast
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -9,12 +11,16 @@ from tools.lint.dockerfile import pairs
 from tools.lint.finding import Finding, finding
 from tools.lint.folder import without_remarks
 from tools.lint.image import Step, word_after
+from tools.lint.instructions import PLAIN
 from tools.lint.listeners import Listener, listeners
 from tools.lint.shell import expand
 from tools.lint.submission import Submission
 
 _LOCAL = {"127.0.0.1", "localhost", "::1", "[::1]"}
-_EIGHTY = re.compile(r"(?i)(?:port|listen|bind|expose)\D{0,24}\b80\b(?![.\d])|:80\b(?!\d)")
+_EIGHTY = re.compile(
+    r"(?i)(?:(?<!im)(?<!ex)(?<!re)(?<!sup)port|listen|bind|expose)[^\d\n]{0,24}\b80\b(?![.\d])"
+    r"|(?<!\[):80\b(?!\])"
+)
 _SERVING = re.compile(
     r"(?i)uvicorn|gunicorn|hypercorn|granian|daphne|flask|fastapi|litserve|waitress|http\.server|"
     r"httpserver|aiohttp|tornado|sanic|starlette|bottle|cherrypy|vllm|text-generation|tritonserver|"
@@ -29,6 +35,14 @@ _RUNS = re.compile(
     r"|\bmain\(|launch\("
 )
 _SHELLS = re.compile(r"(?:ba|da|z|k|a)?sh")
+_SETS = (ast.Assign, ast.AnnAssign, ast.Call, ast.Dict, ast.arguments)
+_PLAIN = {
+    *("bash sh echo ls cat sleep true exit set cd export mkdir tail wait test [".split()),
+    "",
+}
+# Servers with routes of their own, none of which is /process.
+_READY = {"vllm", "text-generation-launcher", "llama-server", "http.server", "streamlit", "jupyter"}
+_READY_BASE = re.compile(r"vllm/vllm-openai|huggingface/text-generation-inference|/llama\.cpp")
 
 
 def check(submission: Submission) -> Iterator[Finding]:
@@ -42,6 +56,7 @@ def check(submission: Submission) -> Iterator[Finding]:
         yield from _training(step)
     yield from _behind(submission)
     yield from _devices(submission)
+    yield from _ready_made(submission, found)
     yield from _routes(submission)
 
 
@@ -66,7 +81,7 @@ def _ports(found: list[Listener], submission: Submission) -> Iterator[Finding]:
 def _mentioned(submission: Submission) -> bool:
     """Whether something of the start speaks of port 80: a proxy, a setting that is not followed."""
     texts = [" ".join(step.texts()) for step in submission.image.start]
-    texts += [submission.folder.text(module.name) or "" for module in submission.started]
+    texts += ["\n".join(_settings(module, submission)) for module in submission.started]
     files = {step.command.file for step in submission.image.start} - {"Dockerfile"}
     texts += [submission.folder.text(name) or "" for name in files]
     texts += [
@@ -78,6 +93,19 @@ def _mentioned(submission: Submission) -> bool:
         _EIGHTY.search(re.sub(r"(?m)#.*$", "", text)) or re.search(r"-LISTEN:80\b", text)
         for text in texts
     )
+
+
+def _settings(module: code.Module, submission: Submission) -> Iterator[str]:
+    """What in a module may set a port: texts that are values, names, arguments; no slices."""
+    if module.tree is None:
+        yield submission.folder.text(module.name) or ""
+        return
+    yield from (str(node.value) for node in code.strings(module))
+    for node in module.live():
+        said = isinstance(node, ast.Call) and code.called(node).endswith(("print", "log", "info"))
+        if isinstance(node, _SETS) and not said:
+            with contextlib.suppress(RecursionError):  # an expression nested by a machine
+                yield ast.unparse(node)
 
 
 def _exposed(submission: Submission, found: list[Listener]) -> Iterator[Finding]:
@@ -122,10 +150,6 @@ def _only_defined(submission: Submission) -> bool:
 
 def _followed(submission: Submission) -> bool:
     """Whether every program of the start is known: a script of the folder, or a plain tool."""
-    plain = {
-        "",
-        *("bash sh echo ls cat sleep true exit set cd export mkdir tail wait test [".split()),
-    }
     opened = {step.command.file for step in submission.image.start} - {"Dockerfile"}
     for step in submission.image.start:
         name = step.command.name
@@ -138,7 +162,7 @@ def _followed(submission: Submission) -> bool:
             given = [word for word in step.command.words[1:] if not word.text.startswith("-")]
             if given and not opened and "\n" not in given[0].text and "-c" not in step.texts():
                 return False
-        elif name not in plain:
+        elif name not in _PLAIN:
             return False
     return True
 
@@ -202,6 +226,26 @@ def _devices(submission: Submission) -> Iterator[Finding]:
         for node in code.strings(module):
             if re.fullmatch(r"cuda:[1-9]\d*", str(node.value)):
                 yield finding("wrong-device", module.name, node.lineno, f"the GPU {node.value!s}")
+
+
+def _ready_made(submission: Submission, found: list[Listener]) -> Iterator[Finding]:
+    """Nothing but servers that are known to have no /process, as their makers built them."""
+    steps = [one for one in submission.image.start if one.command.name not in _PLAIN]
+    started = [one for one in submission.started if one.step.command.name != "streamlit"]
+    others = started or len(steps) > len(found) or {one.program for one in found} - _READY
+    if found and not others and not _own_routes(submission):
+        said = f"{found[0].program} has no route /process"
+        yield finding("no-process-route", found[0].file, found[0].line, said)
+
+
+def _own_routes(submission: Submission) -> bool:
+    """Whether the image may hold a changed server: of an unknown base, from git, patched."""
+    image = submission.dockerfile.stages[-1].image
+    texts = [" ".join(step.texts()) for step in submission.steps()]
+    texts += [submission.folder.text(name) or "" for name in set(submission.image.files.values())]
+    known = PLAIN.match(image) or _READY_BASE.search(image)
+    changed = re.compile(r"[\"'/]process\b|\bgit\b|\bpatch\b|--middleware|--api-prefix")
+    return not known or any(changed.search(text) for text in texts)
 
 
 def _routes(submission: Submission) -> Iterator[Finding]:

@@ -5,19 +5,22 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from tools.lint import code
+from tools.lint.fetches import PROGRAMS, output_file, output_folder
 from tools.lint.finding import Finding, finding
 from tools.lint.image import Step, word_after
-from tools.lint.shell import expand
+from tools.lint.shell import Word, expand
 from tools.lint.submission import Submission
 
-_FETCH = {"wget", "curl", "aria2c", "axel"}
 _OUTPUT = (
     *("--local-dir --local_dir -O -o --output --output-document -d -P --directory --dir".split()),
     *("--out_dir --out-dir --output_dir --output-dir --checkpoint_dir --save_dir".split()),
     "--cache_dir",
 )
+# A name with a star, as the shell and glob.glob take it, without its folder.
+_GLOB = re.compile(r"(?<![\w.?-])[\w.?-]*\*[\w.*?-]*")
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,19 @@ def _commands(submission: Submission) -> Iterator[Download]:
     for step in submission.image.steps:
         texts, command = step.texts(), step.command
         if command.name in ("huggingface-cli", "hf") and "download" in texts:
-            given = [t for t in texts[texts.index("download") + 1 :] if not t.startswith("-")][:1]
-            yield from _download(given, step)
+            given = [t for t in texts[texts.index("download") + 1 :] if not t.startswith("-")]
+            for text in given[:1]:
+                yield from _download(text, step, word_after(step, *_OUTPUT))
         elif command.name == "git" and "clone" in texts:
             yield from _clone(texts[texts.index("clone") + 1 :], step)
-        elif command.name in _FETCH:
-            piped = any(r.operator in (">", ">>") for r in command.redirects)
-            output = word_after(step, "-O", "-o", "--output", "--output-document")
-            address = [t for t in texts[1:] if re.match(r"https?://", t)][:1]
-            if (
-                address
-                and not piped
-                and not (output and output.text == "-")
-                and not _piped(step, submission)
-            ):
-                yield from _download(address, step)
+        elif command.name in PROGRAMS:
+            yield from _fetched(step, submission)
         elif code.PYTHON.fullmatch(command.name) and any("download" in t for t in texts[1:2]):
             repo = word_after(step, "--repo_id", "--repo-id", "--model", "--model_id", "--repo")
             if repo:
-                yield from _download([expand(repo.text, step.scope)], step)
+                yield from _download(
+                    expand(repo.text, step.scope), step, word_after(step, *_OUTPUT)
+                )
 
 
 def _clone(texts: list[str], step: Step) -> Iterator[Download]:
@@ -82,16 +79,23 @@ def _piped(step: Step, submission: Submission) -> bool:
     return place + 1 < len(steps) and steps[place + 1].command.before == "|"
 
 
-def _download(given: list[str], step: Step) -> Iterator[Download]:
-    output = word_after(step, *_OUTPUT)
-    for text in given:
-        names = {text, _base(text)}
-        if output:
-            place = expand(output.text, step.scope).rstrip("/")
-            names = {text, _base(place), place}
-        yield Download(
-            frozenset(filter(None, names)), text, step.command.file, step.command.line, step
-        )
+def _fetched(step: Step, submission: Submission) -> Iterator[Download]:
+    """What ``wget ADDRESS`` and the like leave in a file."""
+    address = next((t for t in step.texts()[1:] if re.match(r"https?://", t)), None)
+    file = output_file(step)
+    piped = any(r.operator in (">", ">>") for r in step.command.redirects)
+    if address and not piped and not (file and file.text == "-") and not _piped(step, submission):
+        yield from _download(address, step, file, output_folder(step))
+
+
+def _download(
+    text: str, step: Step, into: Word | None, folder: Word | None = None
+) -> Iterator[Download]:
+    names = {text} if into else {text, _base(text)}
+    for word in filter(None, (into, folder)):
+        place = expand(word.text, step.scope).rstrip("/")
+        names |= {_base(place), place}
+    yield Download(frozenset(filter(None, names)), text, step.command.file, step.command.line, step)
 
 
 def _base(text: str) -> str:
@@ -119,7 +123,14 @@ def _named(name: str, one: Download, submission: Submission) -> bool:
     """Whether a name stands in anything but its own download."""
     if name.lower() in ("", ".", "/"):
         return True
-    return any(name in text for text in _texts(one, submission))
+    texts = _texts(one, submission)
+    return any(name in text or _matched(_base(name), text) for text in texts)
+
+
+def _matched(name: str, text: str) -> bool:
+    """Whether a glob of the text finds the file; a star alone says nothing."""
+    globs = _GLOB.findall(text) if "*" in text else []
+    return any(re.search(r"\w", glob) and fnmatchcase(name, glob) for glob in globs)
 
 
 def _texts(one: Download, submission: Submission) -> Iterator[str]:

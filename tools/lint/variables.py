@@ -24,6 +24,8 @@ _GIVEN = {
 }
 _GIVEN_FAMILY = re.compile(r"(?:NVIDIA|NV|CUDA|NCCL|CUDNN)_\w+|PYTHON\w*|PIP_\w+|LC_\w+")
 _USED_IN = {"FROM", "COPY", "ADD", "WORKDIR", "ENV", "EXPOSE", "USER", "VOLUME", "ARG"}
+_IF = re.compile(r"\bif\s((?:\[|test\s).*?)[;\n\\\s]\s*then\b(.*?)\b(?:else|elif|fi)\b", re.DOTALL)
+_EMPTY = re.compile(r"-z\s|!\s|=\s*(?:\"\"|'')")
 _PLACEHOLDER = re.compile(
     r"(?i)<[a-z][\w -]*>|\b(?:change|replace)[_-]?me\b|\bTODO\b|\bxxx+\b|\bINSERT_\w+"
     r"|(?<![a-z])your[_-]?(?:user_?name|org|repo|token|model|name|hf|key|api|team)\w*"
@@ -75,9 +77,23 @@ def _global(dockerfile: Dockerfile, name: str, one: Instruction) -> bool:
 
 
 def _needs(one: Instruction, name: str) -> bool:
-    return one.name != "ARG" and any(
-        found == name and default is None for found, default in variables(one.body)
-    )
+    if one.name in ("ARG", "LABEL") or (one.name == "RUN" and name in provided(one.body)):
+        return False
+    return any(found == name and default is None for found, default in variables(one.body))
+
+
+def provided(text: str) -> set[str]:
+    """The variables that a shell text gives a value, or does without: ``:=``, ``if [ -n "$X" ]``.
+
+    A test that ends in ``exit`` where the variable is empty is none: the build stops there.
+    """
+    found = set(re.findall(r"\$\{(\w+):?=", text))
+    for condition, branch in _IF.findall(text):
+        if not (_EMPTY.search(condition) and re.search(r"\b(?:exit|return|false)\b", branch)):
+            found |= {name for name, _ in variables(condition)}
+    for condition in re.findall(r"\[\s+-z\s+([^\]]*)\]\s*\|\|", text):
+        found |= {name for name, _ in variables(condition)}
+    return found
 
 
 def _given(name: str) -> bool:
@@ -144,7 +160,16 @@ def _set_in(step: Step, submission: Submission) -> set[str]:
             if one.name in ("ENV", "ARG", "LABEL")
             for word in one.words
         }
-    return found
+    return found | provided(_around(step, text))
+
+
+def _around(step: Step, text: str) -> str:
+    """The script that a command stands in; in the Dockerfile, its instruction."""
+    if step.command.file != "Dockerfile":
+        return text
+    line = step.command.line
+    own = (one.body for one in step.stage.instructions if one.line <= line <= one.end)
+    return next(own, "")
 
 
 def _dotenv(submission: Submission) -> list[str]:
