@@ -45,6 +45,10 @@ class FetchError(Exception):
         super().__init__("\n".join(faults))
 
 
+class _Broken(Exception):
+    """The network failed, not the disk: worth another try."""
+
+
 @dataclass(frozen=True)
 class File:
     """One file of the model folder.
@@ -281,6 +285,7 @@ def _complete(url: str, part: Path, size: int, add: Tell) -> None:
 
     Raises:
         FetchError: the address refuses, or nothing came for ``TRIES`` tries.
+        OSError: the disk is full, or fails: trying again would not help.
     """
     part.touch()
     idle = 0
@@ -292,8 +297,8 @@ def _complete(url: str, part: Path, size: int, add: Tell) -> None:
             reason = f"HTTP {error.code} {error.reason}"
             if error.code in FINAL:
                 raise FetchError(_refused(url, error.code)) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(error) or type(error).__name__
+        except _Broken as error:
+            reason = str(error)
         if _size(part) > have:
             idle = 0
             continue
@@ -309,11 +314,13 @@ def _read_on(url: str, part: Path, size: int, add: Tell) -> None:
     have = _size(part)
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
+    with _network():
+        reply = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    with reply:
         whole = reply.status == 200  # this server gives no parts
         with part.open("wb" if whole else "ab") as out:
             add(-have if whole else 0)
-            while block := reply.read(BLOCK):
+            for block in _blocks(reply):
                 out.write(block)
                 add(len(block))
                 if out.tell() > size:
@@ -326,6 +333,26 @@ def _read_on(url: str, part: Path, size: int, add: Tell) -> None:
         raise FetchError(
             f"{url}: has more than the manifest's {size} bytes; other weights were published there"
         )
+
+
+@contextlib.contextmanager
+def _network() -> Iterator[None]:
+    """Tells what the network raises from what the disk does: both raise OSError."""
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise _Broken(str(error) or type(error).__name__) from None
+
+
+def _blocks(reply: http.client.HTTPResponse) -> Iterator[bytes]:
+    while True:
+        with _network():
+            block = reply.read(BLOCK)
+        if not block:
+            return
+        yield block
 
 
 def _refused(url: str, code: int) -> str:

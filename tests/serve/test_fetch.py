@@ -265,6 +265,15 @@ def test_a_full_disk_is_told_before_the_first_byte(
     assert not origin.asked
 
 
+def test_a_disk_that_fills_amid_a_download_is_told_at_once(origin: Origin, tmp_path: Path) -> None:
+    name = "model-00001.safetensors"
+    (tmp_path / PARTS).mkdir()
+    (tmp_path / PARTS / name).symlink_to("/dev/full")
+    with pytest.raises(FetchError, match=rf"{name}: .*No space left on device; free the disk"):
+        fetch(reference(origin.url, {name: CONTENT[name]}), tmp_path, Progress())
+    assert len(origin.asked) == 1
+
+
 def test_rebuilt_weights_serve_though_their_bytes_differ(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,21 +8,26 @@ container is stopped, started again and put on a read-only disk besides. One pag
 import contextlib
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tools.console import say
 from tools.errors import StageError, UserError
 from tools.files import write_text
 from tools.rehearse import asking, checks
-from tools.rehearse.checks import Failed, NotTried
+from tools.rehearse.checks import UNANSWERED, Failed, NotTried
 from tools.rehearse.engines import Container, Engine, Mount, find
 from tools.rehearse.page import Step, render
 
 IMAGE_MODEL = "/app/model"  # where the image has its weights
 START_MINUTES = 20.0  # the organizers ask ten times, two minutes apart
+# What a container that does not start, or dies amid a step, is met with.
+FAULTS = (Failed, StageError, UserError, psutil.Error, subprocess.SubprocessError, *UNANSWERED)
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,17 @@ class Options:
 
 @dataclass
 class Rehearsal:
-    """One rehearsal: the steps done so far, and what the next ones work with."""
+    """One rehearsal: the steps done so far, and what the next ones work with.
+
+    The start step makes ``mount`` and ``container``.
+    """
 
     folder: Path
     engine: Engine
     options: Options
     steps: list[Step] = field(default_factory=list)
+    mount: Mount | None = None
+    container: Container | None = None
 
     @property
     def logs(self) -> Path:
@@ -60,6 +70,16 @@ class Rehearsal:
         folder = self.folder.with_name(f"{self.folder.name}-rehearsal")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def copy(self) -> Path:
+        """Where the weights that are put in are copied to."""
+        return self.logs / "model"
+
+    @property
+    def limit(self) -> float:
+        """Most seconds from a container's start to its first answer."""
+        return self.options.minutes * 60
 
     @property
     def tag(self) -> str:
@@ -74,8 +94,8 @@ class Rehearsal:
             text = do()
         except NotTried as why:
             verdict, text = "not tried", str(why)
-        except (Failed, StageError, UserError) as error:
-            verdict, text = "FAIL", str(error)
+        except FAULTS as error:
+            verdict, text = "FAIL", str(error) or type(error).__name__
         self.steps.append(Step(name, verdict, text, time.monotonic() - started))
         say(f"rehearse: {name}: {verdict}: {text}")
         return verdict == "pass"
@@ -112,8 +132,10 @@ def rehearse(folder: Path, options: Options) -> tuple[str, bool]:
     mine = Rehearsal(folder, find(options.engine), options)
     mine.step("folder", lambda: checks.folder(folder))
     if mine.step("build", lambda: _build(mine)):
-        with _mount(mine) as mount:
-            _serve(mine, mount)
+        try:
+            _serve(mine)
+        finally:
+            shutil.rmtree(mine.copy, ignore_errors=True)
     else:
         mine.skip(AFTER_BUILD, "there is no image")
     text, passed = render(folder, mine.engine.name, mine.steps)
@@ -134,62 +156,78 @@ def _build(mine: Rehearsal) -> str:
     return f"image {mine.tag} in {took:.0f} s, {size / 1e9:.2f} GB unpacked{swapped}"
 
 
-@contextlib.contextmanager
-def _mount(mine: Rehearsal) -> Iterator[Mount | None]:
+def _weights(mine: Rehearsal) -> Mount | None:
     """The weights, copied: the container's user may not read what one's own programs wrote."""
     if mine.options.model is None:
-        yield None
-        return
-    copy = mine.logs / "model"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(mine.options.model, copy, copy_function=shutil.copyfile)
-    copy.chmod(0o755)
-    try:
-        yield Mount(copy, IMAGE_MODEL)
-    finally:
-        shutil.rmtree(copy)
+        return None
+    shutil.rmtree(mine.copy, ignore_errors=True)
+    shutil.copytree(mine.options.model, mine.copy, copy_function=shutil.copyfile)
+    mine.copy.chmod(0o755)
+    return Mount(mine.copy, IMAGE_MODEL)
 
 
-def _serve(mine: Rehearsal, mount: Mount | None) -> None:
+def _serve(mine: Rehearsal) -> None:
     """Everything that needs a running container."""
-    container = mine.engine.start(mine.tag, mount, mine.logs / "container.log")
-    limit = mine.options.minutes * 60
     try:
-        if not mine.step("start", lambda: _start(container, limit, mount)):
+        if not mine.step("start", lambda: _start(mine)):
             mine.skip(AFTER_BUILD[1:], f"it did not start; log: {mine.logs / 'container.log'}")
             return
-        _ask(mine, container)
-        mine.step("SIGTERM", lambda: checks.drains(container))
-        mine.step("restart", lambda: _restart(container, limit))
+        assert mine.container is not None
+        _ask(mine, mine.container)
     finally:
-        write_text(mine.logs / "container.txt", container.logs())
-        container.remove()
-    mine.step("read-only", lambda: _read_only(mine, mount, limit))
+        _put_away(mine)
+    mine.step("read-only", lambda: _read_only(mine))
 
 
-def _start(container: Container, limit: float, mount: Mount | None) -> str:
-    text = checks.becomes_ready(container, limit)
-    return text + ("; weights put in, not fetched" if mount else "")
+def _start(mine: Rehearsal) -> str:
+    mine.mount = _weights(mine)
+    mine.container = mine.engine.start(mine.tag, mine.mount, mine.logs / "container.log")
+    text = checks.becomes_ready(mine.container, mine.limit)
+    return text + ("; weights put in, not fetched" if mine.mount else "")
+
+
+def _put_away(mine: Rehearsal) -> None:
+    """Keeps the container's log and removes it; what fails at that is told, and costs no page."""
+    if mine.container is None:
+        return
+    with _told():
+        write_text(mine.logs / "container.txt", mine.container.logs())
+    with _told():
+        mine.container.remove()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except FAULTS as error:
+        say(f"rehearse: {error}")
 
 
 def _ask(mine: Rehearsal, container: Container) -> None:
     mine.step("contract", lambda: checks.contract(container.url))
     mine.step("30 at once", lambda: checks.together(container.url))
     mine.step("HELM", lambda: asking.helm(container.url, mine.folder, mine.logs))
+    mine.step("SIGTERM", lambda: checks.drains(container))
+    mine.step("restart", lambda: _restart(container, mine.limit))
 
 
 def _restart(container: Container, limit: float) -> str:
+    if container.running():
+        raise NotTried("it was not stopped")
     container.start()
     return checks.becomes_ready(container, limit)
 
 
-def _read_only(mine: Rehearsal, mount: Mount | None, limit: float) -> str:
+def _read_only(mine: Rehearsal) -> str:
     if not mine.engine.read_only:
         raise NotTried(f"{mine.engine.name} has no read-only root")
-    if mount is None:
+    if mine.mount is None:
         raise NotTried("it would fetch the weights once more; give MODEL= to mount them")
-    container = mine.engine.start(mine.tag, mount, mine.logs / "read-only.log", read_only=True)
+    log = mine.logs / "read-only.log"
+    container = mine.engine.start(mine.tag, mine.mount, log, read_only=True)
     try:
-        return checks.becomes_ready(container, limit)
+        return checks.becomes_ready(container, mine.limit)
     finally:
-        container.remove()
+        with _told():
+            container.remove()

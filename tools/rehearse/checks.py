@@ -1,6 +1,7 @@
 """What a container is held against; each check says what it saw, or raises why it failed."""
 
 import concurrent.futures
+import http.client
 import json
 import re
 import statistics
@@ -19,6 +20,7 @@ ROUNDS = 4
 TIMEOUT_S = 600.0
 DRAIN_S = 630.0  # the default of serve.drain_s, and half a minute
 ROUND_TRIPS = (" Hello , world .\n", "The capital of France", "  two  spaces\n\n", "naïve 東京 😀")
+UNANSWERED = (OSError, http.client.HTTPException)  # what a dead or dying server is met with
 # No proxy: one set for the network must not get requests for this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -50,6 +52,7 @@ def request(url: str, body: Any = None, timeout: float = TIMEOUT_S) -> tuple[int
 
     Raises:
         OSError: there is none.
+        HTTPException: it broke off.
     """
     data = None if body is None else json.dumps(body).encode()
     asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
@@ -70,7 +73,7 @@ def _valid(url: str, body: Any, kind: Any) -> Any:
 
     try:
         status, content = request(url, body)
-    except OSError as error:
+    except UNANSWERED as error:
         raise Failed(f"{url}: no answer: {error}") from None
     if status != 200:
         raise Failed(f"{url}: HTTP {status}: {content[:200].decode(errors='replace')}")
@@ -105,7 +108,7 @@ def _health(url: str) -> str:
     """What /health says; nothing while nobody listens."""
     try:
         status, content = request(f"{url}/health", timeout=10)
-    except OSError:
+    except UNANSWERED:
         return ""
     try:
         said = Health.model_validate_json(content).status

@@ -4,6 +4,7 @@ Buildah runs a container in a chroot of this machine: no ports are mapped, so th
 one, and the root cannot be made read-only. The rest is the image's own: user, folder, environment.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -148,10 +149,16 @@ class Docker:
         """See :class:`Engine`."""
         log.touch()
         port = free_port()
-        words = [self.name, "run", "-d", "-p", f"{port}:80", *self._card(tag)]
+        words = [self.name, "create", "-p", f"{port}:80", *self._card(tag)]
         words += ["-v", f"{mount.source}:{mount.target}:ro"] if mount else []
         words += ["--read-only", "--tmpfs", "/tmp:exec"] if read_only else []
-        return DockerContainer(self.name, printed(*words, tag), f"http://127.0.0.1:{port}")
+        made = DockerContainer(self.name, printed(*words, tag), f"http://127.0.0.1:{port}")
+        try:
+            made.start()
+        except StageError:  # it is made, though no card or port is to be had for it
+            made.remove()
+            raise
+        return made
 
     def _card(self, tag: str) -> list[str]:
         """The organizers' ``--gpus``, for an image that is for a card."""
@@ -291,8 +298,9 @@ class BuildahContainer:
         until = time.monotonic() + START_S
         while time.monotonic() < until:
             for child in psutil.Process(self._process.pid).children(recursive=True):
-                if child.cmdline()[1:] == self._inner[1:]:
-                    return child
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                    if child.cmdline()[1:] == self._inner[1:]:
+                        return child
             time.sleep(0.1)
         raise StageError(f"{self._name}: no process of {' '.join(self._inner)}; {self._log}")
 
@@ -304,7 +312,8 @@ class BuildahContainer:
             return
         if self._process.poll() is None:
             for child in psutil.Process(self._process.pid).children(recursive=True):
-                child.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(KILL_S)
 

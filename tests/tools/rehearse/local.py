@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.rehearse.engines import Mount, free_port
@@ -54,8 +55,8 @@ class LocalEngine:
     def own_base(self, log: Path) -> str:
         return ""
 
-    def build(self, folder: Path, tag: str, words: list[str], log: Path) -> None:
-        self.built.append((tag, words))
+    def build(self, folder: Path, tag: str, words: Sequence[str], log: Path) -> None:
+        self.built.append((tag, list(words)))
 
     def size(self, tag: str) -> int:
         return 1_230_000_000

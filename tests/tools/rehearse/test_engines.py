@@ -15,7 +15,8 @@ echo "$(basename "$0") $*" >> "{calls}"
 case "$*" in
   info) {info} ;;
   build*broken*) echo "no such base"; exit 1 ;;
-  run*) echo c0ffee ;;
+  create*) echo c0ffee ;;
+  start*) {start} ;;
   *Size*) echo 123 ;;
   *Config.Env*) echo "[{env}]" ;;
   *ExitCode*) echo 7 ;;
@@ -27,11 +28,11 @@ esac
 
 def stand_in(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "docker", info: str = "true",
-    env: str = "A=b",
+    env: str = "A=b", start: str = "true",
 ) -> Path:  # fmt: skip
     program, calls = folder / "bin" / name, folder / "calls"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(STAND_IN.format(calls=calls, info=info, env=env))
+    program.write_text(STAND_IN.format(calls=calls, info=info, env=env, start=start))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
     return calls
@@ -53,9 +54,9 @@ def test_docker_builds_without_arguments_and_maps_port_80(
     container.remove()
     said = calls.read_text().splitlines()
     assert f"docker build -t x_y {tmp_path}" in said
-    assert f"docker run -d -p {port}:80 x_y" in said, "a port, and nothing else"
+    assert f"docker create -p {port}:80 x_y" in said, "a port, and nothing else"
     assert "docker stop -t 90 c0ffee" in said and "docker rm -f -v c0ffee" in said
-    assert "docker start c0ffee" in said
+    assert said.count("docker start c0ffee") == 2
 
 
 def test_a_card_a_mount_and_a_read_only_root(
@@ -63,9 +64,19 @@ def test_a_card_a_mount_and_a_read_only_root(
 ) -> None:
     calls = stand_in(tmp_path, monkeypatch, env="ONEDAY_DEVICE=cuda")
     Docker("docker").start("x", Mount(tmp_path, "/app/model"), tmp_path / "log", read_only=True)
-    (run,) = [line for line in calls.read_text().splitlines() if " run " in line]
+    (run,) = [line for line in calls.read_text().splitlines() if " create " in line]
     assert "--gpus device=0" in run and f"-v {tmp_path}:/app/model:ro" in run
     assert "--read-only --tmpfs /tmp:exec" in run
+
+
+def test_a_container_that_no_card_is_to_be_had_for_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = 'echo "could not select device driver" >&2; exit 1'
+    calls = stand_in(tmp_path, monkeypatch, env="ONEDAY_DEVICE=cuda", start=fault)
+    with pytest.raises(StageError, match="could not select device driver"):
+        Docker("docker").start("x", None, tmp_path / "log")
+    assert calls.read_text().splitlines()[-1] == "docker rm -f -v c0ffee"
 
 
 def test_a_failed_build_tells_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

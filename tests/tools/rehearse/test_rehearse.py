@@ -1,14 +1,16 @@
 """The rehearsal as a whole: every step on the page, what failed named, nothing left running."""
 
+import http.client
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.tools.rehearse.local import LocalEngine
+from tests.tools.rehearse.local import LocalContainer, LocalEngine
 from tools import rehearse as verb
 from tools.errors import StageError, UserError
-from tools.rehearse import Options, asking, rehearse
+from tools.rehearse import Options, asking, checks, rehearse
 from tools.rehearse.checks import NotTried
 from tools.rehearse.page import Step, render
 
@@ -74,6 +76,78 @@ def test_what_does_not_start_ends_it(
     page, passed = rehearse(folder, Options())
     assert not passed and rows(page)["start"] == "FAIL" and "no such folder" in page
     assert rows(page)["SIGTERM"] == "not tried"
+
+
+def test_a_container_that_cannot_be_made_is_on_the_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoToolkit(LocalEngine):
+        def start(self, *words: Any, **options: Any) -> LocalContainer:
+            raise StageError("docker start: could not select device driver")
+
+    use(NoToolkit(tmp_path), monkeypatch)
+    page, passed = rehearse(folder, Options())
+    assert not passed and rows(page)["start"] == "FAIL" and "device driver" in page
+    assert all(rows(page)[name] == "not tried" for name in STEPS[3:])
+    assert (folder.parent / "Submission-4090-rehearsal.md").read_text() == page
+
+
+class Dead:
+    """A container whose server is gone; it is removed though its log cannot be had."""
+
+    url = "http://127.0.0.1:9"  # nobody listens there
+    removed = False
+
+    def running(self) -> bool:
+        return False
+
+    def start(self) -> None:
+        raise psutil.NoSuchProcess(1)
+
+    def stop(self, seconds: float) -> int:
+        raise psutil.NoSuchProcess(1)
+
+    def logs(self) -> str:
+        raise OSError("no log")
+
+    def remove(self) -> None:
+        self.removed = True
+
+
+def test_a_server_that_dies_amid_a_step_is_on_the_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dying(LocalEngine):
+        def start(self, *words: Any, **options: Any) -> Any:
+            return dead
+
+    dead = Dead()
+    use(Dying(tmp_path), monkeypatch)
+    monkeypatch.setattr(checks, "becomes_ready", lambda container, limit: "ready")
+    page, passed = rehearse(folder, Options())
+    failed = [name for name, verdict in rows(page).items() if verdict == "FAIL"]
+    assert not passed and failed == ["contract", "30 at once", "SIGTERM", "restart"]
+    assert "Connection refused" in page and "process no longer exists" in page
+    assert dead.removed and (folder.parent / "Submission-4090-rehearsal.md").read_text() == page
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(), http.client.IncompleteRead(b"ab", 5), psutil.NoSuchProcess(1)]
+)
+def test_whatever_a_dead_server_raises_fails_the_step(fault: Exception, tmp_path: Path) -> None:
+    def do() -> str:
+        raise fault
+
+    mine = verb.Rehearsal(tmp_path, LocalEngine(tmp_path), Options())
+    assert not mine.step("contract", do)
+    assert mine.steps[0].verdict == "FAIL" and mine.steps[0].text
+
+
+def test_a_container_that_was_not_stopped_is_not_started_again() -> None:
+    dead = Dead()
+    dead.running = lambda: True  # type: ignore[method-assign]
+    with pytest.raises(NotTried, match="it was not stopped"):
+        verb._restart(dead, 1)
 
 
 def test_a_read_only_root_needs_mounted_weights(
