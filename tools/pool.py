@@ -3,28 +3,34 @@
 Published results are JSON: ``{"source", "track", "entries": [{"entry": NAME, "metrics": {COLUMN:
 number or null}, "mean_win_rate"?, "score"?}]}``. A HELM suite is a folder of HELM's run folders
 (``benchmark_output/runs/SUITE``), an entry a model. A run folder gives ``NAME base`` and ``NAME
-tuned``, of its ``eval/base`` and ``eval/tuned``.
+tuned``, of its ``eval/base`` and ``eval/tuned``, and with the day and time (UTC) behind the name
+those that ``tools.run`` kept beside them when the recipe changed: yesterday's.
 """
 
 import itertools
 import json
+import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tools import suites
 from tools.errors import UserError
 from tools.faults import nearest
+from tools.files import read_json
 from tools.ranking import column
+from tools.run import RECORD
 from tools.suites import Spec
 
 WHO = ("base", "tuned")
 SUITES = Path("benchmark_output", "runs")  # below the folder that HELM ran in
 _LONGEST = 60  # characters of a wrong value that are shown
 _LARGEST = sys.float_info.max
+_CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}  # pandas' null is NaN
 _FOLDERS = "a HELM suite (benchmark_output/runs/SUITE), or a run folder that was evaluated"
 _SHAPE = 'published results are {"entries": [{"entry": NAME, "metrics": {COLUMN: number or null}}]}'
 
@@ -39,7 +45,7 @@ class Entry:
         source: the file or folder it is from.
         specs: the run specs behind the metrics; none of a published entry.
         claimed: what the file itself says of its scores, ``{"open", "hidden", "full"}``.
-        when: time of its evaluation, seconds since 1970; 0 of a published entry.
+        when: end of its evaluation, seconds since 1970; 0 of a published entry.
     """
 
     name: str
@@ -103,8 +109,9 @@ def _read(path: Path) -> tuple[list[Entry], list[str]]:
 
 def _folder(path: Path) -> tuple[list[Entry], list[str]]:
     """A run folder, a suite, or a folder of either."""
-    if any((path / "eval" / who).is_dir() for who in WHO):
-        return _run(path)
+    found, faults = _run(path)
+    if found or faults:
+        return found, faults
     if suites.is_suite(path):
         return _suite(path)
     for inner in (path / SUITES, path / "runs", path):
@@ -131,9 +138,10 @@ def _runs(root: Path) -> tuple[list[Entry], list[str]]:
 def _all(
     reader: Callable[[Path], tuple[list[Entry], list[str]]], paths: Iterable[Path]
 ) -> tuple[list[Entry], list[str]]:
+    """What is read from some folders; links to one of them, as ``runs/latest``, add nothing."""
     entries: list[Entry] = []
     faults: list[str] = []
-    for path in paths:
+    for path in {path.resolve(): path for path in paths}.values():
         found, wrong = reader(path)
         entries += found
         faults += wrong
@@ -141,20 +149,65 @@ def _all(
 
 
 def _run(path: Path) -> tuple[list[Entry], list[str]]:
-    """``NAME base`` and ``NAME tuned``, as far as they were evaluated."""
+    """``NAME base`` and ``NAME tuned``, as far as they were evaluated, and what they were before.
+
+    The oldest is first.
+    """
     entries: list[Entry] = []
     faults: list[str] = []
-    for who in WHO:
-        folder = path / "eval" / who
-        inner = folder / SUITES
-        specs: list[Spec] = []
-        for suite in sorted(inner.iterdir()) if inner.is_dir() else []:
-            found, wrong = suites.read(suite) if suite.is_dir() else ([], [])
-            specs += found
-            faults += wrong
+    for name, folder, when in _evaluations(path):
+        specs, wrong = _specs(folder / SUITES)
+        faults += wrong
         if specs:
-            entries.append(_entry(f"{path.resolve().name} {who}", folder, specs))
-    return entries, faults
+            entries.append(_entry(name, folder, specs, when))
+    return sorted(entries, key=lambda entry: entry.when), faults
+
+
+def _evaluations(path: Path) -> Iterator[tuple[str, Path, datetime | None]]:
+    """The evaluations in a run folder: what each is called, its folder, when it was finished.
+
+    ``tools.run`` keeps under ``.WHO.FINGERPRINT.partial`` what another recipe of that name made,
+    but also what is not finished: only what its record says is whole is one.
+    """
+    for who in WHO:
+        name, present = f"{path.resolve().name} {who}", path / "eval" / who
+        yield name, present, _finished(present, who)
+        for kept in sorted(present.parent.glob(f".{who}.*.partial")):
+            finished = _finished(kept, who)
+            if finished and _whole(kept):
+                yield f"{name} {finished:%Y-%m-%d %H:%M}", kept, finished
+
+
+def _finished(folder: Path, who: str) -> datetime | None:
+    """When an evaluation was finished, by its record; None without one."""
+    record = read_json(folder / RECORD)
+    if not isinstance(record, dict) or record.get("stage") != f"eval_{who}":
+        return None
+    try:
+        return datetime.fromisoformat(str(record.get("finished"))).astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _whole(folder: Path) -> bool:
+    """Whether all files of an evaluation's record are there, by their size."""
+    try:
+        files = read_json(folder / RECORD)["outputs"].items()
+        return all((folder / file).stat().st_size == entry["size"] for file, entry in files)
+    except (AttributeError, KeyError, OSError, TypeError):
+        return False
+
+
+def _specs(runs: Path) -> tuple[list[Spec], list[str]]:
+    """The run specs of all suites of an evaluation, each suite once, whatever links to it."""
+    specs: list[Spec] = []
+    faults: list[str] = []
+    folders = sorted(runs.iterdir()) if runs.is_dir() else []
+    for suite in {path.resolve(): path for path in folders if path.is_dir()}.values():
+        found, wrong = suites.read(suite)
+        specs += found
+        faults += wrong
+    return specs, faults
 
 
 def _suite(path: Path) -> tuple[list[Entry], list[str]]:
@@ -173,14 +226,15 @@ def _suite(path: Path) -> tuple[list[Entry], list[str]]:
     return entries, faults
 
 
-def _entry(name: str, source: Path, specs: list[Spec]) -> Entry:
-    when = max(spec.folder.stat().st_mtime for spec in specs)
+def _entry(name: str, source: Path, specs: list[Spec], finished: datetime | None = None) -> Entry:
+    touched = max(spec.folder.stat().st_mtime for spec in specs)
+    when = finished.timestamp() if finished else touched
     return Entry(name, suites.columns(specs), source, tuple(specs), when=when)
 
 
 def _published(path: Path) -> tuple[list[Entry], list[str]]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8"), parse_constant=_CONSTANTS.get)
     except (OSError, ValueError, RecursionError) as error:
         return [], [f"{path}: not JSON ({error}); {_SHAPE}"]
     rows = tree.get("entries") if isinstance(tree, dict) else None
@@ -194,6 +248,8 @@ def _published(path: Path) -> tuple[list[Entry], list[str]]:
         faults += wrong
     # Of one board: what an entry lacks and another has is a missing value, not a stage never run.
     board: dict[str, float | None] = {name: None for one in entries for name in one.metrics}
+    if not board and not faults:
+        return [], [f"{path}: no entry has metrics; {_SHAPE}"]
     return [replace(one, metrics={**board, **one.metrics}) for one in entries], faults
 
 
@@ -210,8 +266,8 @@ def _row(path: Path, where: str, row: Any) -> tuple[Entry | None, list[str]]:
     ]
     spelt = Counter(column(key).name for key in metrics)
     faults += [f"{where}: {key} twice; keep one" for key, times in spelt.items() if times > 1]
-    if faults or not metrics:
-        return None, faults or [f"{where}: no metrics; remove the entry, or give it some"]
+    if faults:
+        return None, faults
     found = {column(key).name: value for key, value in metrics.items()}
     return Entry(name, found, path, claimed=_claimed(row.get("score"))), []
 

@@ -19,7 +19,7 @@ def remarks(rows: Sequence[Ranked]) -> list[str]:
         *_absent(rows),
         *_unfinished(rows),
         *_missing(rows),
-        *_failed(rows),
+        *_left_out(rows),
         *_unknown(rows),
         *_checked(rows),
     ]
@@ -81,13 +81,20 @@ def _missing(rows: Sequence[Ranked]) -> list[str]:
     return notes
 
 
-def _failed(rows: Sequence[Ranked]) -> list[str]:
+def _left_out(rows: Sequence[Ranked]) -> list[str]:
+    """Run specs that count in no figure, as in HELM's own tables."""
     notes = []
     for row in rows:
-        failed = [spec.name for spec in row.entry.specs if spec.stats is None]
-        if failed:
-            count = f"{len(failed)} run spec{'s' * (len(failed) > 1)} failed"
-            notes.append(f"{row.entry.name}: left out, {count}: {_listed(failed)}")
+        kinds = {
+            "failed": [spec.name for spec in row.entry.specs if spec.stats is None],
+            "with no question of the split that counts": [
+                spec.name for spec in row.entry.specs if spec.elsewhere
+            ],
+        }
+        for kind, names in kinds.items():
+            if names:
+                count = f"{len(names)} run spec{'s' * (len(names) > 1)} {kind}"
+                notes.append(f"{row.entry.name}: left out, {count}: {_listed(names)}")
     return notes
 
 

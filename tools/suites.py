@@ -2,22 +2,24 @@
 
 Of a run folder only ``run_spec.json`` and ``stats.json`` are read, and ``per_instance_stats.json``
 for an interval. What a cell is, HELM's own tables say: of each run spec the unperturbed mean over
-the instances of split test (valid where there is no test, as for TruthfulQA), and of several run
-specs the plain mean, none weighing more for having more instances. Robustness and fairness are
+the instances of its scenario's main split (valid for TruthfulQA and the hidden ones but MATH, test
+for the others), and of several run specs the plain mean, none weighing more for having more
+instances. A run spec with no instance of that split is passed over. Robustness and fairness are
 means over instances of the worst answer among the original and its perturbed copies.
 
 BIG-bench is such a plain mean, too: over all its run specs, one a subtask and number of shots. The
 published 0.0011451612903225807 is (1/20 + 2/31) / 100, which a hundred equally weighing run specs
-give, and tasks averaged over their subtasks first do not. Where all shots ran for each subtask it
-is the mean over subtasks with shots averaged.
+give, and tasks averaged over their subtasks first do not. The conf has 116; that 16 were passed
+over fits four subtasks whose few questions were all of split valid. Where all shots ran for each
+subtask it is the mean over subtasks with shots averaged.
 
 Accuracy is what HELM's schema_classic, the board's, takes: ``exact_match_indicator`` for GSM8K,
 ``quasi_exact_match`` for BBQ, both called EM there. The stereotypes are those of professions.
 """
 
 import json
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ Wanted = dict[str, tuple[str, str | None]]  # by column: HELM's metric and pertu
 LOCAL = "neurips/local"  # HELM's name for whatever answers the challenge's wire contract
 SPEC, STATS, INSTANCES = "run_spec.json", "stats.json", "per_instance_stats.json"
 _PERTURBATIONS = ("robustness", "fairness")
+_LARGEST = sys.float_info.max
 
 # HELM's scenario: the board's prefix and HELM's metric, where there is no more than one column.
 _PLAIN = {
@@ -44,6 +47,12 @@ _PERTURBED = {"mmlu": "MMLU", "truthful_qa": "TruthfulQA"}
 _COT = ("MATH (chain-of-thoughts) - Equivalent (chain of thought)", "math_equiv_chain_of_thought")
 _ASSOCIATIONS = "bias_metric:mode=associations,demographic_category={},target_category=profession"
 _REPRESENTATION = "bias_metric:mode=representation,demographic_category={}"
+# HELM's main_split of the boards' scenarios: of schema_classic, and of the organizers' schema, as
+# tools/helm/schema.py has it. Those of ETHICS are of split valid, too.
+_SPLITS = {
+    **dict.fromkeys(("mmlu", "big_bench", "gsm", "bbq", "math"), "test"),
+    **dict.fromkeys(("truthful_qa", "sam_sum", "corr2cause"), "valid"),
+}
 # What a scenario of no board is compared by: the first of these it has.
 _HEADLINES = {
     "exact_match": "EM",
@@ -77,9 +86,22 @@ class Spec:
     @property
     def scenario(self) -> str:
         """HELM's name of its scenario."""
-        return re.split("[:,]", self.name, maxsplit=1)[
-            0
-        ]  # ethics_virtue,data_augmentation=canonical
+        return _scenario(self.name)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was scored, but on no instance of the split that counts."""
+        stats = self.stats or []
+        return bool(stats) and not any(_of(stat["name"], self.chosen) for stat in stats)
+
+
+def _scenario(name: str) -> str:
+    return re.split("[:,]", name, maxsplit=1)[0]  # ethics_virtue,data_augmentation=canonical
+
+
+def _of(name: Mapping[str, Any], split: str) -> bool:
+    """Whether a stat is of a split; one that names none is of each."""
+    return bool(name.get("split", split) == split)
 
 
 def is_suite(folder: Path) -> bool:
@@ -104,15 +126,21 @@ def read(folder: Path) -> tuple[list[Spec], list[str]]:
     found, faults = [], []
     for path in sorted(filter(_is_run, folder.iterdir())):
         stats, wrong = _stats(path / STATS)
-        spec = read_json(path / SPEC)
-        adapter = spec.get("adapter_spec") if isinstance(spec, dict) else None
+        spec = _mapping(read_json(path / SPEC))
         named = re.search(r"[:,]model=([^,]*)", path.name)
-        model = str((adapter or {}).get("model") or (named[1] if named else LOCAL))
-        full = str((spec if isinstance(spec, dict) else {}).get("name") or path.name)
+        asked = _mapping(spec.get("adapter_spec")).get("model")
+        model = str(asked or (named[1] if named else LOCAL))
+        full = str(spec.get("name") or path.name)
         name = re.sub(r"([:,])model=[^,]*,?", r"\1", full).rstrip(":,")
-        found.append(Spec(path, name, model.replace("/", "_"), stats, _split(stats or [])))
+        found.append(
+            Spec(path, name, model.replace("/", "_"), stats, main_split(name, stats or []))
+        )
         faults += wrong
     return found, faults
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _stats(path: Path) -> tuple[list[Stat] | None, list[str]]:
@@ -120,25 +148,36 @@ def _stats(path: Path) -> tuple[list[Stat] | None, list[str]]:
         return None, []
     try:
         stats = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return None, [f"{path}: not JSON ({error}); delete the folder and evaluate again"]
-    if not isinstance(stats, list) or not all(
-        isinstance(stat, dict) and isinstance(stat.get("name"), dict) for stat in stats
-    ):
+    if not isinstance(stats, list) or not all(map(_is_stat, stats)):
         return None, [f"{path}: not HELM's list of stats; delete the folder and evaluate again"]
     return stats, []
 
 
-def _split(stats: Iterable[Stat]) -> str:
+def _is_stat(stat: Any) -> bool:
+    name = _mapping(_mapping(stat).get("name"))
+    return isinstance(name.get("name"), str) and isinstance(name.get("split"), str | None)
+
+
+def main_split(name: str, stats: Iterable[Stat]) -> str:
+    """The split of a run spec that counts.
+
+    Of a scenario of no board that is test, or valid where no stat is of test.
+    """
+    scenario = _scenario(name)
+    if scenario.startswith("ethics_"):
+        return "valid"
     splits = {stat["name"].get("split") for stat in stats if "perturbation" not in stat["name"]}
-    return "test" if "test" in splits else "valid"
+    return _SPLITS.get(scenario, "test" if "test" in splits else "valid")
 
 
 def columns(specs: Iterable[Spec]) -> dict[str, float | None]:
     """The columns of one model's run specs.
 
     Returns:
-        By column, the mean over its run specs; None where each failed or has no such figure.
+        By column, the mean over its run specs; None where each failed or has no such figure, all
+        its instances being of another split, say.
     """
     values: dict[str, list[float]] = {}
     for spec in specs:
@@ -195,7 +234,7 @@ def figure(spec: Spec, metric: str, perturbation: str | None) -> float | None:
         name = stat["name"]
         if name.get("name") != metric or "sub_split" in name:
             continue
-        if name.get("split", spec.chosen) == spec.chosen and _is(name, perturbation):
+        if _of(name, spec.chosen) and _is(name, perturbation):
             return _finite(stat.get("mean"))
     return None
 
@@ -208,7 +247,7 @@ def _is(name: Mapping[str, Any], perturbation: str | None) -> bool:
 
 
 def _finite(value: Any) -> float | None:
-    plain = isinstance(value, int | float) and math.isfinite(value)
+    plain = isinstance(value, int | float) and abs(value) <= _LARGEST  # which no NaN is
     return float(value) if plain else None
 
 
@@ -239,18 +278,25 @@ def instance_values(spec: Spec, asked: Wanted) -> dict[str, list[float | None]]:
     return found
 
 
-Answers = dict[str, list[tuple[dict[str, Any] | None, float]]]  # by metric: perturbation, value
+Answers = dict[str, list[tuple[dict[str, Any], float]]]  # by metric: perturbation ({}: none), value
 
 
 def _answers(spec: Spec) -> dict[tuple[str, int], Answers]:
-    """By instance and train trial, the values of the split that counts."""
+    """By instance and train trial, the values of the split that counts; none of a damaged file."""
+    try:
+        return _by_instance(read_json(spec.folder / INSTANCES) or [], spec.chosen)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        return {}
+
+
+def _by_instance(entries: Any, split: str) -> dict[tuple[str, int], Answers]:
     found: dict[tuple[str, int], Answers] = {}
-    for entry in read_json(spec.folder / INSTANCES) or []:
+    for entry in entries:
         key = (str(entry["instance_id"]), int(entry.get("train_trial_index", 0)))
         for stat in entry["stats"]:
             name, value = stat["name"], _finite(stat.get("mean"))
-            if value is not None and name.get("split") == spec.chosen:
-                perturbation = entry.get("perturbation") or name.get("perturbation")
+            if value is not None and name.get("split") == split:
+                perturbation = dict(entry.get("perturbation") or name.get("perturbation") or {})
                 found.setdefault(key, {}).setdefault(name["name"], []).append((perturbation, value))
     return found
 
@@ -260,6 +306,6 @@ def _worst(answers: Answers, metric: str, perturbation: str | None) -> float | N
     values = [
         value
         for how, value in answers.get(metric, [])
-        if how is None or (perturbation and how.get(perturbation))
+        if not how or (perturbation and how.get(perturbation))
     ]
     return min(values, default=None)

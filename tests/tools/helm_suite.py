@@ -9,6 +9,7 @@ from typing import Any
 # By instance: by perturbation ("" is the original), the score of the answer.
 Answers = Mapping[str, Mapping[str, float]]
 ROBUST, FAIR = ("mild_mix",), ("dialect", "gender_term")
+VALID = ("truthful_qa", "sam_sum", "corr2cause", "ethics_")
 
 
 def original(*scores: float) -> Answers:
@@ -21,7 +22,7 @@ def write_run(
     name: str,
     answers: Answers,
     metric: str = "exact_match",
-    split: str = "test",
+    split: str = "",
     model: str = "neurips/local",
     also: Mapping[str, float | None] | None = None,
 ) -> Path:
@@ -32,10 +33,12 @@ def write_run(
         name: of the run spec, without the model.
         answers: the score of each answer.
         metric: what they are scores of.
-        split: where the instances are from; those of another split score 0.5 and must not count.
+        split: where the instances are from, its scenario's if not said; those of split train score
+            0.5 and must not count.
         model: who answered.
         also: other stats of the whole run, None for one without a count.
     """
+    split = split or ("valid" if name.startswith(VALID) else "test")
     full = f"{name}{',' if ':' in name else ':'}model={model}"
     folder = suite / full.replace("/", "_")
     folder.mkdir(parents=True)

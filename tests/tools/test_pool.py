@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests import tiny
 from tests.tools.helm_suite import original, write_run
 from tools.errors import UserError
+from tools.files import read_json, write_json
 from tools.pool import own, read
+from tools.run import RECORD
 
 SUITE = "benchmark_output/runs/oneday"
 
@@ -31,6 +34,16 @@ def make_run(root: Path, name: str, time: int = 0, **scores: float) -> Path:
         folder = write_run(suite, "gsm", original(score), "exact_match_indicator")
         os.utime(folder, (time, time))
     return root / name
+
+
+def evaluate(root: Path, score: float, finished: str, questions: int) -> Path:
+    """Evaluate the tuned model of run ``tiny`` as make eval does; the folder, while it is there."""
+    run = tiny.make_run(root, eval__max_instances=questions)
+    with run.produce("eval_tuned", resume=True) as work:
+        write_run(work.folder / SUITE, "gsm", original(score), "exact_match_indicator")
+    record = run.output("eval_tuned") / RECORD
+    write_json(record, read_json(record) | {"finished": finished})
+    return run.output("eval_tuned")
 
 
 def faults(*paths: Path) -> list[str]:
@@ -75,6 +88,56 @@ def test_own_runs_are_in_the_order_of_their_evaluation(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert [one.name for one in own(tmp_path)] == ["yesterday tuned", "today base", "today tuned"]
     assert [one.name for one in read([tmp_path])] == [one.name for one in own(tmp_path)]
+
+
+def test_what_the_same_run_had_yesterday_is_kept_apart(tmp_path: Path) -> None:
+    evaluate(tmp_path, 0.0, "2026-11-25T14:03:59+00:00", 4)
+    evaluate(tmp_path, 0.5, "2026-11-25T18:30:00+00:00", 5)
+    evaluate(tmp_path, 1.0, "2026-11-26T06:00:00+00:00", 6)
+    found = own(tmp_path)
+    assert [one.name for one in found] == [
+        "tiny tuned 2026-11-25 14:03",
+        "tiny tuned 2026-11-25 18:30",
+        "tiny tuned",
+    ]
+    assert [one.metrics["GSM8K - EM"] for one in found] == [0.0, 0.5, 1.0]
+    assert found[1].when - found[0].when == 4 * 3600 + 26 * 60 + 1
+    assert [one.name for one in read([tmp_path / "tiny"])] == [one.name for one in found]
+
+
+@pytest.mark.parametrize("lost", ["stats.json", RECORD])
+def test_what_is_not_whole_is_no_evaluation(tmp_path: Path, lost: str) -> None:
+    evaluate(tmp_path, 0.0, "2026-11-25T14:03:59+00:00", 4)
+    evaluate(tmp_path, 1.0, "2026-11-26T06:00:00+00:00", 5)
+    (kept,) = (tmp_path / "tiny" / "eval").glob(".tuned.*.partial")
+    next(kept.rglob(lost)).unlink()
+    assert [one.name for one in own(tmp_path)] == ["tiny tuned"]
+
+
+@pytest.mark.parametrize(
+    "text", ["1", "{", '{"stage": "eval_tuned"}', '{"stage": "eval_tuned", "finished": "x"}']
+)
+def test_a_damaged_record_is_none(tmp_path: Path, text: str) -> None:
+    kept = evaluate(tmp_path, 0.0, "2026-11-25T14:03:59+00:00", 4)
+    (kept / RECORD).write_text(text)
+    kept.rename(kept.with_name(".tuned.0123456789ab.partial"))
+    folder = evaluate(tmp_path, 1.0, "2026-11-26T06:00:00+00:00", 5)
+    (folder / RECORD).write_text(text)
+    (entry,) = own(tmp_path)
+    assert entry.name == "tiny tuned" and entry.when > 0
+
+
+def test_a_link_adds_nothing(tmp_path: Path) -> None:
+    """As ``latest``, a link to a suite, or another name for a run."""
+    suites = tmp_path / "benchmark_output" / "runs"
+    write_run(suites / "oneday", "corr2cause", original(1))
+    (suites / "latest").symlink_to("oneday")
+    assert [one.name for one in read([tmp_path])] == ["oneday"]
+    run = make_run(tmp_path / "runs", "cpu", tuned=1.0)
+    (run.with_name("best")).symlink_to("cpu")
+    (run / "eval" / "tuned" / SUITE).with_name("latest").symlink_to("oneday")
+    (entry,) = own(tmp_path / "runs")
+    assert entry.name == "cpu tuned" and len(entry.specs) == 1
 
 
 @pytest.mark.parametrize("root", ["", "absent"])
@@ -129,11 +192,11 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     bad = published(
         tmp_path / "bad.json",
         entry("one", **{"MMLU - EM": "0.5", "BBQ - EM": True, "GSM8K - EM": 0.1}),
-        entry("two", **{"MMLU - EM": float("nan"), "BBQ - EM": float("inf"), "x": 10**400}),
+        entry("two", **{"MMLU - EM": -float("inf"), "BBQ - EM": float("inf"), "x": 10**400}),
         entry("three", **{"MMLU - EM": 0.1, "mmlu - em": 0.2}),
         {"entry": "four"},
         {"metrics": {}},
-        {"entry": "six", "metrics": {}},
+        {"entry": "six", "metrics": None},
         {"entry": " ", "metrics": {"MMLU - EM": 1}},
     )
     found = faults(
@@ -150,13 +213,13 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         "result.json: no such file or folder; did you mean",
         '(one): MMLU - EM: must be a number or null, not "0.5"',
         "(one): BBQ - EM: must be a number or null, not true",
-        "(two): MMLU - EM: must be a number or null, not NaN",
+        "(two): MMLU - EM: must be a number or null, not -Infinity",
         "(two): BBQ - EM: must be a number or null, not Infinity",
         "(two): x: must be a number or null, not 1000",
         "(three): MMLU - EM twice; keep one",
         "entry 4: needs entry",
         "entry 5: needs entry",
-        "(six): no metrics",
+        "entry 6: needs entry",
         "entry 7: needs entry",
     ]
     assert len(found) == len(expected)
@@ -200,3 +263,17 @@ def test_what_others_of_a_published_file_have_is_missing(tmp_path: Path) -> None
         {"BBQ - EM": None, "MMLU - EM": 0.5},
         {"MMLU - EM": 0.5},
     ]
+
+
+def test_who_has_no_metrics_misses_those_of_the_others(tmp_path: Path) -> None:
+    lost: dict[str, Any] = {"entry": "lost", "metrics": {}}
+    file = published(tmp_path / "a.json", entry("x"), lost)
+    assert [row.metrics for row in read([file])] == [{"MMLU - EM": 0.5}, {"MMLU - EM": None}]
+    alone = published(tmp_path / "b.json", lost)
+    assert [fault.split(";")[0] for fault in faults(alone)] == [f"{alone}: no entry has metrics"]
+
+
+def test_not_a_number_is_null(tmp_path: Path) -> None:
+    one = entry("x", **{"MMLU - EM": float("nan")}) | {"score": {"open": float("nan"), "full": 1}}
+    (found,) = read([published(tmp_path / "a.json", one)])
+    assert found.metrics == {"MMLU - EM": None} and found.claimed == {"full": 1}

@@ -82,6 +82,17 @@ def test_base_tuned_and_published_in_one_table(tmp_path: Path) -> None:
     assert "own and published figures compare only where" in text
 
 
+def test_run_specs_without_a_question_that_counts_are_named(tmp_path: Path) -> None:
+    file = publish(tmp_path / "pool.json", good=0.9, poor=0.1)
+    suite = tmp_path / "mine"
+    write_run(suite, "gsm", original(1), "exact_match_indicator")
+    write_run(suite, "big_bench:task=operators,subtask=", original(1), split="valid")
+    notes = score(collect([file, suite], tmp_path), confidence=False).notes
+    why = "1 run spec with no question of the split that counts"
+    assert f"mine: left out, {why}: big_bench:task=operators,subtask=" in notes
+    assert any(note.startswith("mine: no value, so last in: MMLU") for note in notes)
+
+
 def test_what_if_is_ones_own_newest_unless_asked(tmp_path: Path) -> None:
     file = publish(tmp_path / "pool.json", good=0.9, poor=0.1)
     runs = tmp_path / "runs"
