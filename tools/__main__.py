@@ -50,7 +50,9 @@ def evaluate(args: Args) -> None:
     if args.using == "lm-eval":
         return _lm_eval(args)
     _stages(args, "eval_tuned")
-    _table(_run(args))
+    run = _run(args)
+    _table(run)
+    _refuse_failed(run, args)
 
 
 def day(args: Args) -> None:
@@ -67,6 +69,7 @@ def day(args: Args) -> None:
     if made or not (run.path / "report.html").is_file():
         report(args)
     say(f"next: make serve{_same(args)}")
+    _refuse_failed(run, args)
 
 
 def serve(args: Args) -> None:
@@ -283,21 +286,35 @@ def _alone(run: "Run") -> Iterator[None]:
 
 def _make(run: "Run", name: str) -> Any:
     """Make one stage; what it needs is imported here, so that quick verbs stay quick."""
-    if name != "data" and run.recipe.model.source != "hub":
-        # Nothing is to be fetched, so nothing shall ask: bitsandbytes looks for kernels on the hub.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if name == "data":
         from tools.data import prepare
 
         return prepare(run)
     if not name.startswith("eval"):
-        return _on_the_clock(run, name)
+        with _offline(run):
+            return _on_the_clock(run, name)
     from tools.evaluate import evaluate
     from tools.model import local_folder
 
     if name == "eval_base":
         return evaluate(run.recipe, run, "base", local_folder(run.recipe.model))
     return evaluate(run.recipe, run, "tuned", run.output(_served(run)))
+
+
+@contextlib.contextmanager
+def _offline(run: "Run") -> Iterator[None]:
+    """Where nothing is to be fetched nothing shall ask: bitsandbytes looks for kernels on the hub.
+
+    For one stage: HELM, which comes later, may have to load a scenario's data from there.
+    """
+    chosen = "HF_HUB_OFFLINE" in os.environ or run.recipe.model.source == "hub"
+    if not chosen:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if not chosen:
+            os.environ.pop("HF_HUB_OFFLINE", None)
 
 
 def _on_the_clock(run: "Run", name: str) -> Any:
@@ -388,6 +405,17 @@ def _table(run: "Run") -> None:
 
     say(table(run))
     say("\n" + contamination.render(contamination.contamination(run)))
+
+
+def _refuse_failed(run: "Run", args: Args) -> None:
+    """The end of an evaluation in which run specs failed: all else was done and shown before."""
+    from tools.evaluate import WHO, failed
+
+    if names := {name for who in WHO for name in failed(run, who)}:
+        raise StageError(
+            f"eval: {len(names)} run specs failed, each is named below the table with its cause; "
+            f"this asks for them again, and only them: make eval{_same(args)}"
+        )
 
 
 def _lm_eval(args: Args) -> None:

@@ -8,6 +8,7 @@ stage's folder, so ``helm-server --suite oneday`` shows every prompt and answer 
 import json
 import math
 import re
+import shutil
 import statistics
 import time
 from collections.abc import Iterable
@@ -24,17 +25,19 @@ from tools.helm.data import Data
 from tools.helm.log import plain
 from tools.helm.programs import OUTPUT, PLUGIN, Asked, Helm, run_folders
 from tools.helm.programs import venv as helm_venv
-from tools.hits import rule_hits
-from tools.run import Run, read_json, write_json
+from tools.hits import Hits, rule_hits
+from tools.run import RECORD, Run, read_json, write_json
 from tools.run_entries import HIDDEN, parts, without_model
 from tools.schema import Recipe
+from tools.suites import main_split
 from tools.worker import serving
 
-__all__ = ["PLUGIN", "evaluate", "expand", "helm_venv", "read_scores", "table"]
+__all__ = ["PLUGIN", "evaluate", "expand", "failed", "helm_venv", "read_scores", "table"]
 
 Score = dict[str, Any]
 Who = Literal["base", "tuned"]
 
+WHO: tuple[Who, ...] = ("base", "tuned")
 MODEL = "neurips/local"  # HELM's deployment for the challenge's wire contract
 SCORES = "scores.json"
 MANY = 30  # run specs that are shown one by one; of more, the scenarios
@@ -54,6 +57,9 @@ ALSO = ("quasi_exact_match", "final_number_exact_match", "f1_score", "f1_set_mat
 def evaluate(recipe: Recipe, run: Run, who: Who, model: Path) -> dict[str, Score]:
     """Make ``eval/base/`` or ``eval/tuned/``; an interrupted evaluation goes on where it was.
 
+    Run specs that failed are noted in the stage's record (see ``failed``). With them it is whole
+    but not done: the next call asks them again, and only these.
+
     Args:
         recipe: the resolved recipe.
         run: its run folder; the data stage must be done.
@@ -66,39 +72,74 @@ def evaluate(recipe: Recipe, run: Run, who: Who, model: Path) -> dict[str, Score
 
     Raises:
         UserError: HELM is not installed, knows no such tier or entry, or its data cannot be had.
-        StageError: the worker died, or run specs failed (each is named with its cause).
+        StageError: the worker or HELM died, or not one run spec could be scored.
     """
     venv = helm_venv()
     entries = _entries(recipe, run, venv)
     data = Data([entry.description for entry in entries], recipe.eval.data)
     data.fetch()
     worker_log = run.logs / f"worker_{who}.log"
+    _go_on(run, who)
     with run.produce(f"eval_{who}", resume=True) as work:
         helm = Helm(venv, work.folder, run.logs / f"eval_{who}.log", worker_log)
         data.link(work.folder / OUTPUT)
         with serving(model, recipe.serve, recipe.hardware.device, worker_log) as url:
             asked = Asked(entries, recipe.eval, run.output("data"), data.online)
-            minutes = _timed(helm, url, asked)
-            write_json(work.folder / METRICS, {"rules": rule_hits(url)})
+            missing, minutes = _timed(helm, url, asked)
+            _add_hits(work.folder / METRICS, rule_hits(url))
         helm.summarize()
         scores = read_scores(helm.runs)
         write_json(work.folder / SCORES, scores)
         values = {name: score["value"] for name, score in scores.items()}
         work.note(tier=recipe.eval.tier, minutes=minutes, helm_data=data.digests(), scores=values)
+        work.note(failed=missing)
         data.unlink(work.folder / OUTPUT)
-    say(f"eval: {who}: {len(scores)} run specs scored; {run.output(f'eval_{who}') / SCORES}")
+    but = f", {len(missing)} failed" if missing else ""
+    say(f"eval: {who}: {len(scores)} run specs scored{but}; {run.output(f'eval_{who}') / SCORES}")
     return scores
 
 
-def _timed(helm: Helm, url: str, asked: Asked) -> float:
-    """Let HELM ask; the minutes that it took."""
+def failed(run: Run, who: Who) -> dict[str, str]:
+    """The run specs that an evaluation has no score of, by name, each with its cause."""
+    record = run.record(f"eval_{who}") or {}
+    found: dict[str, str] = record.get("metrics", {}).get("failed", {})
+    return found
+
+
+def _go_on(run: Run, who: Who) -> None:
+    """Let an evaluation in which run specs failed go on from a copy: HELM skips what is there.
+
+    The scores stay in their place until there are better ones, whatever happens meanwhile.
+    """
+    final, unfinished = (get(f"eval_{who}") for get in (run.output, run.unfinished))
+    record = run.record(f"eval_{who}")
+    same = record and record["fingerprint"] == run.fingerprint(f"eval_{who}")
+    if not (same and failed(run, who)) or unfinished.exists():
+        return
+    copy = unfinished.with_name(f"{unfinished.name}.copy")  # a crash must not leave a part of it
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(final, copy, ignore=shutil.ignore_patterns(RECORD))
+    copy.rename(unfinished)
+
+
+def _add_hits(path: Path, hits: Hits) -> None:
+    """Keep what the rules did, with what they did before the failed run specs were asked again."""
+    before: Hits = (read_json(path) or {}).get("rules", {})
+    for rule, steps in before.items():
+        now = hits.setdefault(rule, {})
+        now.update({step: count + now.get(step, 0) for step, count in steps.items()})
+    write_json(path, {"rules": hits})
+
+
+def _timed(helm: Helm, url: str, asked: Asked) -> tuple[dict[str, str], float]:
+    """Let HELM ask; what failed, and the minutes that it took."""
     started = time.monotonic()
-    helm.ask(url, asked)
+    missing = helm.ask(url, asked)
     minutes = (time.monotonic() - started) / 60
     limit = asked.eval.limit_minutes
     beyond = "; that is too long" if minutes > limit else ""
     say(f"eval: HELM took {minutes:.1f} min; eval.limit_minutes is {limit:g}{beyond}")
-    return round(minutes, 2)
+    return missing, round(minutes, 2)
 
 
 def expand(entries: Iterable[str], skills: list[str]) -> list[str]:
@@ -152,19 +193,27 @@ def read_scores(runs: Path) -> dict[str, Score]:
     """The scores of all run specs below a suite's folder, by name."""
     scores = {}
     for folder in run_folders(runs):
-        score = _score(read_json(folder / "stats.json"))
-        if score is None:
-            say(f"eval: {plain(folder.name)} has none of {', '.join(HEADLINES)}: not in the table")
+        stats = read_json(folder / "stats.json")
+        if not stats:  # it failed, which is told elsewhere
+            continue
+        name = plain(folder.name)
+        if score := _score(name, stats):
+            scores[name] = score
         else:
-            scores[plain(folder.name)] = score
+            say(f"eval: {name} has none of {', '.join(HEADLINES)}: not in the table")
     return scores
 
 
-def _score(stats: list[dict[str, Any]]) -> Score | None:
-    """What HELM's own tables show: unperturbed, of split test, or valid where there is none."""
+def _score(name: str, stats: list[dict[str, Any]]) -> Score | None:
+    """What HELM's own tables show: unperturbed, of the split that counts.
+
+    Few questions may all be of the other one; here, unlike in HELM's tables, they are shown.
+    """
     plain = [stat for stat in stats if "perturbation" not in stat["name"] and "mean" in stat]
     splits = {stat["name"].get("split") for stat in plain}
-    split = "test" if "test" in splits else "valid"
+    split = main_split(name, plain)
+    if split not in splits:
+        split = "valid" if split == "test" else "test"
     means = {s["name"]["name"]: s["mean"] for s in plain if s["name"].get("split") == split}
     metric = next((name for name in HEADLINES if name in means), None)
     if metric is None:
@@ -185,7 +234,7 @@ def table(run: Run) -> str:
     Raises:
         UserError: nothing was evaluated yet.
     """
-    base, tuned = (read_json(run.output(f"eval_{who}") / SCORES) or {} for who in ("base", "tuned"))
+    base, tuned = (read_json(run.output(f"eval_{who}") / SCORES) or {} for who in WHO)
     names = sorted({*base, *tuned})
     if not names:
         raise UserError(f"{run.path}: nothing evaluated yet; evaluate with: make eval")
@@ -261,7 +310,25 @@ def _notes(run: Run) -> list[str]:
     notes = [
         "better, worse: the difference exceeds two standard errors; without a word it is noise."
     ]
-    for who in ("base", "tuned"):
-        if run.record(f"eval_{who}") and not run.done(f"eval_{who}"):
+    for who in WHO:
+        record = run.record(f"eval_{who}")
+        if record and record["fingerprint"] != run.fingerprint(f"eval_{who}"):
             notes.append(f"{who}: from before the recipe's last change; renew it with: make eval")
-    return notes
+    return notes + _failed(run)
+
+
+def _failed(run: Run) -> list[str]:
+    """What has no score and why, each failure once, and the remedy."""
+    failures: dict[tuple[str, str], list[str]] = {}
+    for who in WHO:
+        for name, cause in failed(run, who).items():
+            failures.setdefault((name, cause), []).append(who)
+    lines = [
+        f"  {', '.join(who)}: {name}: {cause}" for (name, cause), who in sorted(failures.items())
+    ]
+    if not lines:
+        return []
+    logs = ", ".join(str(run.logs / f"eval_{who}.log") for who in WHO if failed(run, who))
+    remedy = "this asks for them again, and only them: make eval"
+    head = f"failed, all else is kept; {remedy}; see {logs}"
+    return ["", head, *lines]

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from tools.console import bar, environment, say
 from tools.errors import StageError, UserError
 from tools.faults import nearest
+from tools.helm.programs import no_proxy
 from tools.lm_scores import read_scores
 from tools.run import Run, read_json, write_json
 from tools.worker import child, last_lines, listening, serving
@@ -294,7 +295,7 @@ class _Harness:
     def ask(self, config: Path, url: str) -> None:
         """Run it to its end."""
         words = [sys.executable, "-m", "lm_eval", "run", "--config", str(config)]
-        env = environment(no_proxy="127.0.0.1", PYTHONUNBUFFERED="1")
+        env = environment(no_proxy=no_proxy(), PYTHONUNBUFFERED="1")
         with child(words, self._log, env) as process:
             code = self._follow(process, url)
         if code:

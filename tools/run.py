@@ -187,9 +187,11 @@ class Run:
         return digest(self.inputs(name))
 
     def done(self, name: str) -> bool:
-        """Whether a stage's whole output for the present recipe is there."""
+        """Whether a stage's whole output for the present recipe is there, and no part failed."""
         record = self.record(name)
         if not record or record["fingerprint"] != self.fingerprint(name):
+            return False
+        if record["metrics"].get("failed"):  # run specs of an evaluation
             return False
         return _whole(self.output(name), record)
 

@@ -12,7 +12,6 @@ from serve.config import ServeConfig
 from tests.tools.stub_worker import Answer, StubWorker
 from tools import evaluate
 from tools.errors import StageError, UserError
-from tools.helm.programs import Helm
 from tools.run import Run, read_json
 from tools.schema import Budget, Data, Eval, Hardware, Merge, Model, Quantize, Recipe
 
@@ -117,18 +116,28 @@ def test_scores_base_and_tuned(tmp_path: Path, serve: Serve) -> None:
     assert "base: from before the recipe's last change" in changed
 
 
-def test_names_what_failed_and_goes_on_with_the_rest(
+def test_keeps_what_was_scored_and_asks_the_failed_again(
     tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Helm, "summarize", lambda helm: None)  # takes seconds
     run = make_run(tmp_path, "oneday", broken=True)
     first = serve(lambda prompt: " x")
-    with pytest.raises(StageError, match="1 run specs failed") as caught:
-        ask(run, "base")
-    assert "oneday:skill=odd: ValueError: row odd0: 'a' is not exactly one of" in str(caught.value)
+    scores = ask(run, "base")
     assert len(first[0].asked) == 6 and not run.done("eval_base")
+    assert set(scores) == {"oneday:skill=copy", "oneday:skill=fixed"}
+    assert read_json(run.output("eval_base") / "scores.json") == scores
+    (cause,) = evaluate.failed(run, "base").values()
+    assert cause.startswith("ValueError: row odd0: 'a' is not exactly one of")
+    *_, head, told = evaluate.table(run).splitlines()
+    assert head.startswith("failed, ") and "make eval" in head and "eval_base.log" in head
+    assert told == f"  base: oneday:skill=odd: {cause}"
+
     for path in run.output("data").iterdir():
         path.write_text(path.read_text().replace('["b"]', '["a", "b"]'))
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "serving", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            ask(run, "base")
+    assert read_json(run.output("eval_base") / "scores.json") == scores
     second = serve(lambda prompt: " A")
     scores = ask(run, "base")
     assert len(second[0].asked) == 1  # what was scored is not asked again
@@ -137,6 +146,26 @@ def test_names_what_failed_and_goes_on_with_the_rest(
         "oneday:skill=fixed": 1,
         "oneday:skill=odd": 1,
     }
+    assert run.done("eval_base") and not evaluate.failed(run, "base")
+    hits = read_json(run.output("eval_base") / "metrics.json")
+    assert hits == {"rules": {"letter": {"cut": 4}}}  # of both attempts
+
+
+def interrupt(*given: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_table_names_a_failure_of_both_models_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "gsm")
+    for who in evaluate.WHO:
+        write_scores(run, who, a=0.5)
+        metrics = {"failed": {"b": "no data", "c": f"of {who}"}}
+        now = run.fingerprint(f"eval_{who}")
+        record = {"stage": f"eval_{who}", "fingerprint": now, "metrics": metrics}
+        (run.output(f"eval_{who}") / "oneday.json").write_text(json.dumps(record))
+    *_, both, base, tuned = evaluate.table(run).splitlines()
+    assert (both, base) == ("  base, tuned: b: no data", "  base: c: of base")
+    assert tuned == "  tuned: c: of tuned"
 
 
 def test_ends_at_once_when_the_worker_dies(tmp_path: Path, serve: Serve) -> None:
@@ -259,7 +288,17 @@ def test_reads_what_helm_shows(tmp_path: Path) -> None:
         tmp_path, truthful, stat("exact_match", 0.6, "valid"), stat("num_instances", 8, "valid")
     )
     write_stats(tmp_path, "odd:model=neurips_local", stat("bits_per_byte", 1.0, "test"))
+    sums = [stat(name, 0.5, "test") for name in ("rouge_2", "num_instances")]
+    write_stats(tmp_path, "sam_sum:model=neurips_local", stat("rouge_2", 0.7, "valid"),
+                stat("num_instances", 3, "valid"), *sums)  # fmt: skip
+    write_stats(tmp_path, "corr2cause:model=neurips_local", stat("exact_match", 0.9, "test"),
+                stat("num_instances", 2, "test"))  # fmt: skip
+    (tmp_path / "mmlu:model=neurips_local").mkdir()  # one that failed
+    (tmp_path / "mmlu:model=neurips_local" / "run_spec.json").write_text("{}")
     scores = evaluate.read_scores(tmp_path)
+    few, sam_sum = scores.pop("corr2cause"), scores.pop("sam_sum")
+    assert (sam_sum["value"], sam_sum["split"]) == (0.7, "valid")  # HELM's main split
+    assert (few["value"], few["split"]) == (0.9, "test")  # its few questions have no other
     assert set(scores) == {"gsm", "truthful_qa:task=mc_single,groups=x"}
     gsm, truthful_qa = scores.values()
     assert (gsm["value"], gsm["split"], gsm["instances"]) == (0.3, "test", 7)

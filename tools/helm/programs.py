@@ -14,17 +14,31 @@ from tools.errors import StageError, UserError
 from tools.files import read_json, write_text
 from tools.helm import conf, faults
 from tools.helm.conf import Entry
+from tools.helm.data import needs
 from tools.helm.log import Log, Progress, failures, plain
 from tools.run_entries import HIDDEN, parts
 from tools.schema import Eval
-from tools.worker import child, last_lines, listening
+from tools.worker import HOST, child, last_lines, listening
 
 SUITE = "oneday"
 OUTPUT = "benchmark_output"
 CONF = "run_specs.conf"  # what was asked, for whoever calls helm-run by hand
 SCHEMA = "schema.yaml"
 WRITTEN = ("stats.json", "per_instance_stats.json")  # of a run spec, last
+ALL_TRIED = "RunnerError: Failed runs: ["  # HELM's last words where it went through all run specs
 POLL_SECONDS = 0.5
+
+# Scenarios that make their questions up or take the run's own; what else is known, data.needs says.
+WITHOUT_DATA = (
+    "oneday",
+    "dyck_language",
+    "simple1",
+    "simple_classification",
+    "simple_mcqa",
+    "simple_short_answer_qa",
+    "synthetic_reasoning",
+    "synthetic_reasoning_natural",
+)
 
 _HERE = Path(__file__).parent
 PLUGIN = _HERE.with_name("helm_plugin.py")
@@ -74,6 +88,27 @@ class Asked:
     online: bool = False
 
 
+def hub(asked: Asked) -> dict[str, str]:
+    """Whether HELM may ask the hub, as its environment says it.
+
+    Not where all data is known to be here. A scenario that is not known may load its data from the
+    hub, so there the caller's own setting holds.
+    """
+    if asked.online:
+        return {"HF_HUB_OFFLINE": "0"}
+    names = {parts(entry.description)[0] for entry in asked.entries}
+    known = all(name in WITHOUT_DATA or needs(name) for name in names)
+    return {"HF_HUB_OFFLINE": "1"} if known else {}
+
+
+def no_proxy() -> str:
+    """Hosts for which no proxy is asked: the caller's, and this machine, where the worker is."""
+    theirs = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if theirs.strip() == "*":  # all hosts, but only where it stands alone
+        return theirs
+    return f"{theirs},{HOST}" if theirs else HOST
+
+
 class Helm:
     """HELM's programs.
 
@@ -92,12 +127,15 @@ class Helm:
         self._log, self._worker_log = log, worker_log
         self.runs = folder / OUTPUT / "runs" / SUITE
 
-    def ask(self, url: str, asked: Asked) -> None:
+    def ask(self, url: str, asked: Asked) -> dict[str, str]:
         """Put all questions to the worker at ``url`` and score the answers.
+
+        Returns:
+            The cause of each run spec that failed, by its name without the model.
 
         Raises:
             UserError: HELM refuses the entries.
-            StageError: the worker died, or run specs failed: each is named with its cause.
+            StageError: the worker or HELM died, or every run spec failed.
         """
         punkt = self._folder.absolute() / "nltk_data"
         _write_punkt(punkt)
@@ -105,8 +143,8 @@ class Helm:
             "HELM_HTTP_MODEL_BASE_URL": url,  # else HELM posts to None/process
             "ONEDAY_DATA": str(asked.data.absolute()),
             "NLTK_DATA": str(punkt),
-            "no_proxy": "127.0.0.1",  # else requests uses a proxy even for this machine
-            "HF_HUB_OFFLINE": "0" if asked.online else "1",
+            "no_proxy": no_proxy(),  # else requests uses a proxy even for this machine
+            **hub(asked),
         }
         write_text(self._folder / CONF, conf.render(asked.entries))
         # HELM never caches a worker's answers: --disable-cache spares us its empty databases.
@@ -119,7 +157,7 @@ class Helm:
         progress = Progress(log, known, asked.eval.limit_minutes)
         with self._start("helm-run", options, env) as process:
             code = self._follow(process, url, progress)
-        self._check(code, log.text(), bool(log.started), asked.eval.tier)
+        return self._check(code, log.text(), bool(log.started), asked.eval.tier)
 
     def summarize(self) -> None:
         """Make the tables of HELM's own web pages, BIG-bench and the hidden stage among them.
@@ -162,23 +200,24 @@ class Helm:
         finally:
             progress.close()
 
-    def _check(self, code: int, text: str, begun: bool, tier: str) -> None:
-        """Every run spec must have a score; a failed one leaves a folder without stats.json."""
+    def _check(self, code: int, text: str, begun: bool, tier: str) -> dict[str, str]:
+        """Every run spec was tried; a failed one leaves a folder without stats.json."""
         if not begun:
             cause = f"HELM refused the entries ({faults.explain(text)})"
             raise UserError(f"eval.tier {tier}: {cause}; correct them; log: {self._log}")
-        causes = failures(text)
-        whole = set(_whole_ones(self.runs))
-        failed = [path.name for path in run_folders(self.runs) if path.name not in whole]
-        failed += [name for name in causes if name not in failed]
-        if failed:
-            lines = [f"  {plain(name)}: {faults.explain(causes.get(name, ''))}" for name in failed]
-            head = f"eval: {len(failed)} run specs failed, the others are kept; log: {self._log}"
-            raise StageError("\n".join([head, *lines]))
-        if code:
+        if code and ALL_TRIED not in text:
             raise StageError(
                 f"eval: helm-run ended with {code}; {self._log}:\n{last_lines(self._log)}"
             )
+        causes, whole = failures(text), set(_whole_ones(self.runs))
+        names = [path.name for path in run_folders(self.runs) if path.name not in whole]
+        names += [name for name in causes if name not in names]
+        failed = {plain(name): faults.explain(causes.get(name, "")) for name in names}
+        if not whole:
+            lines = [f"  {name}: {cause}" for name, cause in failed.items()]
+            head = f"eval: all {len(failed)} run specs failed; log: {self._log}"
+            raise StageError("\n".join([head, *lines]))
+        return failed
 
 
 def run_folders(runs: Path) -> list[Path]:

@@ -75,19 +75,45 @@ def _run_specs(part: Part) -> Html | None:
 
 def ranking(part: Part) -> list[Html | None]:
     """The table of the pool, with win rates by scenario; then where there is most to gain."""
-    entries, by = part["entries"], part["ranked_by"]
-    names = list(dict.fromkeys(name for each in entries for name in each["mean_win_rate"]))
-    rows = [_entry(each, names, by) for each in entries]
+    entries = part["entries"]
     among = ", ".join(part["pool"]) or "the runs beside this one"
-    heads = ("entry", f"rank ({by})", "full", "open", "hidden", *names)
     return [
         tag("p", f"{len(entries)} entries, from {among}. This run's own are marked."),
-        table(heads, rows, "Scores and win rates of all entries", sortable=True),
+        None if part["scored"] else tag("p", _unscored()),
+        *(_board(entries, part["ranked_by"]) if part["ranked_by"] else []),
+        *_others(entries),
         _notes(part["notes"]),
-        tag("p", _arithmetic(), class_="soft"),
         *_intervals(entries),
         *_gains(part["gains"]),
     ]
+
+
+def _board(entries: list[Part], by: str) -> list[Html]:
+    """Who has which place."""
+    names = list(dict.fromkeys(name for each in entries for name in each["mean_win_rate"]))
+    rows = [_entry(each, names, by) for each in entries]
+    heads = ("entry", f"rank ({by})", "full", "open", "hidden", *names)
+    return [
+        table(heads, rows, "Scores and win rates of all entries", sortable=True),
+        tag("p", _arithmetic(), class_="soft"),
+    ]
+
+
+def _unscored() -> str:
+    return (
+        "The questions that this run was asked are not the board's, so it has no score and no "
+        "place; it is compared with those that were asked the same."
+    )
+
+
+def _others(entries: list[Part]) -> list[Html]:
+    """Win rates where two or more have figures of scenarios that are part of neither stage."""
+    having = [each for each in entries if each["other"]]
+    names = list(dict.fromkeys(name for each in having for name in each["other"]))
+    rows = [[_name(each), *(_rate(each["other"].get(name)) for name in names)] for each in having]
+    told = "Win rates in scenarios of neither stage"
+    found = [tag("h3", told), table(("entry", *names), rows, told, sortable=True)]
+    return found if len(rows) > 1 else []
 
 
 def _notes(notes: list[str]) -> Html:
@@ -105,12 +131,17 @@ def _arithmetic() -> str:
 
 
 def _entry(each: Part, names: list[str], by: str) -> list[Child]:
-    mark = tag("i", class_="dot tuned") if each["mine"] else None
     stages = [number(each["score"].get(stage), 4) for stage in ("full", "open", "hidden")]
     rates = [_rate(each["mean_win_rate"].get(name)) for name in names]
-    name = tag("b", each["entry"]) if each["mine"] else each["entry"]
     rank = each["rank"][by]
-    return [[mark, name], "–" if rank is None else rank, *stages, *rates]
+    return [_name(each), "–" if rank is None else rank, *stages, *rates]
+
+
+def _name(each: Part) -> Child:
+    """An entry's name, this run's own marked."""
+    if not each["mine"]:
+        return [None, each["entry"]]
+    return [tag("i", class_="dot tuned"), tag("b", each["entry"])]
 
 
 def _rate(value: float | None) -> Html:

@@ -11,10 +11,11 @@ from tools.report.source import Missing, Part, Source
 def standing(source: Source) -> Part:
     """Scores and win rates of all entries, and where this run's own would gain most.
 
-    Without a pool the other runs beside this one's folder are it.
+    Without a pool the other runs beside this one's folder are it. A run that was asked none of the
+    board's scenarios has no score; it is compared on what it shares with others.
 
     Raises:
-        Missing: nothing was evaluated yet, or nothing that the challenge scores.
+        Missing: nothing was evaluated yet, or nothing that the challenge scores and by one alone.
         UserError: a file of the pool cannot be read.
     """
     source.evaluated()
@@ -23,19 +24,22 @@ def standing(source: Source) -> Part:
     found = score.score(score.collect(paths, run.parent))
     folders = [source.answers(who).resolve() for who in ("tuned", "base")]
     mine = sorted(
-        (row for row in found.rows if row.entry.source.resolve() in folders and _scores(row)),
+        (row for row in found.rows if row.entry.source.resolve() in folders),
         key=lambda row: folders.index(row.entry.source.resolve()),
     )
-    if not mine:
+    scored = [row for row in mine if _scores(row)]
+    if not mine or not (scored or len(found.rows) > 1):
         raise Missing(
             "this evaluation has no scenario that the challenge scores; evaluate one of its tiers",
             "eval TIER=open",
         )
+    known = [name for row in scored or found.rows for name in _scores(row)]
     return {
         "pool": [path.name for path in source.pool],
-        "ranked_by": _scores(mine[0])[0],
+        "scored": bool(scored),
+        "ranked_by": next(iter(known), None),
         "entries": [_entry(row, row in mine) for row in found.best_first],
-        "gains": _gains(found, mine[0]),
+        "gains": _gains(found, (scored or mine)[0]),
         "notes": found.notes,
     }
 
@@ -53,6 +57,7 @@ def _entry(row: Ranked, mine: bool) -> dict[str, Any]:
         "score": row.score,
         "interval": {name: list(ends) for name, ends in row.interval.items()} if mine else {},
         "mean_win_rate": row.rates,
+        "other": row.others,
     }
 
 

@@ -8,6 +8,8 @@ from tests.tiny import make_run
 from tests.tools.report.conftest import ARCH, evaluate, make_rows
 from tools.errors import UserError
 from tools.files import write_json
+from tools.report import judged
+from tools.report.html import join
 from tools.report.source import Missing, Source
 from tools.report.standing import standing
 from tools.run import Run
@@ -54,6 +56,31 @@ def test_nothing_that_the_challenge_scores(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="no scenario that the challenge scores") as caught:
         standing(Source(run))
     assert caught.value.target == "eval TIER=open"
+
+
+QUICK = {"oneday:skill=counting": ([1, 0], [1, 1]), "simple_mcqa": ([0, 0], [1, 0])}
+
+
+def test_a_run_of_other_questions_is_compared_on_what_is_shared(tmp_path: Path, pool: Path) -> None:
+    run = make_run(tmp_path, model__arch=ARCH)
+    make_rows(run)
+    for who in ("base", "tuned"):
+        evaluate(run, who, QUICK)
+    found = standing(Source(run, (pool,)))
+    entries = {each["entry"]: each for each in found["entries"]}
+    assert not found["scored"] and found["ranked_by"] == "open"
+    assert entries["first"]["rank"]["open"] == 1 and not found["gains"]["scenarios"]
+    assert entries["tiny tuned"]["score"]["open"] is None and entries["tiny tuned"]["mine"]
+    others = {name: entries[name]["other"] for name in ("tiny tuned", "tiny base", "first")}
+    assert others == {
+        "tiny tuned": {"oneday": 0.5, "simple_mcqa": 0.5},
+        "tiny base": {"oneday": 0.0, "simple_mcqa": 0.0},
+        "first": {},
+    }
+    markup = join(judged.ranking(found))
+    assert "are not the board&#x27;s" in markup and "scenarios of neither stage" in markup
+    alone = standing(Source(run))
+    assert alone["ranked_by"] is None and "neither stage" in join(judged.ranking(alone))
 
 
 def test_a_pool_that_is_not_there_is_a_fault(whole: Run) -> None:
