@@ -52,9 +52,11 @@ def _multiple_choice(
     return make
 
 
-def _sums(shots: int, most: int) -> Callable[[Writer, int], list[Question]]:
+def _sums(
+    shots: int, most: int, stops: tuple[str, ...] = ("\n\n",)
+) -> Callable[[Writer, int], list[Question]]:
     def make(writer: Writer, count: int) -> list[Question]:
-        return [Question(prompt, most, ("\n\n",)) for prompt in writer.sums(count, shots)]
+        return [Question(prompt, most, stops) for prompt in writer.sums(count, shots)]
 
     return make
 
@@ -88,6 +90,17 @@ STANDARD = (
     Load("c16", "(c) the same, 16 clients", 16, 48, 6, 64, _stories(128, 64)),
     Load("e", "(e) prompts of 16 to 400 tokens, 1 to 128 new tokens, 16 clients",
          16, 72, 6, 128, _mixed((16, 64, 128, 400), (1, 1, 16, 64, 128))),
+)  # fmt: skip
+
+#: For a card, whose minutes are few: weights may be random, so nothing but its length ends an
+#: answer.
+CARD = (
+    Load("a550", "(a) multiple choice, 550-token prefix, 30 clients, 1 new token",
+         30, 300, 24, 1, _multiple_choice(550, (60, 90))),
+    Load("b", "(b) worked sums, 700-token prefix, 200 new tokens, 30 clients",
+         30, 60, 2, 200, _sums(5, 200, stops=()), tokenize=True),
+    Load("c1", "(c) 128-token prompts, 64 new tokens, 1 client", 1, 4, 3, 64, _stories(128, 64)),
+    Load("c16", "(c) the same, 16 clients", 16, 64, 4, 64, _stories(128, 64)),
 )  # fmt: skip
 
 #: For tests: the same kinds of requests, short enough for a tiny model.

@@ -15,9 +15,10 @@ PACKAGES = ("torch", "transformers", "litserve", "fastapi", "uvicorn", "aiohttp"
 IDLE_CORES = 0.1
 
 
-def facts() -> dict[str, Any]:
-    """Processor, memory, load and versions, JSON-ready."""
+def facts(device: str = "cpu") -> dict[str, Any]:
+    """Processor, card if it is used, memory, load and versions, JSON-ready."""
     return {
+        "card": _card_name() if device == "cuda" else "",
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -31,6 +32,13 @@ def _cpu_name() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _card_name() -> str:
+    import torch
+
+    card = torch.cuda.get_device_properties(0)
+    return f"{card.name}, {card.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
 
 
 class Others:

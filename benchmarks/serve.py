@@ -1,7 +1,8 @@
 """``python -m benchmarks.serve`` (``make bench-serve``): our worker beside others, one table.
 
 Each server is a process of its own, started alone, with the same weights in float32 and the same
-number of computing threads; every load is a closed loop over HTTP; figures are medians of repeats.
+number of computing threads, or on a card in bfloat16; every load is a closed loop over HTTP;
+figures are medians of repeats.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from tokenizers import Tokenizer
 
 from benchmarks import machine
 from benchmarks.client import Post, Refused, Sample, beside, closed_loop, connect, poster
-from benchmarks.loads import QUICK, STANDARD, Load, Question
+from benchmarks.loads import CARD, QUICK, STANDARD, Load, Question
 from benchmarks.prompts import Writer
 from benchmarks.servers import SERVERS, Server, Setup, Unavailable, running
 from benchmarks.table import Figures, figures, probe_figures, table, verdicts
@@ -33,6 +34,13 @@ PROBE_TEXT = "HELM counts the tokens of every reference, such as this one, while
 
 #: Seconds of a run above which it is not repeated: the table would take hours.
 LONG = 90.0
+
+#: Before anything is measured: requests, tokens of each prompt, clients. A card's libraries load
+#: each kernel when it is first needed.
+WARM_UP = {"cpu": (4, 16, 2), "cuda": (32, 300, 16)}
+
+#: What is compared where ``--servers`` does not say.
+DEFAULT_SERVERS = {"cpu": tuple(SERVERS), "cuda": ("ours", "2023")}
 
 
 @dataclasses.dataclass
@@ -73,10 +81,12 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=__doc__)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/cpu.yaml"))
+    parser.add_argument("--set", action="append", default=[], help="as for make, SET=")
+    parser.add_argument("--device", choices=WARM_UP, default="cpu", help="default: %(default)s")
     parser.add_argument(
         "--model", type=Path, metavar="FOLDER", help="weights (default: the recipe's base model)"
     )
-    parser.add_argument("--servers", default=",".join(SERVERS), help="default: %(default)s")
+    parser.add_argument("--servers", help=f"default: {','.join(SERVERS)}; on a card ours,2023")
     parser.add_argument("--loads", help=f"default: {','.join(load.name for load in STANDARD)}")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -106,15 +116,16 @@ def make_plan(options: argparse.Namespace, scratch: Path) -> Plan:
     from tools.model import local_folder
     from tools.recipe import load as load_recipe
 
-    loads = {load.name: load for load in (QUICK if options.quick else STANDARD)}
+    everywhere = CARD if options.device == "cuda" else STANDARD
+    loads = {load.name: load for load in (QUICK if options.quick else everywhere)}
     names = chosen(options.loads, list(loads), "--loads")
-    recipe = load_recipe(options.recipe).recipe
+    recipe = load_recipe(options.recipe, options.set).recipe
     model = options.model or local_folder(recipe.model)
     if not (model / "tokenizer.json").is_file():
         raise UserError(f"--model: {model} holds no tokenizer.json; give a Hugging Face folder")
     plain = dataclasses.replace(recipe.serve, rules={}, adapters={})
     return Plan(
-        Setup(model, plain, scratch),
+        Setup(model, plain, scratch, options.device),
         [loads[name] for name in names],
         options.repeats,
         Tokenizer.from_file(str(model / "tokenizer.json")),
@@ -150,9 +161,9 @@ async def measure(
     """All repeats of some loads on a running server, after a few requests to warm it up."""
     async with connect(url) as session:
         post = poster(session)
-        warm = Writer(plan.tokenizer, "warm")
-        bodies = [server.body(Question(warm.prose(16), 4)) for _ in range(4)]
-        await closed_loop(post, server.path, bodies, 2)
+        warm, (count, tokens, clients) = Writer(plan.tokenizer, "warm"), WARM_UP[plan.setup.device]
+        bodies = [server.body(Question(warm.prose(tokens), 4)) for _ in range(count)]
+        await closed_loop(post, server.path, bodies, clients)
         for repeat in range(plan.repeats):
             for load in loads:
                 if any(run["seconds"] > LONG for run in outcome.figures.get(load.name, [])):
@@ -216,14 +227,16 @@ def add_agreement(outcomes: dict[str, Outcome]) -> None:
 def caption(plan: Plan, outcomes: dict[str, Outcome], facts: dict[str, Any]) -> str:
     """What the table is about: machine, versions, conditions, what went wrong."""
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    setup, card = plan.setup, f"{facts['card']}; " if facts["card"] else ""
+    where = "on the card" if card else f"{setup.threads} computing threads each"
     lines = [
-        f"{plan.setup.model.name}, float32, {plan.setup.threads} computing threads each;"
+        f"{setup.model.name}, {setup.dtype}, {where};"
         f" medians of {plan.repeats} runs, of one where it takes over {LONG:.0f} s. Output rules"
         " are off, so that all do the same work; 2023 and hf-cb know no stop sequences. 2023 is"
         " asked fewer requests, so only rates are compared."
         " llama.cpp has four slots in (a), else one for each client, whichever suits it.",
-        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {versions}; load"
-        f" average before: {facts['load_average']}.",
+        f"{card}{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {versions};"
+        f" load average before: {facts['load_average']}.",
     ]
     worst = max((outcome.others for outcome in outcomes.values()), default=0.0)
     if worst > machine.IDLE_CORES:
@@ -248,10 +261,11 @@ def refuse_busy(busy: bool) -> None:
 
 def report(options: argparse.Namespace, scratch: Path) -> None:
     """Measures and prints."""
-    names = chosen(options.servers, list(SERVERS), "--servers")
+    default = ",".join(DEFAULT_SERVERS[options.device])
+    names = chosen(options.servers or default, list(SERVERS), "--servers")
     plan = make_plan(options, scratch)
     refuse_busy(options.busy)
-    facts = machine.facts()
+    facts = machine.facts(options.device)
     outcomes = compare(plan, names)
     add_agreement(outcomes)
     results = {name: outcome.figures for name, outcome in outcomes.items()}

@@ -20,7 +20,7 @@ def generate_alone(model: PreTrainedModel, tokenizer: Any) -> Generate:
     async def generate(request: ProcessRequest) -> list[dict[str, Any]]:
         if request.seed is not None:
             torch.manual_seed(request.seed)
-        prompt = tokenizer(request.prompt, return_tensors="pt")
+        prompt = tokenizer(request.prompt, return_tensors="pt").to(model.device)
         output = model.generate(
             **prompt,
             max_new_tokens=request.max_new_tokens,

@@ -11,9 +11,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from benchmarks.llama_gguf import NotConvertible, convert
 from benchmarks.loads import Load, Question
 from serve.config import ServeConfig
 from tools.console import environment
@@ -45,16 +44,23 @@ class Setup:
         model: Hugging Face folder of the weights.
         serve: the recipe's ``serve`` section.
         scratch: folder for logs and made files.
+        device: ``cpu``, where all compute in float32, or ``cuda``: in bfloat16.
     """
 
     model: Path
     serve: ServeConfig
     scratch: Path
+    device: str = "cpu"
 
     @property
     def threads(self) -> int:
         """Threads that compute in each server: as our worker counts them, without its torch."""
         return self.serve.threads or max(1, len(os.sched_getaffinity(0)) - 1)
+
+    @property
+    def dtype(self) -> Literal["float32", "bfloat16"]:
+        """What all servers compute in."""
+        return "float32" if self.device == "cpu" else "bfloat16"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,19 +139,22 @@ def llama_server() -> Path | None:
 
 
 def _ours(setup: Setup, port: int) -> list[str]:
-    config = dataclasses.replace(setup.serve, host=HOST, port=port)
-    return command(setup.model, config, "cpu", setup.scratch / "ours.json")
+    config = dataclasses.replace(setup.serve, host=HOST, port=port, dtype=setup.dtype)
+    return command(setup.model, config, setup.device, setup.scratch / "ours.json")
 
 
 def _peer(module: str) -> Callable[[Setup, int], list[str]]:
     def make(setup: Setup, port: int) -> list[str]:
         options = ["--model", setup.model, "--port", port, "--threads", setup.threads]
+        options += ["--device", setup.device, "--dtype", setup.dtype]
         return [sys.executable, "-m", f"benchmarks.{module}", *map(str, options)]
 
     return make
 
 
 def _llama(setup: Setup, port: int) -> list[str]:
+    if setup.device != "cpu":
+        raise Unavailable("compared on a CPU only")
     binary = llama_server()
     if binary is None or not binary.is_file():
         raise Unavailable("not found: set LLAMA_SERVER to llama.cpp's llama-server")
@@ -169,6 +178,8 @@ def _llama_slots(load: Load) -> tuple[str, ...]:
 
 def _as_gguf(model: Path) -> Path:
     """The model's GGUF file, made on first use."""
+    from benchmarks.llama_gguf import NotConvertible, convert
+
     key = [str(model.resolve()), (model / "model.safetensors").stat().st_mtime]
     target = GGUF_CACHE / f"{model.name}-{digest(key)[:12]}.gguf"
     if not target.is_file():

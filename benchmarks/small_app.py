@@ -61,7 +61,7 @@ def build(tokenizer: Any, generate: Generate) -> FastAPI:
 
 
 def serve(attention: str, make: Callable[[PreTrainedModel, Any], Generate]) -> None:
-    """Reads the command line, loads the model in float32 and serves it.
+    """Reads the command line, loads the model and serves it.
 
     Args:
         attention: transformers' name of the attention implementation.
@@ -71,10 +71,17 @@ def serve(attention: str, make: Callable[[PreTrainedModel, Any], Generate]) -> N
     parser.add_argument("--model", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # As in our worker: on recent cards it builds a plan for each new length.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     model = AutoModelForCausalLM.from_pretrained(
-        options.model, dtype=torch.float32, attn_implementation=attention
+        options.model,
+        dtype=getattr(torch, options.dtype),
+        attn_implementation=attention,
+        device_map={"": options.device},
     ).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     app = build(tokenizer, make(model, tokenizer))

@@ -75,6 +75,15 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def gpu_peak_bytes(device: str) -> int:
+    """Most memory that this process has held on the card; 0 on a CPU."""
+    if not device.startswith("cuda"):
+        return 0
+    import torch  # not for the HTTP process, which never asks
+
+    return int(torch.cuda.max_memory_reserved(device))
+
+
 class Metrics:
     """The HTTP process's counts.
 
@@ -163,6 +172,11 @@ def _worker_families(worker: dict[str, Any]) -> Iterator[Metric]:
         "oneday_worker_memory_bytes",
         "Resident memory of the worker process.",
         value=worker["memory_bytes"],
+    )
+    yield GaugeMetricFamily(
+        "oneday_gpu_memory_bytes",
+        "Most memory that the worker process has held on the card; 0 on a CPU.",
+        value=worker["gpu_memory_bytes"],
     )
     hits = CounterMetricFamily(
         "oneday_rule_hits", "What the output rules did.", labels=["rule", "step"]

@@ -33,7 +33,7 @@ from serve import logs
 from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
 from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult
-from serve.metrics import TokenRate, resident_bytes
+from serve.metrics import TokenRate, gpu_peak_bytes, resident_bytes
 from serve.overflow import ContextOverflow, Fitted, fit
 from serve.rendering import openai_details, render
 from serve.rules import Plan, Rules
@@ -325,6 +325,7 @@ class Worker(litserve.LitAPI):
             "stats": dataclasses.asdict(engine.stats()),
             "tokens_per_second": self._tokens_per_second,
             "memory_bytes": resident_bytes(),
+            "gpu_memory_bytes": gpu_peak_bytes(engine.info.device),
             "rule_hits": [(*hit, count) for hit, count in self._rule_hits.items()],
         }
         return {"health": self._health(engine), "figures": figures}

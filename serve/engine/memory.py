@@ -48,6 +48,7 @@ def free_bytes(device: str) -> int:
     if device.startswith("cuda"):
         import torch
 
+        torch.cuda.empty_cache()  # what loading has left to torch's allocator is free as well
         return int(torch.cuda.mem_get_info(device)[0])
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(":")

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.serve import Outcome, add_agreement
+from benchmarks.loads import CARD
+from benchmarks.serve import DEFAULT_SERVERS, Outcome, add_agreement, make_plan, parse_arguments
+from benchmarks.servers import SERVERS, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +52,20 @@ def test_quick_run_measures_and_compares(model: Path, tmp_path: Path) -> None:
 def test_mistakes_are_told(words: tuple[str, ...], message: str) -> None:
     done = bench(*words)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_on_a_card_all_compute_there_in_bfloat16(model: Path, tmp_path: Path) -> None:
+    words = ["--device", "cuda", "--model", str(model), "--set", "serve.prefill_tokens=99"]
+    plan = make_plan(parse_arguments(words), tmp_path)
+    assert plan.loads == list(CARD)
+    for name in DEFAULT_SERVERS["cuda"]:
+        command = SERVERS[name].command(plan.setup, 9999)
+        assert command[command.index("--device") + 1] == "cuda"
+    assert command[command.index("--dtype") + 1] == "bfloat16"
+    config = json.loads((tmp_path / "ours.json").read_text())
+    assert (config["dtype"], config["prefill_tokens"]) == ("bfloat16", 99)
+    with pytest.raises(Unavailable):
+        SERVERS["llama.cpp"].command(plan.setup, 9999)
 
 
 def test_agreement_counts_answers_that_both_gave() -> None:

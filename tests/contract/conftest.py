@@ -118,7 +118,8 @@ class Oracle:
     @torch.inference_mode()
     def logprobs(self, ids: list[int]) -> torch.Tensor:
         """``[len(ids), vocabulary]``: after each token, of the next."""
-        return self.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+        rows = self.model(torch.tensor([ids], device=self.model.device)).logits[0]
+        return rows.float().log_softmax(-1)
 
     def scores(self, ids: list[int], start: int) -> list[float]:
         """Of ``ids[start:]``, each by the tokens before it; ``start`` is at least 1."""
@@ -128,7 +129,8 @@ class Oracle:
     @torch.inference_mode()
     def greedy(self, prompt: str, new: int) -> list[int]:
         """The ids that ``generate`` gives, without EOS."""
-        ids = torch.tensor([list(self.text.encode_prompt(prompt).ids)])
+        prompt_ids = list(self.text.encode_prompt(prompt).ids)
+        ids = torch.tensor([prompt_ids], device=self.model.device)
         made = self.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False,
             pad_token_id=0,
