@@ -38,6 +38,7 @@ ENGINE ?=
 CONF   ?=
 EVERY  ?=
 SERVERS ?=
+DEVICE ?=
 
 # `make lint-submission PATH=folder` would also put the folder where the shell looks for programs.
 ifeq ($(origin PATH),command line)
@@ -122,12 +123,12 @@ reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and c
 test: lint helm ## lint, then all tests, the real chain on a tiny model included
 	@$(PY) -m pytest
 
-bench-serve: setup ## time the worker beside others, one table (leave the machine alone)
-	@$(PY) -m benchmarks.serve
+bench-serve: setup ## time the worker beside others, one table (leave the machine alone); DEVICE=cuda MODEL=folder: on a card
+	@$(PY) -m benchmarks.serve $(if $(DEVICE),--device $(DEVICE) --recipe recipes/$(HW).yaml) $(if $(MODEL),--model "$(MODEL)")
 
 bench-conf: setup helm ## CONF=file DATA=folder [EVERY=6]: HELM asks our worker and a 2023 server the same, timed
 	@$(PY) -m benchmarks.conf --conf "$(CONF)" --data "$(DATA)" --every $(or $(EVERY),1) \
-	  $(if $(MODEL),--model "$(MODEL)") --servers $(or $(SERVERS),ours,2023)
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(SERVERS),--servers "$(SERVERS)")
 
 bench-check: setup ## time `make check` and `make plan` beside Axolotl's own validation of the same file
 	@$(PY) -m benchmarks.check

@@ -23,7 +23,6 @@ MARK = "@oneday "  # as in tools.axolotl_plugin, which this process does not imp
 # Our formats that Axolotl makes, through torchao: its own keys for each.
 QUANTIZATION: dict[str, dict[str, Any]] = {
     "fp8": {"quantization": {"weight_dtype": "fp8", "activation_dtype": "fp8"}},
-    "int4": {"quantization": {"weight_dtype": "int4"}},
     "int8_int4": {"quantization": {"weight_dtype": "int4", "activation_dtype": "int8"}},
 }
 Event = dict[str, Any]
@@ -38,8 +37,15 @@ class Overdue(StageError):
     """Axolotl did not end in the time it was given, and was ended."""
 
 
-def render(run: Run, base_model: Path) -> Path:
-    """Write the run's ``axolotl.yaml``: the recipe's ``train`` section, model, data and folders."""
+def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any) -> Path:
+    """Write Axolotl's file into the run: the recipe's ``train`` section, model, data and folders.
+
+    Args:
+        run: whose folder gets the file.
+        base_model: folder of the weights to start from.
+        name: of the file.
+        values: keys of Axolotl over those.
+    """
     from omegaconf import OmegaConf
 
     recipe, rows = run.recipe, tokens.paths(run)
@@ -57,8 +63,9 @@ def render(run: Run, base_model: Path) -> Path:
         "merge_method": {"nf4_aware": "memory_efficient", "plain": "legacy"}[recipe.merge.method],
         **QUANTIZATION.get(recipe.quantize.format, {}),
         **recipe.train,
+        **values,
     }
-    path = run.path / "axolotl.yaml"
+    path = run.path / name
     write_text(path, _HEADER.format(path=path) + OmegaConf.to_yaml(config))
     return path
 

@@ -14,10 +14,9 @@ from tools.memory import (
 )
 from tools.schema import Recipe
 
-# Bytes of a linear weight by quantize.format; embedding and head stay as they are. int4: torchao's
-# groups of 128 with a 16-bit scale and zero. int8_int4: torchao keeps its 4-bit weights as int8,
-# groups of 32 with an fp32 scale.
-_FORMATS = {"nf4": NF4_DOUBLE, "int8": INT8, "fp8": 1.0, "int4": 0.53, "int8_int4": 1.13}
+# Bytes of a linear weight by quantize.format; embedding and head stay as they are. int8_int4:
+# torchao keeps its 4-bit weights as int8, groups of 32 with an fp32 scale.
+_FORMATS = {"nf4": NF4_DOUBLE, "int8": INT8, "fp8": 1.0, "int8_int4": 1.13}
 # The memory-efficient merge holds a file of the base and its merged copy. The hub's are of up to
 # 10 GB (Mistral-7B-v0.1: 9.9 and 4.5).
 _SHARD = 10e9

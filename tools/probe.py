@@ -12,7 +12,7 @@ from typing import Any
 
 from tools import axolotl, model
 from tools.errors import StageError, UserError
-from tools.memory import CONTEXT
+from tools.memory import CONTEXT, Job, adapter_parameters, optimizer_state_bytes
 from tools.plan import GIB, Plan, share_verdict
 from tools.run import Run, write_text
 
@@ -28,8 +28,9 @@ _OFF = {
     "load_best_model_at_end": False,
     "warmup_steps": 0,
 }
-_NO_USE = ("test_datasets", "eval_steps", "save_steps", "metric_for_best_model", "warmup_ratio",
-           "greater_is_better", "early_stopping_patience")  # fmt: skip
+_NO_USE = ("test_datasets", "eval_steps", "evals_per_epoch", "save_steps", "saves_per_epoch",
+           "metric_for_best_model", "warmup_ratio", "greater_is_better",
+           "early_stopping_patience")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Measured:
     """What three steps took.
 
     Attributes:
-        peak: largest allocation on a card, bytes.
+        peak: largest allocation on a card, bytes; what torch allocates, so no paged optimizer.
         tokens_per_second: of all cards, in the fastest step (the first compiles).
     """
 
@@ -80,8 +81,9 @@ def three_steps(found: Plan, runs: Path) -> Measured:
 
 def render(found: Plan, measured: Measured) -> str:
     """Predicted beside measured, and the verdict on what was measured."""
-    predicted, real = found.peak.total - CONTEXT, measured.peak
-    verdict = share_verdict((real + CONTEXT) / found.card)
+    unseen, real = CONTEXT + _paged(found.job), measured.peak
+    predicted = found.peak.total - unseen
+    verdict = share_verdict((real + unseen) / found.card)
     slow, quick = found.speed.low, found.speed.high
     return "\n".join(
         [
@@ -92,6 +94,13 @@ def render(found: Plan, measured: Measured) -> str:
             f"{measured.tokens_per_second:,.0f}",
         ]
     )
+
+
+def _paged(job: Job) -> float:
+    """States of a paged optimizer: bitsandbytes asks CUDA for them, past torch's allocator."""
+    if "paged" not in job.optimizer:
+        return 0.0
+    return adapter_parameters(job) * optimizer_state_bytes(job.optimizer, job.adapter_bytes)
 
 
 @contextlib.contextmanager

@@ -124,8 +124,11 @@ def made_with(recipe: Recipe, uses_model: bool, manifest: Manifest) -> dict[str,
 @functools.cache
 def packages() -> dict[str, str]:
     """Version of every installed distribution, by its normalized name (PEP 503)."""
-    found = ((each.name, each.version) for each in importlib.metadata.distributions())
-    return dict(sorted((re.sub(r"[-_.]+", "-", name).lower(), at) for name, at in found if name))
+    found: dict[str, str] = {}
+    for each in importlib.metadata.distributions():
+        if each.name:  # of two, the first on the path is what is imported
+            found.setdefault(re.sub(r"[-_.]+", "-", each.name).lower(), each.version)
+    return dict(sorted(found.items()))
 
 
 @functools.cache

@@ -62,9 +62,11 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
 
 
 def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:
-    config = axolotl.render(run, model.local_folder(run.recipe.model))
-    overrides = {"base_model": str(merged), "output_dir": str(folder)}
-    axolotl.call(run, "quantize", config, overrides)
+    # A file of its own: Axolotl opens debug.log in its output_dir, the adapter's in the other file,
+    # before it looks at what a caller wants.
+    config = axolotl.render(run, merged, "quantize.yaml", output_dir=str(folder))
+    axolotl.call(run, "quantize", config, {"base_model": str(merged)})
+    (folder / "debug.log").unlink(missing_ok=True)  # the run's logs have it, too
     inner = folder / "quantized"
     for path in inner.iterdir():
         path.rename(folder / path.name)

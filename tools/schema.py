@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from serve.config import ServeConfig
 
-QuantFormat = Literal["none", "nf4", "int8", "fp8", "int4", "int8_int4"]
+QuantFormat = Literal["none", "nf4", "int8", "fp8", "int8_int4"]
 
 
 @dataclass

@@ -31,6 +31,17 @@ def local_model(folder: Path) -> Any:
     return recipe(model__path=str(folder)).model
 
 
+def test_of_two_versions_the_one_that_is_imported_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, version in (("first", "1.0"), ("second", "2.0")):
+        info = tmp_path / folder / f"twice-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: twice\nVersion: {version}\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path / "first"), str(tmp_path / "second")])
+    assert provenance.packages.__wrapped__() == {"twice": "1.0"}
+
+
 def test_every_package_is_listed_by_its_normalized_name() -> None:
     found = provenance.packages()
     assert len(found) > 50

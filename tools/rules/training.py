@@ -25,9 +25,10 @@ _PACKING = {
 def packing(recipe: Recipe, facts: Facts) -> Faults:
     """Packed rows need attention of variable length, which knows where a row ends."""
     train, cuda = recipe.train, recipe.hardware.device == "cuda"
+    windowed = bool(recipe.model.arch and recipe.model.arch.window)  # Axolotl then ignores the key
     name = attention(train)
     able = name.partition("@")[0].partition(":")[0] in _PACKING
-    able |= name == "sdpa" and train.get("sdpa_varlen") is True and cuda  # torch's is for CUDA
+    able |= name == "sdpa" and train.get("sdpa_varlen") is True and cuda and not windowed
     if train.get("sample_packing") and not able:
         why = "rows packed together would see one another"
         if name in ("sdpa", "eager"):
