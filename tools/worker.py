@@ -22,7 +22,7 @@ from tools.run import write_json
 
 HOST: Final = "127.0.0.1"
 START_SECONDS = 1800  # 14 B parameters from a slow disk, with room to spare
-STOP_SECONDS = 30  # beyond the time that the worker gives its requests in flight
+STOP_SECONDS = 30  # until what does not end by itself is killed
 LAST_LINES = 15  # of the log, shown when the worker dies
 
 
@@ -43,10 +43,11 @@ def serving(
         UserError: the port is taken.
         StageError: the worker ended or hung while loading.
     """
-    here = dataclasses.replace(config, host=HOST, port=free_port(port))
+    # When the body ends nobody is left who waits for an answer: nothing is drained.
+    here = dataclasses.replace(config, host=HOST, port=free_port(port), drain_s=0.0)
     words = command(model, here, device, log.with_suffix(".json"))
     url = f"http://{HOST}:{here.port}"
-    with child(words, log, environment(), grace=here.drain_s) as process:
+    with child(words, log, environment()) as process:
         say(f"worker: loading {model} on {device} (log: {log})")
         started = time.monotonic()
         _wait_ready(process, url, log)
@@ -60,12 +61,10 @@ def child(
     log: Path,
     env: dict[str, str],
     cwd: Path | None = None,
-    grace: float = 0.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, its output added to ``log``; gone when the body ends.
 
-    Its own session keeps Ctrl+C from it: only we stop it, and once. It has ``grace`` seconds more
-    than usual to end.
+    Its own session keeps Ctrl+C from it: only we stop it, and once.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -81,7 +80,7 @@ def child(
     try:
         yield process
     finally:
-        _stop(process, grace + STOP_SECONDS)
+        _stop(process, STOP_SECONDS)
 
 
 def listening(url: str) -> bool:

@@ -101,6 +101,7 @@ def test_hands_over_the_configuration() -> None:
         pass
     config = json.loads(Path("worker.json").read_text(encoding="utf-8"))
     assert config["context"] == 77
+    assert config["drain_s"] == 0  # nobody waits for an answer when the body ends
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -113,7 +114,8 @@ def test_stops_on_every_way_out(error: type[BaseException]) -> None:
 def test_kills_a_worker_that_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "STOP_SECONDS", 0.2)
     with serving("stubborn"):
-        pass
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
     assert all_gone(pids())
 
 
