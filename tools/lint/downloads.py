@@ -10,8 +10,10 @@ from tools.lint.code import Module
 from tools.lint.dockerfile import pairs
 from tools.lint.finding import Finding, finding
 from tools.lint.image import Step, word_after
-from tools.lint.shell import expand
+from tools.lint.pip import BRANCHES
+from tools.lint.shell import expand, variables
 from tools.lint.submission import Submission
+from tools.lint.variables import around, provided
 
 # Repositories that ask for an accepted licence and a token, or are gone (the hub's model pages).
 _GATED = re.compile(
@@ -55,6 +57,7 @@ _BRANCH = re.compile(
 )
 _FETCH = {"wget", "curl", "aria2c", "axel", "gdown"}
 _HUB_CALLS = ("snapshot_download", "hf_hub_download", "from_pretrained", "cached_download")
+_CREDENTIAL = re.compile(r"(?i)token|key|secret|passw")
 _LOGINS = ("login", "huggingface_hub.login", "interpreter_login", "notebook_login")
 
 
@@ -65,7 +68,7 @@ def check(submission: Submission) -> Iterator[Finding]:
     for place, step in enumerate(steps):
         after = steps[place + 1] if place + 1 < len(steps) else None
         yield from _gated_step(step, after, told)
-        yield from _logins(step, after)
+        yield from _logins(step, after, submission)
         yield from _addresses(step, steps[place:])
         yield from _hub(step)
     yield from _gated_env(submission, told)
@@ -146,7 +149,15 @@ def _is_default(node: ast.Constant, module: Module, submission: Submission) -> b
     return False
 
 
-def _logins(step: Step, after: Step | None) -> Iterator[Finding]:
+def _tested(step: Step, submission: Submission) -> bool:
+    """Whether it runs only where there is a token: ``if [ -n "$HF_TOKEN" ]; then … login``."""
+    text = submission.folder.text(step.command.file) or ""
+    names = {name for name in provided(around(step, text)) if not step.scope.get(name)}
+    used = {name for word in step.command.words for name, _ in variables(word.raw)}
+    return bool(names & used or any(_CREDENTIAL.search(name) for name in names))
+
+
+def _logins(step: Step, after: Step | None, submission: Submission) -> Iterator[Finding]:
     """``huggingface-cli login``, ``wandb login``: with whose token?"""
     texts = step.texts()
     name = step.command.name
@@ -158,7 +169,7 @@ def _logins(step: Step, after: Step | None) -> Iterator[Finding]:
         or (name == "wandb" and "login" in texts)
         or (name == "docker" and "login" in texts)
     )
-    if asks and not _fallback(after):
+    if asks and not _fallback(after) and not _tested(step, submission):
         said = f"{name} login needs a token"
         yield finding("needs-token", step.command.file, step.command.line, said)
     if name in ("aws", "gsutil", "gcloud", "azcopy", "s3cmd", "scp", "rsync", "sftp", "dvc"):
@@ -206,10 +217,18 @@ def _hub(step: Step) -> Iterator[Finding]:
     texts = step.texts()
     if step.command.name not in ("huggingface-cli", "hf") or "download" not in texts:
         return
-    if not word_after(step, "--revision"):
+    given = word_after(step, "--revision")
+    if why := _moving(expand(given.text, step.scope) if given else None):
         name = texts[texts.index("download") + 1 :][:1]
-        said = f"{step.command.name} download {' '.join(name)} names no revision"
+        said = f"{step.command.name} download {' '.join(name)} {why}"
         yield finding("unpinned-model", step.command.file, step.command.line, said)
+
+
+def _moving(revision: str | None) -> str:
+    """What is wrong with a revision; empty for a commit or a tag."""
+    if not revision:
+        return "names no revision"
+    return f"names the branch {revision}" if revision.lower() in BRANCHES else ""
 
 
 def _calls(module: Module, submission: Submission) -> Iterator[Finding]:
@@ -252,11 +271,15 @@ def _revision(
     call: ast.Call, name: str, module: Module, submission: Submission
 ) -> Iterator[Finding]:
     """A hub id without a revision; what the image or a folder holds needs none."""
-    if code.keyword(call, "revision") or any(one.arg is None for one in call.keywords):
+    if any(one.arg is None for one in call.keywords):
+        return
+    scope = {**submission.image.scope, **module.step.scope}
+    revision = code.value(code.keyword(call, "revision"), module, scope)
+    why = _moving(revision if isinstance(revision, str) else None)
+    if not why or (code.keyword(call, "revision") and not isinstance(revision, str | None)):
         return
     given = call.args[0] if call.args else None
     given = code.keyword(call, "repo_id", "pretrained_model_name_or_path") or given
-    scope = {**submission.image.scope, **module.step.scope}
     known = code.value(given, module, scope)
     if (
         isinstance(known, code.Unknown) and len(call.args) > 1
@@ -269,7 +292,7 @@ def _revision(
     place = posixpath.normpath(posixpath.join(module.step.workdir, known))
     if any(path.startswith(place) for path in submission.image.files) or _made(known, submission):
         return
-    said = f"{name} of {known} names no revision"
+    said = f"{name} of {known} {why}"
     yield finding("unpinned-model", module.name, call.lineno, said)
 
 

@@ -1,9 +1,11 @@
 """Rules on what is installed: the same versions again in a year?"""
 
+import ast
+import configparser
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tools.lint import pip
 from tools.lint.finding import Finding, finding
@@ -77,7 +79,7 @@ def _pip(install: Install, step: Step, submission: Submission) -> Iterator[Findi
 
 
 def _rule(text: str) -> str:
-    if "git+" in text:
+    if "git+" in text or "://" in text:
         return "unpinned-git"
     return "unpinned-tool" if pip.name_of(text) in _TOOLS else "unpinned-package"
 
@@ -192,7 +194,7 @@ def _lines(name: str, submission: Submission, held: set[str]) -> Iterator[Findin
             yield finding("missing-package-file", one.file, one.line, said)
         elif not one.text.startswith(("-", ".", "/")):
             why = "" if pip.name_of(one.text) in held else pip.loose(one.text)
-            if why and "git+" in one.text:
+            if why and ("git+" in one.text or "://" in one.text):
                 yield finding("unpinned-git", one.file, one.line, why)
             elif why and pip.name_of(one.text) not in _TOOLS:
                 yield finding("unpinned-requirement", one.file, one.line, why)
@@ -213,23 +215,87 @@ def _local(
             said = f"{text} is not in the image when this line runs"
             yield finding("missing-package-file", step.command.file, line, said)
         return
-    project = step.files.get(posixpath.join(path, "pyproject.toml"))
     frozen = any(w.text in ("--no-deps", "--require-hashes") for w in install.options)
-    if project and not frozen and not install.constraints and not install.files:
-        yield from _project(project, submission)
+    if frozen or install.constraints or install.files:
+        return
+    there = _installed_before(step, submission)
+    for file, wanted in _NEEDS.items():
+        if name := step.files.get(posixpath.join(path, file)):
+            yield from _project(name, wanted, submission, there)
 
 
-def _project(name: str, submission: Submission) -> Iterator[Finding]:
+def _installed_before(step: Step, submission: Submission) -> set[str]:
+    """The packages of which one version is there already, so that pip takes no other."""
+    found: set[str] = set()
+    for other in submission.image.steps:
+        if other.command is step.command:
+            break
+        if install := pip.installed(other):
+            files = [name for name in _files(install.files, other, submission) if name]
+            found |= pip.pinned(files, submission.folder)
+            texts = [text for text, _ in install.packages]
+            found |= {pip.name_of(text) for text in texts if not pip.loose(text)}
+    return found
+
+
+def _project(
+    name: str, wanted: Callable[[str], list[str]], submission: Submission, there: set[str]
+) -> Iterator[Finding]:
     """The dependencies of a project that is installed without a lock."""
     text = submission.folder.text(name) or ""
-    try:
-        wanted = tomllib.loads(text).get("project", {}).get("dependencies", [])
-    except (tomllib.TOMLDecodeError, AttributeError):
-        return
-    for one in wanted if isinstance(wanted, list) else []:
-        if why := pip.loose(str(one)):
-            line = text.count("\n", 0, max(text.find(str(one)), 0)) + 1
+    for one in wanted(text):
+        why = "" if pip.name_of(one) in there else pip.loose(one)
+        if why:
+            line = text.count("\n", 0, max(text.find(one), 0)) + 1
             yield finding("unpinned-requirement", name, line, why)
+
+
+def _of_pyproject(text: str) -> list[str]:
+    try:
+        found = tomllib.loads(text).get("project", {}).get("dependencies", [])
+    except (tomllib.TOMLDecodeError, AttributeError):
+        return []
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _of_setup_cfg(text: str) -> list[str]:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return []
+    found = parser.get("options", "install_requires", fallback="")
+    return [line.strip() for line in found.splitlines() if line.strip()]
+
+
+def _of_setup_py(text: str) -> list[str]:
+    """``setup(install_requires=[…])`` or ``= NAME``, as far as it is written out."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return []
+    known = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "install_requires":
+            value = known.get(node.value.id) if isinstance(node.value, ast.Name) else node.value
+            items = value.elts if isinstance(value, ast.List | ast.Tuple) else []
+            texts = [one.value for one in items if isinstance(one, ast.Constant)]
+            found += [one for one in texts if isinstance(one, str)]
+    return found
+
+
+_NEEDS = {
+    "pyproject.toml": _of_pyproject,
+    "setup.cfg": _of_setup_cfg,
+    "setup.py": _of_setup_py,
+}
 
 
 def _conda(step: Step, submission: Submission) -> Iterator[Finding]:
@@ -272,7 +338,7 @@ def _environment(name: str, submission: Submission) -> Iterator[Finding]:
             below_pip = True
         elif below_pip and len(found[1]) > 2:
             if (why := pip.loose(found[2])) and not found[2].startswith("-"):
-                rule = "unpinned-git" if "git+" in why else "unpinned-requirement"
+                rule = "unpinned-git" if "/" in why else "unpinned-requirement"
                 yield finding(rule, name, number, why)
         elif re.fullmatch(r"[\w.-]+(?:\s*[<>].*)?", found[2]) and _is_dependency(
             name, number, submission

@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tools.lint.folder import Folder
 from tools.lint.image import Step
@@ -24,7 +24,13 @@ _VALUES = {
 _NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[^\]]*\])?\s*(.*)")
 _EXACT = re.compile(r"={2,3}\s*[\w.!+-]+")
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
-_BRANCHES = {"main", "master", "dev", "develop", "head", "trunk", "nightly", "latest", "stable"}
+BRANCHES = {"main", "master", "dev", "develop", "head", "trunk", "nightly", "latest", "stable"}
+# GitHub's archives of a branch: archive/main.zip, archive/refs/heads/x.zip, tarball/main, and
+# those of its codeload: tar.gz/main, zip/refs/heads/x.
+_OF_BRANCH = re.compile(
+    r"(?i)(?:codeload\.|www\.)?github\.com/[^/\s]+/[^/\s]+/(?:archive|zipball|tarball|zip|tar\.gz)/"
+    rf"(?:refs/heads/[^\s#]+|(?:{'|'.join(sorted(BRANCHES))})(?=[.#\s]|$)[^\s#]*)"
+)
 
 
 @dataclass
@@ -55,10 +61,21 @@ def installed(step: Step) -> Install | None:
     elif words and _PYTHON.fullmatch(step.command.name):
         place = next((n for n, w in enumerate(words) if w.text == "-m"), len(words))
         words = words[place + 1 :]
+    if words and words[0].text == "pip-sync":
+        return _synced(words[1:], step)
     if not words or not _PIP.fullmatch(words[0].text.rpartition("/")[2]):
         return None
+    if [word.text for word in words[1:2]] == ["sync"]:  # uv's only
+        return _synced(words[2:], step)
     place = next((n for n, w in enumerate(words) if w.text in ("install", "wheel", "download")), 0)
     return _read(words[place + 1 :], step) if place else None
+
+
+def _synced(words: list[Word], step: Step) -> Install:
+    """``uv pip sync FILES``: what else would be packages are requirement files."""
+    found = _read(words, step)
+    files = [*found.local, *(word for _, word in found.packages)]
+    return replace(found, packages=[], local=[], files=[*found.files, *files])
 
 
 def _read(words: list[Word], step: Step) -> Install:
@@ -120,6 +137,8 @@ def loose(text: str) -> str:
     text = text.partition(" --hash")[0].partition(";")[0].strip()
     if "git+" in text or re.match(r"[\w-]+\s*@\s*git", text):
         return loose_git(text)
+    if branch := _OF_BRANCH.search(text):
+        return f"{branch[0]} is what the branch holds that day"
     if "://" in text or re.match(r"[\w.\[\]-]+\s*@\s*\S", text):
         return ""  # an address names one file
     found = _NAME.fullmatch(text)
@@ -141,7 +160,7 @@ def loose_git(text: str) -> str:
     ref = path.rpartition("@")[2] if "@" in path else ""
     if not ref:
         return f"{address} names no commit"
-    if ref.lower() in _BRANCHES:
+    if ref.lower() in BRANCHES:
         return f"{address} names the branch {ref}"
     return ""
 

@@ -160,10 +160,10 @@ def _set_in(step: Step, submission: Submission) -> set[str]:
             if one.name in ("ENV", "ARG", "LABEL")
             for word in one.words
         }
-    return found | provided(_around(step, text))
+    return found | provided(around(step, text))
 
 
-def _around(step: Step, text: str) -> str:
+def around(step: Step, text: str) -> str:
     """The script that a command stands in; in the Dockerfile, its instruction."""
     if step.command.file != "Dockerfile":
         return text
