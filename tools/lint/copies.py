@@ -337,21 +337,48 @@ def _modules(module: Module, submission: Submission) -> Iterator[Finding]:
     """An import of a file that lies beside its importer in the folder but not in the image."""
     if not module.place:
         return
-    beside = posixpath.dirname(module.name)
     told: set[str] = set()
+    pip_names = _installed(submission)
     for name, level, line in code.imports(module):
-        top = name.partition(".")[0]
-        if level > 1 or not top or top in told or top in sys.stdlib_module_names:
+        parts = name.split(".")
+        if level > 1 or not name or parts[0] in sys.stdlib_module_names:
             continue
-        lies = [
-            path
-            for path in (f"{top}.py", f"{top}/__init__.py")
-            if posixpath.join(beside, path) in submission.folder.sizes
-        ]
-        there = any(
-            place.endswith(f"/{top}.py") or f"/{top}/" in place for place in submission.image.files
-        )
-        if lies and not there and not _made(f"{top}.py", module.step, submission):
-            told.add(top)
-            said = f"imports {top}, and {posixpath.join(beside, lies[0])} is not copied"
-            yield finding("missing-module", module.name, line, said)
+        for path in dict.fromkeys((parts[0], "/".join(parts))):
+            if path in told or (not level and parts[0] in pip_names):
+                break
+            if lies := _left_behind(path, level, module, submission):
+                told.add(path)
+                said = f"imports {path.replace('/', '.')}, and {lies} is not copied"
+                yield finding("missing-module", module.name, line, said)
+                break
+
+
+def _installed(submission: Submission) -> set[str]:
+    """Names that pip was asked for, as an import may spell them."""
+    found: set[str] = set()
+    for step in submission.image.steps:
+        if install := pip.installed(step):
+            found |= {pip.name_of(text) for text, _ in install.packages}
+            files = [step.files.get(step.path(word.text)) for word in install.files]
+            lines = [pip.requirements(name, submission.folder) for name in files if name]
+            found |= {pip.name_of(one.text) for file in lines for one in file}
+    return {name.replace("-", "_") for name in found}
+
+
+def _left_behind(path: str, level: int, module: Module, submission: Submission) -> str:
+    """The folder's file of a module that the image lacks; empty where there is none."""
+    beside = posixpath.dirname(module.name)
+    folders = [beside]  # of ``import app.model`` in app/main.py also those above
+    while "/" in path and not level and folders[-1]:
+        folders.append(posixpath.dirname(folders[-1]))
+    there = any(
+        place.endswith(f"/{path}.py") or f"/{path}/" in place for place in submission.image.files
+    )
+    if there or _made(f"{posixpath.basename(path)}.py", module.step, submission):
+        return ""
+    names = [
+        posixpath.join(folder, file)
+        for folder in folders
+        for file in (f"{path}.py", f"{path}/__init__.py")
+    ]
+    return next((name for name in names if name in submission.folder.sizes), "")

@@ -53,7 +53,8 @@ _BRANCH = re.compile(
     r"(?i)huggingface\.co/.*/(?:resolve|raw|blob)/(?:main|master)/|"
     r"raw\.githubusercontent\.com/[^/]+/[^/]+/(?:main|master|refs/heads)/|"
     r"github\.com/[^/]+/[^/]+/"
-    r"(?:archive/(?:refs/heads/)?(?:main|master)|releases/latest|raw/(?:main|master))"
+    r"(?:archive/(?:refs/heads/)?(?:main|master)|releases/latest|raw/(?:main|master))|"
+    r"repo\.anaconda\.com/\S*-latest-"
 )
 _FETCH = {"wget", "curl", "aria2c", "axel", "gdown"}
 _HUB_CALLS = ("snapshot_download", "hf_hub_download", "from_pretrained", "cached_download")
@@ -199,7 +200,7 @@ def _addresses(step: Step, rest: list[Step]) -> Iterator[Finding]:
                 "private-source", command.file, word.line, f"{text} is reached by you only"
             )
         elif command.name in _FETCH and _BRANCH.search(text) and not _verified(rest):
-            said = f"{text} is what the branch holds that day"
+            said = f"{text} is what is there that day"
             yield finding("unpinned-download", command.file, word.line, said)
     if command.name in ("curl", "wget") and len(rest) > 1:
         after = rest[1].command

@@ -13,6 +13,9 @@ _VALUE = re.compile(
     r"(?P<plain>[^\s\"'$]{8,})"
 )
 _WANDB = re.compile(r"(?i)wandb[^\n]{0,60}?(?<![@/0-9a-f])[0-9a-f]{40}\b")
+_KAGGLE = re.compile(
+    r"(?i)\"username\"[^\n]*\"key\"\s*:\s*\"[0-9a-f]{32}\"|kaggle_key\W{1,4}[0-9a-f]{32}\b"
+)
 _NAMED = re.compile(
     r"(?i)(?:^|_)(?:hf|hugging_?face(?:hub)?|hub|wandb|openai|github|gh|aws_secret|aws)_?\w*"
     r"(?:token|api_?key|secret_access_key|access_key)$|^(?:hf_?token|password|passwd|api_?key)$"
@@ -52,6 +55,8 @@ def kind_of(line: str) -> str:
             return kind
     if _WANDB.search(line):
         return "W&B key"
+    if _KAGGLE.search(line):
+        return "Kaggle key"
     for found_value in _VALUE.finditer(line):
         key = found_value["key"] or found_value["name"] or found_value["env"] or ""
         value = found_value["text"] or found_value["plain"] or ""

@@ -117,3 +117,23 @@ def test_a_login_only_where_there_is_a_token(root: Path, run: str) -> None:
 )  # fmt: skip
 def test_a_login_that_is_always_tried(root: Path, run: str) -> None:
     assert told(root, 'ARG HF_TOKEN=""', f"RUN {run}") == ["huggingface-cli login needs a token"]
+
+
+def test_the_latest_installer_moves(root: Path) -> None:
+    conda = "RUN curl -O https://repo.anaconda.com/miniconda/Miniconda3-"
+    assert told(root, f"{conda}latest-Linux-x86_64.sh")[0].endswith("is what is there that day")
+    assert told(root, f"{conda}py311_24.1.2-0-Linux-x86_64.sh") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("kaggle.json", '{"username":"joe","key":"HEX"}'), ("run.sh", "export KAGGLE_KEY=HEX")],
+)
+def test_kaggles_key_is_a_secret(root: Path, file: str, text: str) -> None:
+    digits = "0123456789abcdef" * 2
+    told(root, **{file.replace(".", "__"): text.replace("HEX", digits)})
+    assert [one.message for one in lint(root) if one.rule == "secret"] == [
+        "a secret stands here: Kaggle key"
+    ]
+    told(root, **{file.replace(".", "__"): text.replace("HEX", "your-key-here")})
+    assert not [one for one in lint(root) if one.rule == "secret"]
