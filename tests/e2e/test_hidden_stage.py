@@ -51,7 +51,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
         real.ask(folder, worker.url, [*entries, OPEN, SKILL])
     runs = f"benchmark_output/runs/{real.SUITE}"
     real.run("python", folder, [str(real.SCHEMA), "schema.yaml", runs])
-    words = ["--suite", real.SUITE, "--schema-path", "schema.yaml"]
+    words = ["--suite", real.SUITE, "--schema-path", "schema.yaml", "-n", "1"]
     printed = real.run("helm-summarize", folder, words)
     return folder, worker.asked, printed
 
