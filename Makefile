@@ -47,7 +47,8 @@ override PATH := $(shell /bin/sh -c 'echo "$$PATH"'):/usr/local/bin:/usr/bin:/bi
 endif
 
 RECIPES := $(if $(RECIPE),--recipe "$(RECIPE)",--hw "$(HW)") $(if $(SET),--set "$(SET)") --runs "$(RUNS)"
-TOOLS    = $(PY) -m tools
+# exec: a stop that only make is told (docker stop, kill) reaches the verb, not a shell that dies of it alone.
+TOOLS    = exec $(PY) -m tools
 
 export AXOLOTL_DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1

@@ -58,7 +58,7 @@ def test_long_command_parses(command: str) -> None:
     for line in calls:
         from tools.__main__ import _parser
 
-        _parser().parse_args(shlex.split(line)[3:])
+        _parser().parse_args(shlex.split(line.partition(" -m tools ")[2]))
     assert calls or "pytest" in done.stdout
 
 

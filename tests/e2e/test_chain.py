@@ -1,5 +1,6 @@
 """The real chain on a tiny model: real Axolotl, real worker, real HELM, and real kill -9."""
 
+import contextlib
 import json
 import os
 import signal
@@ -166,9 +167,13 @@ def test_make_serve_answers_the_organizers_health_check(
         answer = requests.post(
             f"{url}/process", json={"prompt": "The capital of France is "}, timeout=60
         )
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        server.terminate()  # make alone, as docker stop and kill do
         server.wait(timeout=60)
+        with pytest.raises(requests.ConnectionError):  # and the worker ended before it
+            requests.get(f"{url}/health", timeout=2)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
     assert answer.status_code == 200
     body = answer.json()
     assert {"text", "tokens", "logprob", "request_time"} <= body.keys()
