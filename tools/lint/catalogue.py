@@ -61,6 +61,9 @@ RULES: dict[str, Rule] = {
                       "or plain shell text"),
     "ignored-command": Rule("warning", "ENTRYPOINT in shell form gets no CMD",
                             "write ENTRYPOINT in JSON form"),
+    "inherited-entrypoint": Rule("error", "the base image's ENTRYPOINT takes CMD for its "
+                                 "arguments; the container ends at once",
+                                 "write ENTRYPOINT [] before CMD"),
     # base images
     "mutable-tag": Rule("error", _AGAIN, "name a version and a digest: image:tag@sha256:…"),
     "no-digest": Rule("warning", "a tag can be pushed again; " + _AGAIN,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from tools.lint import bases
 from tools.lint.dockerfile import Dockerfile, Instruction, Scope, Stage, environment
 from tools.lint.folder import Folder
 from tools.lint.shell import SHELLS, Command, Word, commands, expand, of_words
@@ -78,10 +79,10 @@ def build(folder: Folder, dockerfile: Dockerfile) -> Image:
     if dockerfile.stages:
         last = dockerfile.stages[-1]
         image.files = contents[last.index]
-        image.scope = {**environment(last)}
+        base = bases.known(last)
+        image.scope = {**(base.environment if base else {}), **environment(last)}
         image.starters = starters(last)
-        for one in image.starters:
-            image.start += _started(one, last, folder, image)
+        image.start += _started(last, folder, image)
     return image
 
 
@@ -175,19 +176,20 @@ def _strip_flags(body: str) -> str:
     return body if not flags else re.sub(r"[^\n\\]", " ", flags.group()) + body[flags.end() :]
 
 
-def _started(one: Instruction, stage: Stage, folder: Folder, image: Image) -> Iterator[Step]:
+def _started(stage: Stage, folder: Folder, image: Image) -> Iterator[Step]:
     """The steps of CMD or ENTRYPOINT; CMD after an ENTRYPOINT is the latter's arguments."""
-    first, *others = image.starters
-    if one is not first:
-        return
-    if one.json:
-        found = of_words([*one.words, *(word for other in others for word in other.words)])
+    first = image.starters[0] if image.starters else None
+    line = first.line if first else stage.lineage()[0].instructions[0].line
+    shell = first.shell if first and not first.json else ""
+    if first and shell:
+        found = commands(first.body, line)
     else:
-        found = commands(one.body, one.line)
-    base = Step(
-        Command((), one.line), stage, image.scope, stage.workdir, image.files, True,
-        "" if one.json else one.shell,
-    )  # fmt: skip
+        words = [word for one in image.starters for word in one.words]
+        brought = bases.inherited(stage)
+        if brought and (not first or bases.fits(brought, first)):
+            words = [*(Word(text, text, line) for text in brought), *words]
+        found = of_words(words)
+    base = Step(Command((), line), stage, image.scope, stage.workdir, image.files, True, shell)
     yield from _steps(found, base, folder, 0)
 
 

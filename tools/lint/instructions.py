@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from tools.faults import nearest
+from tools.lint import bases
 from tools.lint.dockerfile import INSTRUCTIONS, Dockerfile, Instruction, Stage, sources
 from tools.lint.finding import Finding, finding
 from tools.lint.image import starters
@@ -117,6 +118,11 @@ def _start(stage: Stage) -> Iterator[Finding]:
     commands = [one for one in stage.instructions if one.name == "CMD"]
     if len(found) == 1 and found[0].name == "ENTRYPOINT" and not found[0].json and commands:
         yield finding("ignored-command", FILE, commands[-1].line, "ENTRYPOINT has the shell form")
+    inherited = bases.inherited(stage)
+    if found and inherited and not bases.fits(inherited, found[0]):
+        image = stage.image.partition("@")[0]
+        said = f"{image} starts {' '.join(inherited)} with this CMD as its arguments"
+        yield finding("inherited-entrypoint", FILE, found[0].line, said)
     for one in found:
         yield from _form(one)
 

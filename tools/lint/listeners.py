@@ -58,6 +58,7 @@ _ENVIRONMENT = {
     "flask": ("FLASK_RUN_HOST", "FLASK_RUN_PORT"),
     "granian": ("GRANIAN_HOST", "GRANIAN_PORT"),
     "text-generation-launcher": ("HOSTNAME", "PORT"),
+    "llama-server": ("LLAMA_ARG_HOST", "LLAMA_ARG_PORT"),
 }
 # Python's calls: positions of host and port among the arguments, and the defaults.
 _CALLS: dict[str, tuple[int, int, str, int]] = {
