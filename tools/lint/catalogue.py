@@ -41,6 +41,10 @@ RULES: dict[str, Rule] = {
                            "100 MB", "download it at build or start, by revision and checksum"),
     "folder-too-large": Rule("warning", "every byte is sent as build context and cloned",
                              "leave data and results out, or list them in .dockerignore"),
+    "environment-in-tree": Rule("warning", "it is bound to the machine and the path it was made "
+                                "on, and every build is sent its thousands of files",
+                                "delete it, or list it in .dockerignore; pip install in the "
+                                "Dockerfile"),
     "weights-in-tree": Rule("error", "the rules want no weights in the repository",
                             "download them at build or start, by revision and checksum"),
     "lfs-pointer": Rule("error", "without `git lfs` the clone holds this pointer, not the file",

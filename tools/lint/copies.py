@@ -13,12 +13,18 @@ from tools.lint.code import Module
 from tools.lint.dockerfile import Instruction
 from tools.lint.finding import Finding, finding
 from tools.lint.image import Step, script_of
+from tools.lint.instructions import PLAIN
 from tools.lint.shell import SHELLS, Word, expand
 from tools.lint.submission import Submission
 
 _REMOTE = re.compile(r"(?:https?|git|ftp|ssh)://|git@")
 _ELSEWHERE = ("/usr/", "/opt/", "/etc/", "/bin/", "/tmp/", "/proc/", "/dev/", "/sys/")
 _SUFFIXES = (".py", ".sh")
+# Commands that put no model anywhere, whatever folder they name.
+_BARREN = {
+    *("mkdir chmod chown rm useradd adduser groupadd addgroup apt-get apt apk yum dnf".split()),
+    *("update-alternatives cd export set".split()),
+}
 
 
 def check(submission: Submission) -> Iterator[Finding]:
@@ -315,14 +321,19 @@ def _unheard(path: str, module: Module, submission: Submission) -> bool:
     place = posixpath.normpath(posixpath.join(module.step.workdir, path))
     if any(one == place or one.startswith(f"{place}/") for one in submission.image.files):
         return False
+    steps, silent = list(submission.steps()), {"ENV", "ARG", "LABEL", "WORKDIR", "VOLUME"}
+    if _only_packages(submission):  # then nothing fills a folder by the name of one above it
+        path = posixpath.relpath(place, posixpath.commonpath([place, module.step.workdir]))
+        steps = [step for step in steps if not _barren(step)]
+        silent.add("RUN")
     parts = {part for part in path.split("/") if part not in ("", ".", "..")}
-    texts = [" ".join(step.texts()) for step in submission.steps()]
+    texts = [" ".join(step.texts()) for step in steps]
     texts += [str(node.value) for one in submission.built for node in code.strings(one)]
     texts += [
         one.body
         for stage in submission.dockerfile.used()
         for one in stage.instructions
-        if one.name not in ("ENV", "ARG", "LABEL", "WORKDIR", "VOLUME")
+        if one.name not in silent
     ]
     fetches = any(
         isinstance(node, ast.Call)
@@ -331,6 +342,22 @@ def _unheard(path: str, module: Module, submission: Submission) -> bool:
         for node in one.live()
     )
     return not fetches and not any(part in text for part in parts for text in texts)
+
+
+def _only_packages(submission: Submission) -> bool:
+    """Whether the build fetches packages, and nothing else but what COPY takes from the folder."""
+    foreign = any(
+        one.name == "ADD" or "from" in one.flags
+        for stage in submission.dockerfile.used()
+        for one in stage.instructions
+        if one.name in ("ADD", "COPY")
+    )
+    known = PLAIN.match(submission.dockerfile.stages[-1].image)
+    return bool(known) and not foreign and all(map(_barren, submission.image.steps))
+
+
+def _barren(step: Step) -> bool:
+    return step.command.name in _BARREN or pip.installed(step) is not None
 
 
 def _modules(module: Module, submission: Submission) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 TEXT = 2_000_000  # bytes; longer files are data, not code
 _SKIPPED = {".git", ".hg", ".svn"}  # not part of what is handed in
+ENVIRONMENT = "pyvenv.cfg"  # the file that marks a virtual environment of Python
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a]")
 _REMARK = re.compile(r"(?:^|\s)#.*")
 
@@ -29,10 +30,15 @@ class Folder:
 
     @classmethod
     def read(cls, root: Path) -> "Folder":
-        """List a folder; links to folders are not followed."""
+        """List a folder; links to folders are not followed.
+
+        Of a virtual environment only its mark is listed: what else lies there is others'.
+        """
         sizes = {}
         for top, folders, names in os.walk(root):
             folders[:] = sorted(set(folders) - _SKIPPED)
+            if ENVIRONMENT in names and Path(top) != root:
+                folders[:], names = [], [ENVIRONMENT]
             for name in names:
                 path = Path(top) / name
                 size = path.stat().st_size if path.exists() else 0  # a dangling link

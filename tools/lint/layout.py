@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from tools.lint.finding import Finding, finding
-from tools.lint.folder import Folder
+from tools.lint.folder import ENVIRONMENT, Folder
 
 LARGE = 100_000_000  # bytes; GitHub's limit for a file (docs.github.com, large files)
 CONTEXT = 500_000_000  # bytes; a submission of code is far below
@@ -20,6 +20,11 @@ _TORCH = re.compile(r"(?i).*\.(?:pt|bin|npz|pkl)$")
 _TORCH_NAME = re.compile(
     r"(?i)(?:.*(?:model|weights?|adapter|lora|consolidated|checkpoint|optim).*)"
 )
+_ODD = {
+    "space-in-path": ("has a space in its name", re.compile(r" ")),
+    "unsafe-path": ("has odd characters in its name", re.compile(r"[^ -~]|[\\:*?\"<>|$`'&;!]")),
+}
+_MANY = 5  # paths with the same fault that are named one by one
 _BIG = 1_000_000  # bytes from which a .bin or .pt is taken for weights whatever its name
 _LFS = "version https://git-lfs.github.com/spec/"
 
@@ -73,22 +78,20 @@ def _second(name: str) -> Finding:
 
 
 def _paths(folder: Folder) -> Iterator[Finding]:
-    told: set[str] = set()
+    """Names that do not survive; a folder's is told once, and of many only a few."""
+    found: dict[str, dict[str, None]] = {rule: {} for rule in _ODD}
     for name in folder.sizes:
         parts = name.split("/")
         for depth, part in enumerate(parts, start=1):
-            path = "/".join(parts[:depth])
-            if path in told:
-                continue
-            if " " in part:
-                told.add(path)
-                yield finding("space-in-path", path, 0, f"{path!r} has a space in its name")
-            elif re.search(r"[^\x21-\x7e]|[\\:*?\"<>|$`'&;!]", part):
-                told.add(path)
-                yield finding("unsafe-path", path, 0, f"{path!r} has odd characters in its name")
-            else:
-                continue
-            break
+            rule = next((rule for rule, (_, shape) in _ODD.items() if shape.search(part)), None)
+            if rule:
+                found[rule]["/".join(parts[:depth])] = None
+                break
+    for rule, paths in found.items():
+        for path in list(paths)[:_MANY]:
+            yield finding(rule, path, 0, f"{path!r} {_ODD[rule][0]}")
+        if (more := len(paths) - _MANY) > 0:
+            yield finding(rule, ".", 0, f"{more} more paths like these")
 
 
 def _sizes(folder: Folder) -> Iterator[Finding]:
@@ -96,6 +99,11 @@ def _sizes(folder: Folder) -> Iterator[Finding]:
         if size > LARGE:
             said = f"{name} has {size / 1e6:.0f} MB, the limit is {LARGE / 1e6:.0f} MB"
             yield finding("file-too-large", name, 0, said)
+    for name in folder.context:
+        base, _, mark = name.rpartition("/")
+        if mark == ENVIRONMENT and base:
+            said = f"{base} is a virtual environment of Python"
+            yield finding("environment-in-tree", base, 0, said)
     total = sum(folder.sizes[name] for name in folder.context)
     if total > CONTEXT:
         said = f"the folder has {total / 1e6:.0f} MB, more than {CONTEXT / 1e6:.0f} MB"

@@ -1,4 +1,4 @@
-"""Imports of files that were not copied, and of what pip brings."""
+"""What the server imports or loads, and nothing put into the image."""
 
 from pathlib import Path
 
@@ -57,3 +57,40 @@ def test_what_pip_brings_need_not_be_copied(root: Path, install: str) -> None:
     copies = ["COPY app/main.py app/main.py", "COPY requirements.txt ."]
     assert missing(root, "import peft", *copies, f"RUN pip install {install}") == []
     assert len(missing(root, "import peft", *copies)) == 1
+
+
+LOADS = 'AutoModel.from_pretrained("/app/checkpoints/best")'
+
+
+def loads(root: Path, *lines: str) -> list[str]:
+    """The folders that nothing fills, told of when app/main.py loads a model from one."""
+    code = f"from transformers import AutoModel\n{LOADS}\n"
+    (root / "app" / "main.py").write_text(code)
+    start = 'CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "80"]'
+    copied = [PYTHON, "WORKDIR /app", "COPY app /app/app", *lines, start]
+    (root / "Dockerfile").write_text("\n".join(copied) + "\n")
+    return [one.rule for one in lint(root) if one.rule == "missing-artifact"]
+
+
+@pytest.mark.parametrize(
+    "lines", [[], ["RUN mkdir -p checkpoints && pip install torch==2.1.0"], ["RUN useradd best"]]
+)
+def test_a_model_s_folder_that_is_only_made(root: Path, lines: list[str]) -> None:
+    assert loads(root, *lines) == ["missing-artifact"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RUN git clone https://github.com/a/b /app/b && cd b && git checkout 0123456",
+        "RUN mkdir -p checkpoints && wget -P checkpoints https://a.org/best.zip",
+        "COPY --from=example/models:1.0 /models /app",
+        "ADD https://a.org/all.tar.gz /app/",
+        "COPY checkpoints checkpoints",
+        "RUN python app/fetch.py",
+    ],
+)
+def test_a_model_s_folder_that_may_be_filled(root: Path, line: str) -> None:
+    (root / "checkpoints" / "best").mkdir(parents=True)
+    (root / "checkpoints" / "best" / "config.json").write_text("{}")
+    assert loads(root, line) == []

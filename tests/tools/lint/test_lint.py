@@ -93,6 +93,26 @@ def test_odd_characters_in_a_path(folder: Path) -> None:
     assert places(folder) == [("unsafe-path", "what?.txt", 0)]
 
 
+def test_many_odd_paths_are_told_together(folder: Path) -> None:
+    for number in range(7):
+        (folder / f"oneday:skill={number}").mkdir()
+        (folder / f"oneday:skill={number}" / "stats.json").write_text("[]")
+    named = [("unsafe-path", f"oneday:skill={number}", 0) for number in range(5)]
+    assert places(folder) == [("unsafe-path", ".", 0), *named]
+    assert lint(folder)[0].message == "2 more paths like these"
+
+
+def test_an_environment_is_not_read(folder: Path) -> None:
+    """One of PyTorch's has 100,000 files; to look for secrets in each took minutes."""
+    package = folder / ".venv" / "lib" / "my package"
+    package.mkdir(parents=True)
+    (package / "token.py").write_text(f'TOKEN = "{TOKEN}"\n')
+    (folder / ".venv" / "pyvenv.cfg").write_text("version = 3.11.9\n")
+    assert places(folder) == [("environment-in-tree", ".venv", 0)]
+    (folder / ".dockerignore").write_text(".venv\n")
+    assert places(folder) == []
+
+
 def test_a_digest_that_is_none(folder: Path) -> None:
     dockerfile(folder, base="FROM python:3.11.9@sha256:abc")
     assert rules(folder) == ["bad-digest"]
