@@ -215,6 +215,12 @@ def _local(
             said = f"{text} is not in the image when this line runs"
             yield finding("missing-package-file", step.command.file, line, said)
         return
+    projects = {posixpath.join(path, name) for name in ("pyproject.toml", "setup.py", "setup.cfg")}
+    if path not in inside and not projects & set(inside):
+        if not _elsewhere(text, step, submission) and not _bound(text, step, submission):
+            said = f"{text} has neither pyproject.toml nor setup.py when this line runs"
+            yield finding("missing-package-file", step.command.file, line, said)
+        return
     frozen = any(w.text in ("--no-deps", "--require-hashes") for w in install.options)
     if frozen or install.constraints or install.files:
         return

@@ -9,7 +9,7 @@ from tools.lint.finding import Finding, finding
 from tools.lint.image import Step
 from tools.lint.submission import Submission
 
-_FETCHERS = {"git", "wget", "curl", "unzip"}
+_FETCHERS = {"git", "wget", "curl", "unzip", "conda"}
 _BARE = re.compile(
     r"(?:docker\.io/)?(?:library/)?(?:ubuntu|debian)[:@]|(?:nvcr\.io/|docker\.io/)?nvidia/cuda[:@]"
 )
@@ -68,6 +68,8 @@ def _provided(name: str, step: Step, before: list[Step]) -> bool:
     installed = " ".join(
         " ".join(one.texts()) for one in earlier if one.command.name in _INSTALLERS
     )
+    if name == "conda" and any("conda" in text for one in earlier for text in one.texts()):
+        return True  # its installer
     if name in _FETCHERS:
         return bool(re.search(rf"\b{name}\b", installed)) or _copied(step)
     if name in ("pip", "pip3", "python"):

@@ -42,6 +42,13 @@ _PLAIN = {
 }
 # Servers with routes of their own, none of which is /process.
 _READY = {"vllm", "text-generation-launcher", "llama-server", "http.server", "streamlit", "jupyter"}
+# What registers a route, and the method it then answers where it is given none.
+_ROUTERS = {
+    **dict.fromkeys(
+        ("get", "route", "api_route", "add_api_route", "add_url_rule", "add_get"), "GET"
+    ),
+    **dict.fromkeys(("post", "add_post"), "POST"),
+}
 _READY_BASE = re.compile(r"vllm/vllm-openai|huggingface/text-generation-inference|/llama\.cpp")
 
 
@@ -268,6 +275,29 @@ def _routes(submission: Submission) -> Iterator[Finding]:
     )  # fmt: skip
     if not re.search(r"[\"'/]process\b", everything):
         yield finding("no-process-route", file, line, "no route /process in the server's code")
+    else:
+        yield from _process(submission)
     for route in ("tokenize", "decode"):
         if not re.search(rf"[\"'/]{route}\b", everything):
             yield finding("missing-route", file, line, f"no route /{route} in the server's code")
+
+
+def _process(submission: Submission) -> Iterator[Finding]:
+    """/process by GET only, or below another path, in all places that name such a route."""
+    faults = []
+    for module in submission.started:
+        for call in (node for node in module.live() if isinstance(node, ast.Call)):
+            path = code.value(call.args[0], module, {}) if call.args else None
+            method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            if method not in _ROUTERS or not re.fullmatch(r"(?:/[^:]*)?/process", str(path)):
+                continue
+            methods = next((one.value for one in call.keywords if one.arg == "methods"), None)
+            asked = ast.unparse(methods).upper() if methods else _ROUTERS[method]
+            if path != "/process":
+                said = f"the route is {path}, not /process"
+            elif re.fullmatch(r"[\[({]?'?(?:GET|HEAD)'?,?[\])}]?", asked):
+                said = "/process answers GET only"
+            else:
+                return
+            faults.append(finding("no-process-route", module.name, call.lineno, said))
+    yield from faults[:1]

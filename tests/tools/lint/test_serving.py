@@ -146,3 +146,50 @@ def test_downloads_that_are_not(root: Path, line: str) -> None:
     base = f"FROM python:3.11.9{DIGEST}"
     found = told(root, f"RUN {line}", START, base=base, code=f"import uvicorn\n{ON_80}")
     assert "unused-download" in found
+
+
+APP = "import uvicorn\nfrom fastapi import FastAPI\napp = FastAPI()\n"
+OTHERS = '@app.post("/tokenize")\n@app.post("/decode")\ndef f(): ...\n' + ON_80
+
+
+@pytest.mark.parametrize(
+    "route",
+    ['get("/process")', 'route("/process")', 'api_route("/process", methods=["GET"])',
+     'post("/v1/process")', 'route("/api/process", methods=["POST"])'],
+)  # fmt: skip
+def test_a_route_that_no_question_reaches(root: Path, route: str) -> None:
+    assert told(root, START, code=f"{APP}@app.{route}\n{OTHERS}") == {"no-process-route"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '@app.post("/process")\n',
+        '@app.get("/process")\n@app.post("/process")\n',
+        '@app.route("/process", methods=["GET", "POST"])\n',
+        '@app.route("/process", methods=METHODS)\n',
+        '@app.post("/v1/process")\n@app.post("/process")\n',
+        'def f(): http.get("http://127.0.0.1:80/process")\n@app.post(PREFIX + "/process")\n',
+        'PATH = "/process"\n@app.post(PATH)\n',
+    ],
+)
+def test_a_route_that_questions_reach(root: Path, lines: str) -> None:
+    assert told(root, START, code=APP + lines + OTHERS) == set()
+
+
+def test_conda_on_a_base_without_it(root: Path) -> None:
+    (root / "environment.yml").write_text("dependencies:\n  - python=3.11.9\n")
+    update = "RUN conda env update -f environment.yml"
+    lines = ["COPY environment.yml .", update, START]
+    server = f'{APP}@app.post("/process")\n{OTHERS}'
+    assert told(root, *lines, code=server) == {"missing-tool"}
+    fetch = "ADD https://a.org/Miniconda3-py311_23.5.2-0-Linux-x86_64.sh /m.sh"
+    assert "missing-tool" not in told(root, fetch, "RUN bash /m.sh -b", *lines, code=server)
+
+
+def test_a_package_of_nothing(root: Path) -> None:
+    server = f'{APP}@app.post("/process")\n{OTHERS}'
+    lines = ["RUN pip install --no-deps -e .", START]
+    assert told(root, *lines, code=server) == {"missing-package-file"}
+    (root / "setup.py").write_text("from setuptools import setup\nsetup(name='x')\n")
+    assert told(root, "COPY setup.py .", *lines, code=server) == set()
