@@ -63,6 +63,9 @@ def _findings(folder: Folder) -> Iterator[Finding]:
         said = "Dockerfile is empty" if text is not None else "Dockerfile is no text"
         yield finding("dockerfile-syntax", "Dockerfile", 1, said)
         return
+    if folder.wide("Dockerfile"):
+        said = "Dockerfile is UTF-16 (PowerShell's > writes that); Docker reads UTF-8"
+        yield finding("dockerfile-syntax", "Dockerfile", 1, said, remedy="save it as UTF-8")
     try:
         dockerfile = parse(text)
     except ParseError as error:

@@ -1,5 +1,6 @@
 """The submission's folder: its files, what .dockerignore hides, and their texts."""
 
+import codecs
 import os
 import posixpath
 import re
@@ -12,6 +13,7 @@ TEXT = 2_000_000  # bytes; longer files are data, not code
 _SKIPPED = {".git", ".hg", ".svn"}  # not part of what is handed in
 ENVIRONMENT = "pyvenv.cfg"  # the file that marks a virtual environment of Python
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a]")
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _REMARK = re.compile(r"(?:^|\s)#.*")
 
 
@@ -83,6 +85,11 @@ class Folder:
             self._texts[name] = self._read(name)
         return self._texts[name]
 
+    def wide(self, name: str) -> bool:
+        """Whether a file is UTF-16."""
+        with (self.root / name).open("rb") as file:
+            return file.read(2) in _WIDE
+
     def _read(self, name: str) -> str | None:
         if self.sizes.get(name, TEXT + 1) > TEXT:
             return None
@@ -90,7 +97,7 @@ class Folder:
             raw = (self.root / name).read_bytes()
         except OSError:
             return None
-        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # what PowerShell's > writes; pip reads it
+        if raw.startswith(_WIDE):  # what PowerShell's > writes; pip reads it
             return raw.decode("utf-16", errors="replace")
         if _BINARY.search(raw[:4096]):
             return None

@@ -47,6 +47,8 @@ def check(dockerfile: Dockerfile) -> Iterator[Finding]:
     for one in dockerfile:
         if not one.body.strip():
             yield finding("dockerfile-syntax", FILE, one.line, f"{one.name} has no arguments")
+        elif one.name == "SHELL" and not one.json:
+            yield finding("dockerfile-syntax", FILE, one.line, "SHELL wants the JSON form")
     yield from _start(dockerfile.stages[-1])
 
 
@@ -62,7 +64,7 @@ def _base(stage: Stage, dockerfile: Dockerfile) -> Iterator[Finding]:
     platform = expand(one.flags.get("platform", ""), one.scope)
     if platform and "$" not in platform and not _AMD64.fullmatch(platform):
         yield finding("wrong-platform", FILE, one.line, f"FROM --platform={platform}")
-    if not stage.parent and stage.base.lower() != "scratch" and "$" not in stage.base:
+    if not stage.parent and stage.base.lower() not in ("", "scratch") and "$" not in stage.base:
         yield from _image(stage.base, one)
 
 

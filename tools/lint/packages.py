@@ -105,19 +105,28 @@ def _files(words: list[pip.Word], step: Step, submission: Submission) -> list[st
     found: list[str | None] = []
     for word in words:
         name = step.files.get(step.path(word.text))
-        found.append(name or _bound(word.text, step, submission))
+        found.append(name or _bound(expand(word.text, step.scope), step, submission))
     return found
 
 
 def _bound(text: str, step: Step, submission: Submission) -> str | None:
-    """A file that RUN --mount=type=bind brings, by its name."""
-    line = step.command.line
+    """The folder's file that RUN --mount=type=bind brings; empty for one of another image."""
+    path, line = step.path(text), step.command.line
     for one in step.stage.instructions:
-        if one.name == "RUN" and one.line <= line <= one.end and "type=bind" in one.body:
-            base = posixpath.basename(text)
-            source = re.search(r"\bsource=([^,\s]*)", one.body)
-            named = [source[1]] if source and posixpath.basename(source[1]) == base else [base]
-            return next((n for n in named if n in submission.folder.sizes), None)
+        if one.name != "RUN" or not one.line <= line <= one.end:
+            continue
+        for given in re.findall(r"--mount=(\S+)", one.body):
+            keys = dict(part.partition("=")[::2] for part in given.split(","))
+            names = ("target", "dst", "destination")
+            target = one.path(next((keys[name] for name in names if name in keys), "/"))
+            if keys.get("type", "bind") != "bind" or posixpath.commonpath([path, target]) != target:
+                continue
+            if "from" in keys:
+                return ""
+            source = (keys.get("source") or keys.get("src") or ".").lstrip("/")
+            name = posixpath.normpath(posixpath.join(source, posixpath.relpath(path, target)))
+            if name in submission.folder.sizes or name in submission.folder.folders:
+                return name
     return None
 
 
@@ -211,13 +220,13 @@ def _local(
     path = step.path(re.sub(r"\[[^\]]*\]$", "", text))
     inside = [p for p in step.files if p == path or p.startswith(f"{path.rstrip('/')}/")]
     if not inside:
-        if not _elsewhere(text, step, submission) and not _bound(text, step, submission):
+        if not _elsewhere(text, step, submission) and _bound(text, step, submission) is None:
             said = f"{text} is not in the image when this line runs"
             yield finding("missing-package-file", step.command.file, line, said)
         return
     projects = {posixpath.join(path, name) for name in ("pyproject.toml", "setup.py", "setup.cfg")}
     if path not in inside and not projects & set(inside):
-        if not _elsewhere(text, step, submission) and not _bound(text, step, submission):
+        if not _elsewhere(text, step, submission) and _bound(text, step, submission) is None:
             said = f"{text} has neither pyproject.toml nor setup.py when this line runs"
             yield finding("missing-package-file", step.command.file, line, said)
         return
@@ -370,8 +379,9 @@ def _locked(step: Step, submission: Submission) -> Iterator[Finding]:
         for word in command.words[2:]:
             if not word.text.startswith("-") and (why := pip.loose(word.text)):
                 yield finding("unpinned-package", command.file, word.line, why)
-    elif not any(posixpath.basename(path) == lock for path in step.files) and not _bound(
-        lock, step, submission
+    elif (
+        not any(posixpath.basename(path) == lock for path in step.files)
+        and _bound(lock, step, submission) is None
     ):
         said = f"{command.name} {texts[1]} without {lock} in the image"
         yield finding("unlocked-environment", command.file, command.line, said)

@@ -113,6 +113,41 @@ def test_an_environment_is_not_read(folder: Path) -> None:
     assert places(folder) == []
 
 
+def test_a_dockerfile_of_powershell(folder: Path) -> None:
+    path = folder / "Dockerfile"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    assert places(folder) == [("dockerfile-syntax", "Dockerfile", 1)]
+    path.write_bytes(path.read_bytes().decode("utf-16").encode("utf-8-sig"))  # Docker takes that
+    assert places(folder) == []
+
+
+def test_a_shell_that_is_no_json(folder: Path) -> None:
+    dockerfile(folder, "SHELL /bin/bash -c")
+    assert rules(folder) == ["dockerfile-syntax"]
+
+
+def test_no_image_is_told_once(folder: Path) -> None:
+    (folder / "Dockerfile").write_text("FROM\nCMD x\n")
+    assert rules(folder) == ["dockerfile-syntax"]
+
+
+@pytest.mark.parametrize(
+    ("mount", "told"),
+    [
+        ("type=bind,source=requirements.txt,target=/tmp/r.txt", []),
+        ("target=/tmp", []),  # bind is what a mount is; /tmp/r.txt would be the folder's r.txt
+        ("type=bind,from=models,source=/r.txt,dst=/tmp/r.txt", []),
+        ("type=cache,target=/tmp", ["missing-package-file"]),
+        ("type=bind,source=requirements.txt,target=/tmp/other.txt", ["missing-package-file"]),
+    ],
+)
+def test_requirements_that_a_mount_brings(folder: Path, mount: str, told: list[str]) -> None:
+    for name in ("r.txt", "requirements.txt"):
+        (folder / name).write_text("peft==0.5.0\n")
+    dockerfile(folder, f"RUN --mount={mount} pip install -r /tmp/r.txt")
+    assert [rule for rule in rules(folder) if rule == "missing-package-file"] == told
+
+
 def test_a_digest_that_is_none(folder: Path) -> None:
     dockerfile(folder, base="FROM python:3.11.9@sha256:abc")
     assert rules(folder) == ["bad-digest"]
