@@ -192,6 +192,32 @@ class SlotCache:
         for tensor in (*self.keys, *self.values):
             tensor[target, :, :length] = tensor[source, :, :length]
 
+    def clear(self, slot: int, start: int, stop: int) -> None:
+        """Zeroes tokens: a mask hides what is masked from a sum, but 0 x NaN is NaN."""
+        for tensor in (*self.keys, *self.values):
+            tensor[slot, :, start:stop] = 0
+
+    def clear_all(self) -> None:
+        """Zeroes every slot."""
+        for tensor in (*self.keys, *self.values):
+            tensor.zero_()
+
+    def damaged(self) -> set[int]:
+        """Slots in which the last pass wrote keys or values that are no finite numbers.
+
+        The last layer's tell of all: what is NaN in a layer is NaN in every later one. Within a
+        piece it is so before the damaged token, too: kernels multiply what the causal mask hides
+        by 0.
+        """
+        assert self.batch is not None
+        slots, places = self.batch.slots, self.batch.places
+        written = (
+            tensor[slots, :, places].flatten(1) for tensor in (self.keys[-1], self.values[-1])
+        )
+        keys, values = (rows.isfinite().all(1) for rows in written)
+        broken = ~(keys & values) & (places >= 0)  # nobody reads what padding wrote
+        return set(slots[broken].tolist())
+
     def attend(
         self, layer: int, query: torch.Tensor, new: tuple[torch.Tensor, torch.Tensor], **how: Any
     ) -> torch.Tensor:

@@ -100,6 +100,9 @@ class _Part:
         return Feed(piece, tokens, wanted, sequence.request.adapter)
 
 
+_Stepped = list[tuple[_Part, torch.Tensor]]
+
+
 class Batching:
     """An :class:`serve.engine.base.Engine` that generates many requests together.
 
@@ -216,8 +219,29 @@ class Batching:
             return
         self._failures = 0
         self._count(steps=1)
-        self._score_prompts(parts, logits)
-        self._advance(parts, logits)
+        sound = self._sound(parts, logits)
+        self._score_prompts(sound)
+        self._advance(sound)
+
+    def _sound(self, parts: list[_Part], logits: list[torch.Tensor]) -> _Stepped:
+        """The parts that came out as numbers, with their logits; the others' requests fail."""
+        sound: _Stepped = []
+        for part, rows in zip(parts, logits, strict=True):
+            if part.slot in self._stepper.damaged:
+                self._discard(part)
+            else:
+                sound.append((part, rows))
+        return sound
+
+    def _discard(self, part: _Part) -> None:
+        """Fails a request whose keys or values are NaN, and leaves none of them in its slot.
+
+        Left there, they would reach whoever takes the slot next: as a prefix it shares, or masked
+        beside a longer neighbour.
+        """
+        start = part.sequence.done
+        self._stepper.cache.clear(part.slot, start, start + part.count)
+        self._end(part.sequence, EngineError(sampling.BROKEN))
 
     def _drop_ended(self) -> None:
         now = time.monotonic()
@@ -253,9 +277,9 @@ class Batching:
             parts.append(_Part(prompts[place], count, count == prompts[place].pending))
         return sorted(parts, key=lambda part: (part.count > 1, part.slot))
 
-    def _score_prompts(self, parts: list[_Part], logits: list[torch.Tensor]) -> None:
+    def _score_prompts(self, stepped: _Stepped) -> None:
         """Echo: gives the answers their prompts' tokens."""
-        for part, rows in zip(parts, logits, strict=True):
+        for part, rows in stepped:
             sequence = part.sequence
             if sequence.scores_prompt:
                 with self._guarded(sequence):
@@ -268,15 +292,15 @@ class Batching:
                     )
                     sequence.last_logits = rows[-1:].clone()
 
-    def _advance(self, parts: list[_Part], logits: list[torch.Tensor]) -> None:
+    def _advance(self, stepped: _Stepped) -> None:
         """Notes what was fed; chooses the next tokens."""
-        for part in parts:
+        for part, _ in stepped:
             part.sequence.done += part.count
             if part.sequence.slot:
                 part.sequence.slot.ready = part.sequence.done
         ready = [
             (part.sequence, rows[-1:])
-            for part, rows in zip(parts, logits, strict=True)
+            for part, rows in stepped
             if part.completes and part.sequence.slot
         ]
         for sequence, _ in ready:
@@ -332,6 +356,8 @@ class Batching:
         for sequence in list(self._running):
             self._end(sequence, error)
         self._slots.forget()
+        with contextlib.suppress(RuntimeError):  # a card that failed may take no order any more
+            self._stepper.cache.clear_all()
         self._failures += 1
         if self._failures >= FAILURES:
             log.error("%d forward passes failed in a row: the engine stops", FAILURES)

@@ -42,6 +42,7 @@ class Stepper:
 
     Attributes:
         unit: size of every prompt piece, or 0.
+        damaged: slots whose tokens of the last step came out as NaN or infinite.
 
     Args:
         loaded: the model; its attention is replaced.
@@ -56,6 +57,7 @@ class Stepper:
         self._model: Any = loaded.model
         self._adapters = loaded.adapters
         self.unit = unit
+        self.damaged: set[int] = set()
         self._attention = install(loaded.model)
         self._shapes = probe(loaded.model, self._attention)
         parameters = inspect.signature(loaded.model.forward).parameters
@@ -85,6 +87,7 @@ class Stepper:
         Returns:
             ``[wanted, vocabulary]`` in float32 for each of them.
         """
+        self.damaged = set()
         if not self.unit:
             return self._forward(feeds)
         singles = {feed.piece.slot: feed for feed in feeds if feed.piece.size == 1}
@@ -119,6 +122,7 @@ class Stepper:
             use_cache=False,
             **options,
         )
+        self.damaged |= self.cache.damaged()
         logits = output.logits[0] if self._can_skip_logits else output.logits[0, keep]
         return list(logits[: len(kept)].float().split([feed.wanted for feed in feeds]))
 

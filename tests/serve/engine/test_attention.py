@@ -99,6 +99,34 @@ def test_copy() -> None:
         assert not tensor[2, :, 7:].any()
 
 
+def test_a_mask_lets_nan_through() -> None:
+    """Why damaged slots are cleared; when torch hides what is masked, nothing needs to be."""
+    query, key, value = torch.ones(3, 1, 1, 2, 4)
+    key[..., 1, :] = value[..., 1, :] = torch.nan
+    output = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    assert output[0, 0, 0].isnan().all()
+
+
+def test_damaged_slots_are_told_and_cleared() -> None:
+    cache = SlotCache([(1, 2, 2)] * 2, slots=3, length=5, like=torch.empty(0))
+    new = torch.ones(1, 1, 6, 2)
+    new[0, 0, 3], new[0, 0, 5] = torch.nan, torch.inf
+    for pieces, expected in (
+        ([Piece(0, 0, 2), Piece(1, 0, 2), Piece(2, 2, 4)], {1, 2}),
+        ([Piece(0, 0, 3), Piece(2, 0, 2, padding=1)], set()),  # only padding is infinite
+    ):
+        cache.batch = Batch(pieces, CPU)
+        if not expected:
+            new[0, 0, 3] = 1
+        for layer in range(2):
+            cache.attend(layer, new, (new, new), scale=None, window=None)
+        assert cache.damaged() == expected
+    cache.clear(1, 0, 2)
+    assert not cache.keys[1][1].any() and cache.keys[1][0, :, :2].all()
+    cache.clear_all()
+    assert not cache.values[0].any()
+
+
 def test_probe_finds_the_shape_of_every_layer() -> None:
     config = LlamaConfig(
         vocab_size=50,
