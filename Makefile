@@ -149,20 +149,21 @@ soak: setup ## 30 minutes of 30 clients who ask for everything: right answers, f
 fuzz: .venv/.dev ## 10,000 requests made from openapi.json: no server error, every answer as documented
 	@$(PY) -m tests.contract.fuzz --cases 10000
 
-lint: .venv/.dev ## ruff, mypy, codespell
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/codespell
+lint: .venv/.dev ## ruff, mypy, codespell, and the house rules: floors and sizes
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/codespell \
+	  && $(PY) -m tests.house
 
 format: .venv/.dev ## put the code into shape
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
-schema: setup ## write tools/schemas/axolotl.json anew from the installed Axolotl
-	@$(PY) -m tools.axolotl_schema
+schema: setup ## write tools/recipe/schemas/axolotl.json anew from the installed Axolotl
+	@$(PY) -m tools.recipe.axolotl_schema
 
 recipe-schema: setup ## write recipes/schema.json anew: how editors complete and check a recipe's keys
-	@$(PY) -m tools.recipe_schema
+	@$(PY) -m tools.recipe.editor_schema
 
-helm-schema: helm ## write tools/schemas/helm.json anew: the run entries that the installed HELM knows
-	@$(PY) -m tools.run_entries
+helm-schema: helm ## write tools/recipe/schemas/helm.json anew: the run entries that the installed HELM knows
+	@$(PY) -m tools.recipe.run_entries
 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from tools.arch import architecture
-from tools.axolotl import render
+from tools.axolotl.child import render
 from tools.console import environment, say
-from tools.recipe import load
-from tools.run import Run, write_json
-from tools.schema import Recipe
+from tools.plan.arch import architecture
+from tools.recipe.load import load
+from tools.recipe.schema import Recipe
+from tools.run.folder import Run, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Axolotl logs the whole configuration once it has accepted it.

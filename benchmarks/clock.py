@@ -21,16 +21,17 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks import machine
-from tools import axolotl, model, tokens
-from tools.clock import Allowance
+from tools import axolotl, base_model
 from tools.console import environment, say
-from tools.data import prepare
+from tools.data import tokens
+from tools.data.prepare import prepare
+from tools.day.clock import Allowance
 from tools.errors import StageError
 from tools.files import file_digest
-from tools.recipe import load
-from tools.run import Run
-from tools.schema import Recipe
-from tools.train import train
+from tools.recipe.load import load
+from tools.recipe.schema import Recipe
+from tools.run.folder import Run
+from tools.stages.train import train
 
 #: Ours over bare Axolotl's, at most; issue "The 24-hour clock".
 GOAL = 1.02
@@ -107,7 +108,7 @@ def loop_seconds(log: str) -> float:
 def rendered(recipe: Recipe, root: Path) -> Path:
     """The recipe's ``axolotl.yaml``, with the rows it names."""
     run = Run(dataclasses.replace(recipe, name="bare"), root)
-    base = model.local_folder(recipe.model)
+    base = base_model.local_folder(recipe.model)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the model is here: nobody shall ask, either side
     with run.lock():
         prepare(run)

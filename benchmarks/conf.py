@@ -26,12 +26,12 @@ from benchmarks.serve import chosen
 from benchmarks.servers import SERVERS, Server, Setup, Unavailable, running
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.evaluate import expand
+from tools.evaluate.helm.data import Data
+from tools.evaluate.helm.programs import OUTPUT, Asked, Helm, run_folders, venv
+from tools.evaluate.stage import expand
 from tools.files import read_json, write_json
-from tools.helm import conf
-from tools.helm.conf import Entry
-from tools.helm.data import Data
-from tools.helm.programs import OUTPUT, Asked, Helm, run_folders, venv
+from tools.questions import conf
+from tools.questions.conf import Entry
 
 #: The servers that speak the challenge's contract, which HELM asks.
 SPEAKERS = ("ours", "2023", "hf-cb")
@@ -109,8 +109,8 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def asked(options: argparse.Namespace, scratch: Path) -> tuple[Setup, Asked]:
     """The servers' settings, and what HELM is told."""
-    from tools.model import local_folder
-    from tools.recipe import load
+    from tools.base_model.folder import local_folder
+    from tools.recipe.load import load
 
     recipe = load(options.recipe).recipe
     entries = [

@@ -18,14 +18,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tools import schedule
-from tools.clock import Allowance
 from tools.console import say
-from tools.data import prepare
-from tools.recipe import load
-from tools.run import Run, read_json, write_json
-from tools.schema import Recipe
-from tools.train import REPLAY, train
+from tools.data.prepare import prepare
+from tools.day import schedule
+from tools.day.clock import Allowance
+from tools.recipe.load import load
+from tools.recipe.schema import Recipe
+from tools.run.folder import Run, read_json, write_json
+from tools.stages.train import REPLAY, train
 
 #: Of the simulated training; at the planned speed it takes all of its day, less what ends it.
 PLANNED, STEP_S, EVALUATION_S, SAVE_S, WARM_UP = 1000, 1.0, 20.0, 2.0, 30

@@ -26,8 +26,8 @@ from benchmarks.servers import SERVERS, Server, Setup, Unavailable, running
 from benchmarks.table import Figures, figures, probe_figures, table, verdicts
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.faults import nearest
-from tools.run import write_json
+from tools.recipe.faults import nearest
+from tools.run.folder import write_json
 
 #: What /tokenize is asked for beside load (b).
 PROBE_TEXT = "HELM counts the tokens of every reference, such as this one, while answers are made. "
@@ -113,8 +113,8 @@ def chosen(asked: str | None, known: Sequence[str], option: str) -> list[str]:
 
 def make_plan(options: argparse.Namespace, scratch: Path) -> Plan:
     """What the options ask for; the model is made when it is not there yet."""
-    from tools.model import local_folder
-    from tools.recipe import load as load_recipe
+    from tools.base_model.folder import local_folder
+    from tools.recipe.load import load as load_recipe
 
     everywhere = CARD if options.device == "cuda" else STANDARD
     loads = {load.name: load for load in (QUICK if options.quick else everywhere)}

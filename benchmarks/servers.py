@@ -16,8 +16,8 @@ from typing import Any, Literal
 from benchmarks.loads import Load, Question
 from serve.config import ServeConfig
 from tools.console import environment
-from tools.run import digest
-from tools.worker import HOST, child, command, free_port, last_lines
+from tools.evaluate.worker import HOST, child, command, free_port, last_lines
+from tools.run.folder import digest
 
 #: HELM's "greedy".
 GREEDY = 1e-7

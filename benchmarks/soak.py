@@ -246,8 +246,8 @@ def _say_counts(tally: Tally) -> None:
 
 def make_setup(options: argparse.Namespace, scratch: Path) -> tuple[Setup, Mix]:
     """The worker as the recipe has it, but for a smaller ``max_body``; and what it is sent."""
-    from tools.model import local_folder
-    from tools.recipe import load as load_recipe
+    from tools.base_model.folder import local_folder
+    from tools.recipe.load import load as load_recipe
 
     recipe = load_recipe(options.recipe).recipe
     model = options.model or local_folder(recipe.model)

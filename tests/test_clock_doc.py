@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import make_run
-from tools.clock import HEARTBEAT
-from tools.compose import RECIPES
-from tools.schema import Budget
+from tools.day.clock import HEARTBEAT
+from tools.recipe.compose import RECIPES
+from tools.recipe.schema import Budget
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "clock.md").read_text(encoding="utf-8")

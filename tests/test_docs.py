@@ -16,7 +16,7 @@ import yaml
 from serve.config import ServeConfig
 from serve.contract import FAILURES, ProcessRequest
 from tests.serve.conftest import RunningServer, _start_server, byte_level_tokenizer, save_model
-from tools.recipe import load
+from tools.recipe.load import load
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tools import __main__ as cli
-from tools.check import check, render
-from tools.compose import RECIPES
+from tools.check.findings import check, render
 from tools.errors import UserError
-from tools.recipe import load
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
 
 ROOT = RECIPES.parent
 FOLDER = Path("tests/faulty")

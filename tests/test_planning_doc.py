@@ -6,11 +6,11 @@ import subprocess
 
 import pytest
 
-from tools import speed
-from tools.compose import RECIPES
-from tools.memory import LOSS_BYTES
-from tools.plan import FULL, TIGHT
-from tools.points import TOLERANCE
+from tools.plan import speed
+from tools.plan.memory import LOSS_BYTES
+from tools.plan.points import TOLERANCE
+from tools.plan.verdict import FULL, TIGHT
+from tools.recipe.compose import RECIPES
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "planning.md").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.compose import RECIPES
-from tools.recipe import load
-from tools.schema import Recipe
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
+from tools.recipe.schema import Recipe
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")

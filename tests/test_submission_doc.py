@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.rehearse.test_rehearse import STEPS
-from tools.package import LIMIT_MB
-from tools.recipe import load
-from tools.schema import Publish
+from tests.tools.rehearse.test_rehearsal import STEPS
+from tools.package.pack import LIMIT_MB
+from tools.recipe.load import load
+from tools.recipe.schema import Publish
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "submission.md").read_text(encoding="utf-8")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from serve.config import ServeConfig
-from tools.run import Run
-from tools.schema import Budget, Data, Eval, Hardware, Merge, Model, Quantize, Recipe, Source
+from tools.recipe.schema import Budget, Data, Eval, Hardware, Merge, Model, Quantize, Recipe, Source
+from tools.run.folder import Run
 
 BOS, EOS, PAD = "", "<|im_end|>", "<|endoftext|>"  # of the byte-level tokenizer
 

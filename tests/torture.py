@@ -23,12 +23,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.e2e.conftest import start, write_recipe
-from tools.clock import HEARTBEAT, Clock
+from tools.day.clock import HEARTBEAT, Clock
+from tools.day.watch import EVENTS, progress
 from tools.files import file_digest, read_json
-from tools.recipe import load
-from tools.run import RECORD, Run
-from tools.verify import verify
-from tools.watch import EVENTS, progress
+from tools.rebuild.verify import verify
+from tools.recipe.load import load
+from tools.run.folder import RECORD, Run
 
 NAME = "tiny"
 STAGES = ("train", "merge", "quantize")

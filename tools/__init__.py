@@ -1,3 +1,3 @@
-"""The framework: one module a verb, each reads a recipe and a run folder."""
+"""The framework: a room (package) a noun; docs/architecture.md is the floor plan."""
 
 __version__ = "0.1.0"

@@ -1,22 +1,35 @@
 """The words of the command line: what each verb takes."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 
+Args = argparse.Namespace
 WITH_RUN = ("verify", "reproduce")
 WITHOUT_RECIPE = (*WITH_RUN, "score", "lint-submission")
 WITH_JSON = ("check", "plan", "clock", "reproduce", "score", "lint-submission")
 
 
-def parser(verbs: Mapping[str, Callable[[argparse.Namespace], None]]) -> argparse.ArgumentParser:
-    """The parser of all verbs; a verb's help is its function's docstring."""
+def same(args: Args) -> str:
+    """The arguments of this call, as Make takes them."""
+    which = f" RECIPE={shlex.quote(args.recipe)}" if args.recipe else f" HW={args.hw}"
+    which += f' SET="{" ".join(args.set)}"' if args.set else ""
+    return which + (f" RUNS={args.runs}" if args.runs != "runs" else "")
+
+
+def parser(verbs: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The parser of all verbs.
+
+    Args:
+        verbs: a line of help by name.
+    """
     found = argparse.ArgumentParser(
         prog="python -m tools",
         description="One LLM, one GPU, one day: from a recipe to a tuned, served, scored model.",
     )
     subparsers = found.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, verb in verbs.items():
-        sub = subparsers.add_parser(name, help=verb.__doc__, description=verb.__doc__)
+    for name, line in verbs.items():
+        sub = subparsers.add_parser(name, help=line, description=line)
         if name in WITH_RUN:
             sub.add_argument("--run", required=True, metavar="FOLDER", help="a run folder")
         if name not in WITHOUT_RECIPE:

@@ -42,3 +42,9 @@ def each(items: Iterable[Any], total: int, label: str, unit: str) -> Iterator[An
 def environment(**extra: str) -> dict[str, str]:
     """The environment for a child process: ours, without telemetry."""
     return {**os.environ, **QUIET, **extra}
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, ``1:02:03``."""
+    minutes, rest = divmod(abs(round(seconds)), 60)
+    return f"{'-' if seconds <= -0.5 else ''}{minutes // 60}:{minutes % 60:02}:{rest:02}"

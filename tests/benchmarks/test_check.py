@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import check
-from tools.compose import RECIPES
-from tools.recipe import load
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
 
 
 def test_table() -> None:

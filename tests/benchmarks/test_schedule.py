@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import schedule
 from tests.tiny import recipe
-from tools.run import read_json, write_json
+from tools.run.folder import read_json, write_json
 
 
 @pytest.mark.parametrize("name", schedule.SCHEDULES)

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.e2e.conftest import ENV, ROOT, call, start
-from tools.verify import verify
+from tools.rebuild.verify import verify
 
 
 def stop_when(
@@ -34,7 +34,7 @@ def stop_when(
 
 def trainers(runs: Path) -> list[str]:
     """Command lines of Axolotl processes that are alive and write there."""
-    found = subprocess.run(["pgrep", "-fa", "tools.axolotl_job"], capture_output=True, text=True)
+    found = subprocess.run(["pgrep", "-fa", "tools.axolotl.job"], capture_output=True, text=True)
     return [line for line in found.stdout.splitlines() if str(runs) in line]
 
 

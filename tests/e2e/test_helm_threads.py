@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.serve.conftest import byte_level_tokenizer, save_model
-from tests.tools.test_evaluate import make_run
-from tools import evaluate
+from tests.tools.evaluate.test_stage import make_run
+from tools.evaluate import stage as evaluate
 
 ENTRIES = (
     "oneday",

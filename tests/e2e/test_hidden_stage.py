@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.tools.helm import real, small_data
-from tests.tools.stub_worker import StubWorker
-from tools.helm.hidden_data import SOURCES
+from tests.tools.evaluate.helm import real, small_data
+from tests.tools.evaluate.stub_worker import StubWorker
+from tools.questions.hidden_data import SOURCES
 
 ETHICS = [task for task in SOURCES if task.startswith("ethics_")]
 OPEN = "big_bench:model=neurips/local,task=operators,subtask=,max_train_instances=1"

@@ -19,11 +19,11 @@ import pytest
 
 from tests.serve.conftest import byte_level_tokenizer, save_model
 from tests.tiny import make_run
-from tools import provenance
-from tools.package import package
-from tools.rehearse import Options, rehearse
-from tools.run import Run
-from tools.schema import Model, Publish
+from tools.package.pack import package
+from tools.recipe.schema import Model, Publish
+from tools.rehearse.rehearsal import Options, rehearse
+from tools.run import provenance
+from tools.run.folder import Run
 
 NEEDED = ("buildah", "debootstrap")
 MISSING = [name for name in NEEDED if not shutil.which(name)]

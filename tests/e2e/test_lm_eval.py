@@ -8,10 +8,10 @@ import pytest
 
 from tests.serve.conftest import byte_level_tokenizer, prepend_tokenizer, save_model
 from tests.tiny import make_run
-from tools import lm_eval as ours
 from tools.errors import UserError
-from tools.lm_scores import table
-from tools.run import Run
+from tools.evaluate import lm_eval as ours
+from tools.evaluate.lm_scores import table
+from tools.run.folder import Run
 
 CHOICE = """\
 task: tiny_choice

@@ -9,8 +9,8 @@ import pytest
 from tests.e2e.browser import NAMES, Page, browser, program
 from tests.tools.report.conftest import build
 from tools.files import write_json
-from tools.report import report
-from tools.report.gather import PARTS
+from tools.report.gathered.gather import PARTS
+from tools.report.write import report
 
 if program() is None:
     pytest.skip(f"no browser: none of {', '.join(NAMES)} on PATH", allow_module_level=True)

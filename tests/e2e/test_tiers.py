@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from serve.config import ServeConfig
-from tests.tools.helm.open_data import make
-from tests.tools.stub_worker import StubWorker
-from tests.tools.test_evaluate import make_run
-from tools import evaluate, tiers
+from tests.tools.evaluate.helm.open_data import make
+from tests.tools.evaluate.stub_worker import StubWorker
+from tests.tools.evaluate.test_stage import make_run
 from tools.errors import StageError
-from tools.run import Run, read_json
-from tools.schema import Eval
+from tools.evaluate import stage as evaluate
+from tools.questions import tiers
+from tools.recipe.schema import Eval
+from tools.run.folder import Run, read_json
 
 FEW = {
     "big_bench": ("auto_debugging", "three_objects"),

@@ -22,7 +22,7 @@ from tests.torture import (
     summary,
     torture,
 )
-from tools.clock import Clock
+from tools.day.clock import Clock
 
 
 @pytest.fixture(scope="module")

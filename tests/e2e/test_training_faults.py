@@ -16,10 +16,10 @@ import pytest
 
 from tests.e2e.conftest import call, start
 from tests.torture import Witness
-from tools.budget import duration
-from tools.clock import HEARTBEAT, Clock
-from tools.verify import verify
-from tools.watch import EVENTS
+from tools.console import duration
+from tools.day.clock import HEARTBEAT, Clock
+from tools.day.watch import EVENTS
+from tools.rebuild.verify import verify
 
 POISON = "train.plugins=[tests.e2e.nan_plugin.Poison]"
 STEP = "ONEDAY_TEST_POISON"  # as in tests.e2e.nan_plugin, which needs Axolotl

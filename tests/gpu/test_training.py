@@ -11,11 +11,11 @@ import pytest
 
 from tests.e2e.conftest import ENV, RECIPE, ROOT, call, start, words
 from tests.serve.conftest import byte_level_tokenizer, save_model
-from tools import likeness
 from tools.files import file_digest, read_json
-from tools.recipe import load
-from tools.run import RECORD, Run
-from tools.verify import verify
+from tools.rebuild import likeness
+from tools.rebuild.verify import verify
+from tools.recipe.load import load
+from tools.run.folder import RECORD, Run
 
 # What hardware/4090.yaml has, but for attention: flash-attn has to be built for each torch.
 TRAIN = "train:\n  bf16: true\n  tf32: true\n  attn_implementation: sdpa\n"

@@ -96,8 +96,8 @@ def big_bench() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def oneday() -> Iterator[tuple[str, dict[str, Any]]]:
     """The formats of our own plug-in."""
-    file = Path(__file__).parents[2] / "tools/helm_plugin.py"
-    spec = spec_from_file_location("helm_plugin", file)
+    file = Path(__file__).parents[2] / "tools/evaluate/helm/plugin.py"
+    spec = spec_from_file_location("plugin", file)
     assert spec and spec.loader
     plugin = module_from_spec(spec)
     spec.loader.exec_module(plugin)

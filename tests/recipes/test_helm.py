@@ -11,9 +11,9 @@ import pytest
 
 from serve.engine.base import GenResult, GenToken
 from serve.rules import Plan, Rules
-from tools import evaluate
-from tools.compose import RECIPES
-from tools.recipe import load
+from tools.evaluate import stage as evaluate
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
 
 SIDE = Path(__file__).with_name("helm_side.py")
 RULES = Rules(load(RECIPES / "cpu.yaml").recipe.serve.rules)

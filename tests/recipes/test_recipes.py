@@ -11,11 +11,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from tools import axolotl
-from tools.check import check, exit_code
-from tools.compose import RECIPES
-from tools.recipe import Loaded, load
-from tools.run import Run
-from tools.schema import Architecture, Model, Recipe
+from tools.check.findings import check, exit_code
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import Loaded, load
+from tools.recipe.schema import Architecture, Model, Recipe
+from tools.run.folder import Run
 
 FILES = sorted(
     file.relative_to(RECIPES).as_posix().removesuffix(".yaml")

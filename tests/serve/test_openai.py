@@ -23,11 +23,11 @@ from serve.text import TextCodec
 from serve.worker import Job, Peek, Worker
 from tests.serve.conftest import byte_level_tokenizer, save_model
 from tests.serve.test_worker import FakeEngine, worker
-from tests.tools.test_tokens import llama, mistral
-from tools import tokens
+from tests.tools.data.test_tokens import llama, mistral
+from tools.data import tokens
 from tools.data.render import pair, row
 from tools.data.skills import SKILLS
-from tools.lm_eval import adds_bos
+from tools.evaluate.lm_eval import adds_bos
 
 KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "byte_level": byte_level_tokenizer,

@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and which stages a verb runs."""
 
+import importlib
 import json
 import os
 import re
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 
 from tools import __main__ as cli
-from tools.clock import Allowance, Clock
-from tools.compose import RECIPES
+from tools.arguments import Args
+from tools.chain import stages, verbs
+from tools.day.clock import Allowance, Clock
 from tools.errors import StageError, UserError
-from tools.run import Run
+from tools.recipe.compose import RECIPES
+from tools.run.folder import Run
 
 ROOT = RECIPES.parent
 
@@ -37,7 +40,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 
 
 def end(error: BaseException | None) -> Any:
-    def verb(args: cli.Args) -> None:
+    def verb(args: Args) -> None:
         if error:
             raise error
 
@@ -60,14 +63,22 @@ def test_exit_codes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(cli.VERBS, "show", end(error))
+    monkeypatch.setattr("tools.recipe.verbs.show", end(error))
     assert call(monkeypatch, "show") == code
     assert said in capsys.readouterr().err
 
 
 def test_a_polite_kill_ends_like_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.VERBS, "show", lambda args: signal.raise_signal(signal.SIGTERM))
+    kill = "tools.recipe.verbs.show"
+    monkeypatch.setattr(kill, lambda args: signal.raise_signal(signal.SIGTERM))
     assert call(monkeypatch, "show") == 130
+
+
+@pytest.mark.parametrize("name", cli.VERBS)
+def test_every_verb_has_a_body_that_says_the_same(name: str) -> None:
+    verb = cli.VERBS[name]
+    body = getattr(importlib.import_module(verb.room), verb.body)
+    assert body.__doc__ == (verb.help if verb.help.endswith("?") else f"{verb.help}.")
 
 
 def test_help_names_every_verb(
@@ -139,9 +150,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             (work.folder / "file").write_text(name)
         names.append(name)
 
-    monkeypatch.setattr(cli, "_make", make)
-    monkeypatch.setattr(cli, "_table", lambda run: None)
-    monkeypatch.setattr(cli, "report", lambda args: None)
+    monkeypatch.setattr(stages, "make", make)
+    monkeypatch.setattr(verbs, "_table", lambda run: None)
+    monkeypatch.setattr("tools.report.verbs.report", lambda args: None)
     return names
 
 
@@ -217,7 +228,7 @@ def test_a_second_call_waits_for_the_first(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from tools.recipe import load
+    from tools.recipe.load import load
 
     with Run(load(RECIPES / "cpu.yaml").recipe, tmp_path).lock():
         assert call(monkeypatch, "data", "--runs", tmp_path) == 2
@@ -227,7 +238,7 @@ def test_a_second_call_waits_for_the_first(
 def served(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The command lines that ``serve`` would have become."""
     found: list[list[str]] = []
-    monkeypatch.setattr(cli.os, "execvpe", lambda file, words, env: found.append(words))
+    monkeypatch.setattr(os, "execvpe", lambda file, words, env: found.append(words))
     return found
 
 
@@ -278,16 +289,16 @@ def stubs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Allowanc
 
         return make
 
-    for name, function in [("data", "prepare"), ("train", "train"), ("merge", "merge"),
-                           ("quantize", "quantize")]:  # fmt: skip
-        monkeypatch.setattr(f"tools.{name}.{function}", stage(name))
-    monkeypatch.setattr("tools.model.local_folder", lambda model: tmp_path)
+    monkeypatch.setattr("tools.data.prepare.prepare", stage("data"))
+    for name in ("train", "merge", "quantize"):
+        monkeypatch.setattr(f"tools.stages.{name}.{name}", stage(name))
+    monkeypatch.setattr("tools.base_model.folder.local_folder", lambda model: tmp_path)
     return seen
 
 
 def spent(runs: Path, stage: str, seconds: float, *overrides: str) -> None:
     """Put an interval of an earlier process into the ledger of the cpu recipe."""
-    from tools.recipe import load
+    from tools.recipe.load import load
 
     run = Run(load(RECIPES / "cpu.yaml", overrides).recipe, runs)
     run.path.mkdir(exist_ok=True)
@@ -317,7 +328,7 @@ def test_a_download_is_off_the_clock(
         on_the_clock.append(ledger.exists())
         return tmp_path
 
-    monkeypatch.setattr("tools.model.local_folder", local_folder)
+    monkeypatch.setattr("tools.base_model.folder.local_folder", local_folder)
     assert call(monkeypatch, "train", "--runs", tmp_path) == 0
     assert on_the_clock[0] is False and ledger.exists()
 
@@ -365,7 +376,7 @@ def test_who_is_refused_learns_what_the_other_is_at(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from tools.recipe import load
+    from tools.recipe.load import load
 
     run = Run(load(RECIPES / "cpu.yaml").recipe, tmp_path)
     with run.lock(), Clock(run.path / "clock.jsonl").spend("train", "a", 1):
@@ -409,7 +420,7 @@ def test_reproduce(
         print("what a stage says")
         return SimpleNamespace(exit_code=code, render=lambda: "so", as_json=lambda: {"so": code})
 
-    monkeypatch.setattr("tools.reproduce.reproduce", rebuild)
+    monkeypatch.setattr("tools.rebuild.reproduce.reproduce", rebuild)
     for words in (["--into", tmp_path / "there"], ["--json"]):
         try:
             assert call(monkeypatch, "reproduce", "--run", tmp_path, *words) == code
@@ -419,7 +430,7 @@ def test_reproduce(
         tmp_path / "there",
         tmp_path.with_name(f"{tmp_path.name}-again"),
     ]
-    assert all(folder == tmp_path and make is cli._make for folder, _, make in seen)
+    assert all(folder == tmp_path and make is stages.make for folder, _, make in seen)
     assert capsys.readouterr().out == f'so\n{{\n "so": {code}\n}}\n'
 
 

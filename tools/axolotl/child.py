@@ -13,13 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from tools import tokens
 from tools.console import environment
+from tools.data import tokens
 from tools.errors import StageError
+from tools.files import write_text
 from tools.process import dies_with_parent
-from tools.run import Run, write_text
+from tools.run.folder import Run
 
-MARK = "@oneday "  # as in tools.axolotl_plugin, which this process does not import
+MARK = "@oneday "  # as in tools.axolotl.plugin, which this process does not import
 # Our formats that Axolotl makes, through torchao: its own keys for each.
 QUANTIZATION: dict[str, dict[str, Any]] = {
     "fp8": {"quantization": {"weight_dtype": "fp8", "activation_dtype": "fp8"}},
@@ -148,7 +149,7 @@ def _words(cards: int, command: str, config: Path, overrides: dict[str, Any]) ->
         sys.executable,
         "-m",
         *(launcher if cards > 1 else []),
-        "tools.axolotl_job",
+        "tools.axolotl.job",
         command,
         str(config),
         json.dumps(overrides),
@@ -157,7 +158,7 @@ def _words(cards: int, command: str, config: Path, overrides: dict[str, Any]) ->
 
 def _import_path() -> str:
     """Where the child finds ``tools``, whatever folder the user calls from."""
-    here = str(Path(__file__).resolve().parent.parent)
+    here = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 

@@ -1,6 +1,6 @@
 """Run one of Axolotl's own commands with values of ours over its YAML file, in this process.
 
-``python -m tools.axolotl_job train|merge|quantize axolotl.yaml '{"output_dir": …}'``. The YAML
+``python -m tools.axolotl.job train|merge|quantize axolotl.yaml '{"output_dir": …}'``. The YAML
 stays a plain file that bare Axolotl runs too; what only matters inside a run folder comes as
 overrides.
 """

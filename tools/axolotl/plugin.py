@@ -1,8 +1,8 @@
 """Our Axolotl plugin: a seed before weights exist, the day, whole checkpoints, a watched loss.
 
-What it decides is decided by pure functions (``tools.schedule``, ``tools.guard``,
-``tools.checkpoints``); here they meet the trainer. Of several jobs (cards) the first one's clock
-counts for all, and it alone tells the parent process what happens.
+What it decides is decided by pure functions (``tools.day.schedule``, ``tools.day.guard``,
+``tools.day.checkpoints``); here they meet the trainer. Of several jobs (cards) the first one's
+clock counts for all, and it alone tells the parent process what happens.
 """
 
 import json
@@ -25,10 +25,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import has_length, rotate_checkpoints
 
-from tools import checkpoints, guard, schedule
+from tools.day import checkpoints, guard, schedule
 from tools.files import write_text
 
-MARK = "@oneday "  # begins the lines on stdout that tools.axolotl reads
+MARK = "@oneday "  # begins the lines on stdout that tools.axolotl.child reads
 _EPOCH = "epoch_rng.pt"  # in a checkpoint: torch's random state that its epoch began with
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.run import digest, file_digest, write_json
-from tools.schema import GgufPackage, Model
+from tools.files import digest, file_digest, write_json
+from tools.recipe.schema import GgufPackage, Model
 
 CACHE = Path(".cache/models")
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tools.compose import RECIPES
-from tools.recipe import Loaded
-from tools.redact import redact
-from tools.rules import RULES
-from tools.rules.base import Facts, Rule, Verdict
-from tools.schema import Recipe
+from tools.check.rules import RULES
+from tools.check.rules.base import Facts, Rule, Verdict
+from tools.console import say
+from tools.errors import UserError
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import Loaded
+from tools.recipe.redact import redact
+from tools.recipe.schema import Recipe
 
 DEMO = "demo track: not eligible"
 _ORDER: tuple[Verdict, ...] = ("pass", "warn", "fail")  # the worst is nearest to the prompt
@@ -89,6 +91,21 @@ def _origin(origins: dict[str, str], key: str) -> str:
     """Where a value was set; a section's first value stands for the section."""
     below = (where for name, where in origins.items() if name.startswith((f"{key}.", f"{key}[")))
     return origins.get(key) or next(below, "")
+
+
+def refuse_failed(loaded: Loaded) -> None:
+    """Print what a rule warns of; stop where one fails.
+
+    Raises:
+        UserError: each failure with its remedy.
+    """
+    found = check(loaded)
+    for finding in found:
+        if finding.verdict == "warn":
+            say(f"check: {finding.message}")
+    failed = [f"{f.message}; {f.remedy}" for f in found if f.verdict == "fail"]
+    if failed:
+        raise UserError(failed)
 
 
 def render(findings: list[Finding]) -> str:

@@ -11,8 +11,8 @@ from tools.console import each, say
 from tools.data.render import Pair, blocks, held_out, row
 from tools.data.sources import faults, read
 from tools.errors import UserError
-from tools.run import Run
-from tools.schema import Data
+from tools.recipe.schema import Data
+from tools.run.folder import Run
 
 FEW_SHOT_POOL = 8  # questions a skill keeps for HELM's in-context examples; HELM shows 3 to 5
 

@@ -1,9 +1,9 @@
 """From questions to the very text that HELM will send and the worker will see.
 
-The shape is that of HELM's adapters (``tools.helm_plugin``): ``Question: …``, for letters one line
-a choice, ``Answer: …``, blocks parted by a blank line. One training row holds one to ``shots``
-blocks of one skill, with the loss on every answer: each block teaches the answer given the blocks
-before it, so zero-shot and few-shot prompts are both trained for the price of one.
+The shape is that of HELM's adapters (``tools.evaluate.helm.plugin``): ``Question: …``, for letters
+one line a choice, ``Answer: …``, blocks parted by a blank line. One training row holds one to
+``shots`` blocks of one skill, with the loss on every answer: each block teaches the answer given
+the blocks before it, so zero-shot and few-shot prompts are both trained for the price of one.
 """
 
 import random
@@ -47,7 +47,7 @@ def blocks(pairs: Sequence[Pair], shots: int, rng: random.Random) -> Iterator[li
 
 
 def row(block: Sequence[Pair]) -> dict[str, Any]:
-    """One training row: only labelled segments are learnt (see ``tools.tokens``)."""
+    """One training row: only labelled segments are learnt (see ``tools.data.tokens``)."""
     segments: list[dict[str, Any]] = []
     for index, item in enumerate(block):
         lead = "\n\n" if index else ""
@@ -57,7 +57,7 @@ def row(block: Sequence[Pair]) -> dict[str, Any]:
 
 
 def held_out(item: Pair, identifier: str) -> dict[str, Any]:
-    """One row of test.jsonl, as ``tools.helm_plugin`` reads it."""
+    """One row of test.jsonl, as ``tools.evaluate.helm.plugin`` reads it."""
     assert item.question is not None
     question = item.question
     return {

@@ -11,8 +11,8 @@ from typing import Any
 from tools.data.render import Pair, pair
 from tools.data.skills import SKILLS
 from tools.errors import UserError
-from tools.faults import nearest
-from tools.schema import Source
+from tools.recipe.faults import nearest
+from tools.recipe.schema import Source
 
 
 def faults(sources: dict[str, Source]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from serve.text import TextCodec
 from tools.errors import UserError
 from tools.files import read_json, write_json
-from tools.run import Run, digest
+from tools.run.folder import Run, digest
 
 Row = tuple[list[int], list[int]]  # token ids, and labels: -100 where nothing is learnt
 IGNORED = -100  # torch.nn.functional.cross_entropy's default ignore_index

@@ -1,15 +1,17 @@
 """What is left of a recipe's day: for a stage about to start, and for ``make clock``."""
 
+import contextlib
 import dataclasses
 import fcntl
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tools.clock import Clock, Interval
-from tools.run import Run
-
-if TYPE_CHECKING:
-    from tools.watch import Progress
+from tools.console import duration
+from tools.day import watch
+from tools.day.clock import Clock, Interval
+from tools.errors import UserError
+from tools.run.folder import Run
 
 STAGES = ("train", "merge", "quantize")  # rows are made without the GPU, HELM comes after the day
 
@@ -78,6 +80,23 @@ def at_work(run: Run) -> Interval | None:
     return open_ones[-1] if open_ones else None
 
 
+@contextlib.contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Hold the run folder; who is refused learns what the other process is at.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(run.lock())
+        except UserError as error:
+            other = at_work(run)
+            doing = f" ({other.stage}, since {other.since})" if other else ""
+            raise UserError(f"{error}{doing}") from None
+        yield
+
+
 def render(run: Run) -> str:
     """The day in lines: used, left, reserved, by stage, and what is going on."""
     found = day(run)
@@ -109,12 +128,6 @@ def as_json(run: Run) -> dict[str, Any]:
     }
 
 
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, ``1:02:03``."""
-    minutes, rest = divmod(abs(round(seconds)), 60)
-    return f"{'-' if seconds <= -0.5 else ''}{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
 def _headline(run: Run, found: Day) -> str:
     used, total = duration(sum(found.used.values())), duration(found.total)
     if found.left <= -0.5:
@@ -133,22 +146,18 @@ def _now(run: Run, found: Day) -> str:
         return f"now: process {pid}, off the clock" if pid else "now: nothing is at work"
     said = f"now: {present.stage}, process {present.pid}, since {present.since}"
     if progress := _progress(run, present):
-        from tools import watch
-
         left = found.left_to("train")
         said += f"\n  {watch.line(progress, left)}\n  {watch.outlook(progress, left)}"
     return said
 
 
-def _progress(run: Run, present: Interval | None) -> "Progress | None":
+def _progress(run: Run, present: Interval | None) -> watch.Progress | None:
     """How far the training in progress is; None when there is none, or it tells nothing yet."""
     if present is None or present.stage != "train":
         return None
-    from tools import watch
-
     return watch.progress(run.path / watch.EVENTS)
 
 
-def _as_json(progress: "Progress") -> dict[str, Any]:
+def _as_json(progress: watch.Progress) -> dict[str, Any]:
     names = ("step", "total", "loss", "held_out", "step_seconds", "eta_seconds")
     return {name: getattr(progress, name) for name in names}

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tools.clock import Allowance
+from tools.day.clock import Allowance
 
 FILE = "schedule.json"  # in the adapter folder, when the clock made a difference
 VARIABLE = "ONEDAY_DAY"  # environment variable that carries a Day to Axolotl's process

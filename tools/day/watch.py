@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.budget import duration
-from tools.clock import Allowance
-from tools.run import Run
+from tools.console import duration
+from tools.day.clock import Allowance
+from tools.run.folder import Run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

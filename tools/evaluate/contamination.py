@@ -1,7 +1,7 @@
 """Whether the questions that HELM scored are in the rows that the model was trained on.
 
-``tools.overlap`` has the rules. The statement is ``eval/contamination.json`` in the run folder; it
-is made again when the rows or the evaluations have changed.
+``tools.evaluate.overlap`` has the rules. The statement is ``eval/contamination.json`` in the run
+folder; it is made again when the rows or the evaluations have changed.
 """
 
 import json
@@ -14,9 +14,9 @@ from typing import Any
 
 from tools.console import bar
 from tools.errors import UserError
+from tools.evaluate.overlap import GRAM, METHOD, Finding, Overlap, Words, words
 from tools.files import digest, read_json, write_json
-from tools.overlap import GRAM, METHOD, Finding, Overlap, Words, words
-from tools.run import Run
+from tools.run.folder import Run
 
 FILE = "eval/contamination.json"
 ROWS = ("train", "validation")  # validation rows choose the checkpoint, so they count as seen

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 from tools.console import bar, environment, say
 from tools.errors import StageError, UserError
-from tools.faults import nearest
-from tools.helm.programs import no_proxy
-from tools.lm_scores import read_scores
-from tools.run import Run, read_json, write_json
-from tools.worker import child, last_lines, listening, serving
+from tools.evaluate.helm.programs import no_proxy
+from tools.evaluate.lm_scores import read_scores
+from tools.evaluate.worker import child, last_lines, listening, serving
+from tools.recipe.faults import nearest
+from tools.run.folder import Run, read_json, write_json
 
 FOLDER = Path("eval/lm-eval")
 SCORES = "scores.json"

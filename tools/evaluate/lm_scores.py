@@ -44,7 +44,7 @@ def _metrics(task: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """What :func:`tools.lm_eval.lm_eval` gives, base against tuned, as plain text."""
+    """What :func:`tools.evaluate.lm_eval.lm_eval` gives, base against tuned, as plain text."""
     base, tuned = found.get("base", {}), found.get("tuned", {})
     rows = [["task", "metric", "base", "tuned", "difference", "n", ""]]
     for task in [*tuned, *(task for task in base if task not in tuned)]:

@@ -16,21 +16,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tools import tiers
 from tools.console import say
 from tools.errors import UserError
-from tools.faults import nearest
-from tools.helm.conf import Entry
-from tools.helm.data import Data
-from tools.helm.log import plain
-from tools.helm.programs import OUTPUT, PLUGIN, Asked, Helm, run_folders
-from tools.helm.programs import venv as helm_venv
-from tools.hits import Hits, rule_hits
-from tools.run import RECORD, Run, read_json, write_json
-from tools.run_entries import HIDDEN, parts, without_model
-from tools.schema import Recipe
-from tools.suites import main_split
-from tools.worker import serving
+from tools.evaluate.helm.data import Data
+from tools.evaluate.helm.log import plain
+from tools.evaluate.helm.programs import OUTPUT, PLUGIN, Asked, Helm, run_folders
+from tools.evaluate.helm.programs import venv as helm_venv
+from tools.evaluate.hits import Hits, rule_hits
+from tools.evaluate.worker import serving
+from tools.questions import tiers
+from tools.questions.conf import Entry
+from tools.recipe.faults import nearest
+from tools.recipe.run_entries import HIDDEN, parts, without_model
+from tools.recipe.schema import Recipe
+from tools.run.folder import RECORD, Run, read_json, write_json
+from tools.score.suites import main_split
 
 __all__ = ["PLUGIN", "evaluate", "expand", "failed", "helm_venv", "read_scores", "table"]
 

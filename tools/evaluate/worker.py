@@ -18,7 +18,7 @@ from serve.config import ServeConfig
 from tools.console import environment, say
 from tools.errors import StageError, UserError
 from tools.process import dies_with_parent
-from tools.run import write_json
+from tools.run.folder import write_json
 
 HOST: Final = "127.0.0.1"
 START_SECONDS = 1800  # 14 B parameters from a slow disk, with room to spare

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tools.lint.catalogue import RULES, Severity
-from tools.redact import redact
+from tools.recipe.redact import redact
 
 
 @dataclass(frozen=True, order=True)

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.lint import (
+from tools.lint.finding import Finding, finding
+from tools.lint.reading.dockerfile import ParseError, parse
+from tools.lint.reading.folder import Folder
+from tools.lint.reading.submission import Submission
+from tools.lint.rules import (  # fmt: skip
     copies,
     downloads,
     hadolint,
@@ -24,11 +28,7 @@ from tools.lint import (
     shells,
     unused,
     variables,
-)  # fmt: skip
-from tools.lint.dockerfile import ParseError, parse
-from tools.lint.finding import Finding, finding
-from tools.lint.folder import Folder
-from tools.lint.submission import Submission
+)
 
 _RULES = (variables, copies, packages, programs, shells, downloads, unused, paths, server)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from tools.package import image, readme, statement
 from tools.package.names import ROOT, make_words, slug
-from tools.provenance import MANIFEST
-from tools.redact import redact
-from tools.run import Run
-from tools.schema import Recipe
+from tools.recipe.redact import redact
+from tools.recipe.schema import Recipe
+from tools.run.folder import Run
+from tools.run.provenance import MANIFEST
 
 ALLOWED = (
     "LICENSE",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.schema import Recipe
+from tools.recipe.schema import Recipe
 
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 HEAD = """\

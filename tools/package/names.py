@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-from tools.schema import Recipe
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,9 +25,3 @@ def make_words(name: str) -> str:
     safe = slug(name)
     card = (ROOT / "recipes" / "hardware" / f"{safe}.yaml").is_file()
     return f"HW={safe}" if card else f"RECIPE=recipes/{safe}.yaml"
-
-
-def served(recipe: Recipe) -> str:
-    """The stage whose folder is served."""
-    plain = recipe.serve.weights == "merged" or recipe.quantize.format == "none"
-    return "merge" if plain else "quantize"

@@ -12,9 +12,9 @@ from pathlib import Path
 from tools.errors import UserError
 from tools.files import file_digest
 from tools.package import archive, contents, weights
-from tools.package.names import served, slug
-from tools.provenance import MANIFEST, Manifest
-from tools.run import STAGES, Run
+from tools.package.names import slug
+from tools.run.folder import STAGES, Run, served
+from tools.run.provenance import MANIFEST, Manifest
 
 LIMIT_MB = 50.0  # of text, unpacked; the locks and the code are under 3
 NEEDED = ("data", "train", "merge", "quantize")

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tools.package.image import CPU_TORCH
-from tools.package.names import make_words, served, slug, tag
-from tools.run import STAGES
-from tools.schema import Recipe
+from tools.package.names import make_words, slug, tag
+from tools.recipe.schema import Recipe
+from tools.run.folder import STAGES, served
 
 HEAD = """\
 # {title}

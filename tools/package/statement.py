@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tools.run import Run
-from tools.schema import Model, Source
+from tools.recipe.schema import Model, Source
+from tools.run.folder import Run
 
 _KINDS = {
     "generator": "seeded maker in tools/data/skills.py",

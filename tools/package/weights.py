@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tools.files import file_digests
-from tools.run import Run
-from tools.schema import Publish, Recipe
+from tools.recipe.schema import Publish, Recipe
+from tools.run.folder import Run
 
 # What a model folder needs at serving; its README, which the hub rewrites, is not of it.
 SERVED = {".safetensors", ".json", ".model", ".jinja", ".txt", ".tiktoken"}

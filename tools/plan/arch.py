@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.schema import Architecture, Model
+from tools.recipe.schema import Architecture, Model
 
 # By our name, what the families of transformers call it.
 _NAMES: dict[str, tuple[str, ...]] = {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tools.memory import (
+from tools.plan.memory import (
     INT8,
     NF4_DOUBLE,
     Job,
@@ -12,7 +12,7 @@ from tools.memory import (
     optimizer_state_bytes,
     parameters,
 )
-from tools.schema import Recipe
+from tools.recipe.schema import Recipe
 
 # Bytes of a linear weight by quantize.format; embedding and head stay as they are. int8_int4:
 # torchao keeps its 4-bit weights as int8, groups of 32 with an fp32 scale.

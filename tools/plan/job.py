@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tools.arch import architecture
-from tools.memory import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, TARGETS, Job, Loss, Method
-from tools.schema import Recipe
+from tools.plan.arch import architecture
+from tools.plan.memory import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, TARGETS, Job, Loss, Method
+from tools.recipe.schema import Recipe
 
 _CCE = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 _EVERY = ("all", "all linear", "all-linear", "all_linear", "linear")
@@ -59,7 +59,7 @@ def parts(targets: Any) -> tuple[tuple[str, ...], list[str]]:
             linear``.
 
     Returns:
-        Parts as in :data:`tools.memory.ALL_LINEAR`, and the names that stand for none.
+        Parts as in :data:`tools.plan.memory.ALL_LINEAR`, and the names that stand for none.
     """
     if isinstance(targets, str) and targets.strip().lower() in _EVERY:
         return ALL_LINEAR, []

@@ -20,7 +20,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from tools.schema import Architecture
+from tools.recipe.schema import Architecture
 
 Method = Literal["lora", "qlora", "full"]
 Loss = Literal["hf", "chunked", "fused"]

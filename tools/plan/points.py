@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.job import parts
-from tools.memory import ALL_LINEAR, FP32, NF4, NF4_DOUBLE, Job, Loss, Method, Peak, peak
-from tools.schema import Architecture, Hardware
-from tools.speed import Range, tokens_per_second
+from tools.plan.job import parts
+from tools.plan.memory import ALL_LINEAR, FP32, NF4, NF4_DOUBLE, Job, Loss, Method, Peak, peak
+from tools.plan.speed import Range, tokens_per_second
+from tools.recipe.schema import Architecture, Hardware
 
 TOLERANCE = 0.12  # of the published peak, where the formula's conditions hold
 _METHODS: dict[str, Method] = {"lora": "lora", "qlora": "qlora", "full": "full", "dora": "lora",

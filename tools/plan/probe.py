@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, model
+from tools import axolotl, base_model
 from tools.errors import StageError, UserError
-from tools.memory import CONTEXT, Job, adapter_parameters, optimizer_state_bytes
-from tools.plan import GIB, Plan, share_verdict
-from tools.run import Run, write_text
+from tools.files import write_text
+from tools.plan.memory import CONTEXT, Job, adapter_parameters, optimizer_state_bytes
+from tools.plan.verdict import GIB, Plan, share_verdict
+from tools.run.folder import Run
 
 STEPS = 3
 _PEAK = "memory/max_allocated (GiB)"  # as Axolotl's trainer logs them
@@ -119,7 +120,7 @@ def _config(found: Plan, run: Run) -> Path:
     """The recipe's own Axolotl file, with rows of full length and nothing but training."""
     from omegaconf import OmegaConf
 
-    path = axolotl.render(run, model.local_folder(run.recipe.model))
+    path = axolotl.render(run, base_model.local_folder(run.recipe.model))
     config: Any = OmegaConf.to_container(OmegaConf.load(path))
     rows = run.path / "rows.jsonl"
     write_text(rows, _rows(found))
@@ -147,5 +148,5 @@ def _rows(found: Plan) -> str:
 
 
 def _plugins(found: Plan) -> dict[str, Any]:
-    mine = "tools.axolotl_plugin.OnedayPlugin"
+    mine = "tools.axolotl.plugin.OnedayPlugin"
     return {"plugins": [*found.recipe.train.get("plugins", []), mine]}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.memory import optimizer_state_bytes, peak
-from tools.plan import GIB, TIGHT, Plan, exit_code, plan, share_verdict
-from tools.schema import Recipe
+from tools.plan.memory import optimizer_state_bytes, peak
+from tools.plan.verdict import GIB, TIGHT, Plan, exit_code, plan, share_verdict
+from tools.recipe.schema import Recipe
 
 Train = dict[str, Any]
 Offer = tuple[Train, str]  # values by key of train, and their cost

@@ -10,8 +10,8 @@ their pack. A range is given, not a number: kernels, packing and batch decide wh
 
 from dataclasses import dataclass
 
-from tools.memory import Job, linear_parameters
-from tools.schema import Hardware
+from tools.plan.memory import Job, linear_parameters
+from tools.recipe.schema import Hardware
 
 # Lowest and highest share of the bf16 peak that training reached, by compute capability and method.
 # 8.0, A100: LLaMA-Factory's table (QLoRA 29 to 47 %, LoRA 38), torchtune's (LoRA 51).

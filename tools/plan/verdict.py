@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tools import job as jobs
-from tools.disk import Disk, disk, merge_memory
-from tools.memory import Job, Peak, peak
-from tools.schema import Recipe
-from tools.speed import Range, hours, passes, tokens_per_second
-from tools.workload import Workload, workload
+from tools.plan import job as jobs
+from tools.plan.disk import Disk, disk, merge_memory
+from tools.plan.memory import Job, Peak, peak
+from tools.plan.speed import Range, hours, passes, tokens_per_second
+from tools.plan.workload import Workload, workload
+from tools.recipe.schema import Recipe
 
 Verdict = Literal["fits", "tight", "does not fit"]
 GIB = 2**30

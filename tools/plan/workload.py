@@ -4,10 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.memory import Job
-from tools.run import Run
-from tools.schema import Recipe, Source
-from tools.speed import BYTES_A_TOKEN, TOKENS_A_ROW
+from tools.plan.memory import Job
+from tools.plan.speed import BYTES_A_TOKEN, TOKENS_A_ROW
+from tools.recipe.schema import Recipe, Source
+from tools.run.folder import Run
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def workload(recipe: Recipe, job: Job, runs: Path) -> Workload:
 
     Args:
         recipe: its data, epochs and steps.
-        job: as :func:`tools.job.job` makes it.
+        job: as :func:`tools.plan.job.job` makes it.
         runs: where run folders live; rows made there for this very data section are counted.
     """
     rows, row_tokens, how, missing = _rows(recipe, runs)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.faults import nearest
-from tools.run_entries import without_model, wrong
+from tools.recipe.faults import nearest
+from tools.recipe.run_entries import without_model, wrong
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|(?:\#|//)[^\n]*)

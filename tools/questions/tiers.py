@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.faults import nearest
-from tools.helm import conf
-from tools.helm.conf import Entry
-from tools.schema import Eval
+from tools.questions import conf
+from tools.questions.conf import Entry
+from tools.questions.needs import needs
+from tools.recipe.faults import nearest
+from tools.recipe.schema import Eval
 
 DECLARED = Path(__file__).with_name("tiers.yaml")
 BOTH = "full"  # the final's two stages
@@ -83,8 +84,6 @@ def fingerprint(asked: Eval) -> dict[str, Any]:
 
 def _data(asked: Eval, found: list[Entry]) -> dict[str, Any]:
     """Size and time of the files of ``eval.data`` that the entries need."""
-    from tools.helm.data import needs
-
     folder = Path(asked.data)
     asking = [need for one in found for need in needs(one.description)] if asked.data else []
     files = {path for need in asking for path in (need.path, need.other) if path}

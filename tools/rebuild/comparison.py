@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tools.compose import leaves
-from tools.redact import redact
-from tools.yaml_map import full_key
+from tools.recipe.compose import leaves
+from tools.recipe.redact import redact
+from tools.recipe.yaml_map import full_key
 
 Verdict = Literal["identical", "equivalent", "different"]
 

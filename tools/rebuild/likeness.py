@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools import model, tokens
-from tools.comparison import Figure
+from tools import base_model
 from tools.console import each
-from tools.provenance import Record
-from tools.run import Run
+from tools.data import tokens
+from tools.rebuild.comparison import Figure
+from tools.run.folder import Run
+from tools.run.provenance import Record
 
 # Between what rounding parts and what another seed does. Measured on recipes/cpu.yaml, 40 steps, on
 # one CPU with AVX-512 and as if it had AVX2 alone: logits 0.0012 apart, eval_loss 0.001 %; with
@@ -75,7 +76,7 @@ def logits(run: Run, then: Path, now: Path) -> Figure:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    recipe, base = run.recipe, model.local_folder(run.recipe.model)
+    recipe, base = run.recipe, base_model.local_folder(run.recipe.model)
     file = tokens.files(run, base)["validation"]
     rows = tokens.read(file, recipe.data.validation_rows, recipe.serve.context)
     plain = AutoModelForCausalLM.from_pretrained(

@@ -9,23 +9,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tools import likeness, provenance
-from tools.comparison import Comparison, Difference, Row, differences, render_differences
-from tools.compose import shown
 from tools.console import say
 from tools.errors import UserError
 from tools.files import digest, file_digest, read_json, write_json, write_text
-from tools.provenance import MANIFEST, Manifest, Record
-from tools.recipe import load
-from tools.run import STAGES, Run
-from tools.schema import Recipe
+from tools.rebuild import likeness
+from tools.rebuild.comparison import Comparison, Difference, Row, differences, render_differences
+from tools.recipe.compose import shown
+from tools.recipe.load import load
+from tools.recipe.schema import Recipe
+from tools.run import provenance
+from tools.run.folder import STAGES, Run
+from tools.run.provenance import MANIFEST, Manifest, Record
 
 Make = Callable[[Run, str], Any]
 Chain = dict[str, Record]
 
 MARK = "reproduces.json"  # in a rebuilt run's folder: which manifest it is made from
-REPLAY = "replay.json"  # beside it, read by tools.train: how the clock went in the first run
-SCHEDULE = "schedule.json"  # in adapter/, written by tools.train
+REPLAY = "replay.json"  # beside it, read by tools.stages.train: how the clock went in the first run
+SCHEDULE = "schedule.json"  # in adapter/, written by tools.stages.train
 ADAPTER = "adapter_model.safetensors"
 NAMED = 5  # rows whose numbers are named
 
@@ -189,7 +190,7 @@ def _revision(code: dict[str, Any]) -> str:
 
 
 def _replay(manifest: Manifest, record: Record) -> Any:
-    """What the rebuilt training follows instead of the clock, in the form of ``tools.schedule``.
+    """What the rebuilt training follows instead of the clock, as ``tools.day.schedule`` has it.
 
     A run that was never pressed for time left no schedule: it made all its steps, and so must the
     rebuilt one, on a slower machine, too.

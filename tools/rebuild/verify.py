@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tools.errors import UserError
 from tools.files import digest, file_digests, read_json
-from tools.provenance import MANIFEST, Manifest, Record
-from tools.run import RECORD, STAGES
+from tools.run.folder import RECORD, STAGES
+from tools.run.provenance import MANIFEST, Manifest, Record
 
 _RECORD_KEYS = {"fingerprint", "inputs", "outputs"}
 

@@ -1,7 +1,7 @@
 """The JSON schema of Axolotl's own configuration, made from the pinned version and kept here.
 
 Axolotl drops keys it does not know without a word, and importing it takes seconds. So ``python -m
-tools.axolotl_schema`` (``make schema``) writes what its pydantic models say to
+tools.recipe.axolotl_schema`` (``make schema``) writes what its pydantic models say to
 ``schemas/axolotl.json``; ``train_schema`` gives what a recipe's ``train`` is held against.
 """
 

@@ -9,11 +9,11 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tools import yaml_map
-from tools.faults import nearest
-from tools.yaml_map import KeyPath, full_key
+from tools.recipe import yaml_map
+from tools.recipe.faults import nearest
+from tools.recipe.yaml_map import KeyPath, full_key
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 COMMAND_LINE = "--set"
 # What PyYAML and OmegaConf raise on odd text: their own errors, and those of int, float and dict
 # that they let through.

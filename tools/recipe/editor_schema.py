@@ -1,4 +1,4 @@
-"""The recipe's JSON schema, for editors: ``python -m tools.recipe_schema`` writes it.
+"""The recipe's JSON schema, for editors: ``python -m tools.recipe.editor_schema`` writes it.
 
 Every recipe's first line names ``recipes/schema.json``, so an editor with yaml-language-server (VS
 Code's YAML extension) completes keys, shows what they mean and underlines those that do not exist.
@@ -11,8 +11,8 @@ import re
 from typing import Any
 
 from serve import config as serve_config
-from tools import axolotl_schema, schema
-from tools.compose import RECIPES
+from tools.recipe import axolotl_schema, schema
+from tools.recipe.compose import RECIPES
 
 STORED = RECIPES / "schema.json"
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tools.yaml_map import KeyPath, full_key
+from tools.recipe.yaml_map import KeyPath, full_key
 
 _WORDS = {
     "integer": "a whole number",

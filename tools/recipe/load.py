@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl_schema, faults
-from tools.compose import Composition, leaves
 from tools.errors import UserError
-from tools.faults import nearest
-from tools.redact import redact
-from tools.run_entries import entry_faults
-from tools.schema import Recipe
-from tools.serving import serve_faults
-from tools.yaml_map import KeyPath, full_key
+from tools.recipe import axolotl_schema, faults
+from tools.recipe.compose import Composition, leaves
+from tools.recipe.faults import nearest
+from tools.recipe.redact import redact
+from tools.recipe.run_entries import entry_faults
+from tools.recipe.schema import Recipe
+from tools.recipe.serving import serve_faults
+from tools.recipe.yaml_map import KeyPath, full_key
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Loaded:
     Attributes:
         recipe: the resolved recipe, named after its file.
         origins: by full key of a value, the ``file:line`` that set it, or ``--set``. Values that no
-            file sets (defaults of ``tools.schema``) are absent.
+            file sets (defaults of ``tools.recipe.schema``) are absent.
         files: the files it was composed of, in order of merging.
     """
 

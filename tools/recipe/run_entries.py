@@ -1,7 +1,7 @@
 """HELM's run entries, as ``eval.tiers`` lists them: spelt as HELM spells them?
 
 HELM says so minutes later, one entry at a time. Importing it takes seconds and a venv of its own,
-so ``python -m tools.run_entries`` reads its source and writes the names to ``schemas/helm.json``.
+so ``python -m tools.recipe.run_entries`` reads its source and writes ``schemas/helm.json``.
 """
 
 import ast
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl_schema
-from tools.faults import nearest
-from tools.yaml_map import KeyPath
+from tools.recipe import axolotl_schema
+from tools.recipe.faults import nearest
+from tools.recipe.yaml_map import KeyPath
 
 STORED = Path(__file__).parent / "schemas" / "helm.json"
 HELM = Path(".venv-helm")
-# Scenarios of the hidden stage that HELM has no more; tools.helm.hidden brings them back.
+# Scenarios of the hidden stage that HELM has no more; tools.evaluate.helm.hidden brings them back.
 HIDDEN = (
     "sam_sum",
     "corr2cause",
@@ -31,7 +31,9 @@ HIDDEN = (
 
 _ANY = "**"  # stands for every name, where a run spec takes all
 _OURS: dict[str, dict[str, bool]] = {
-    "oneday": {"skill": False},  # tools.helm_plugin; tools.evaluate asks once a skill
+    "oneday": {
+        "skill": False
+    },  # tools.evaluate.helm.plugin; tools.evaluate.stage asks once a skill
     **{name: {} for name in HIDDEN},
 }
 _MODEL = ("model", "model_deployment", "tokenizer")
@@ -44,7 +46,8 @@ def entry_faults(section: Any) -> dict[KeyPath, tuple[str, bool]]:
         section: as composed; what is wrong in shape is left to the schema.
 
     Returns:
-        As :func:`tools.faults.find`: by key path, what is wrong and that the key is not missing.
+        As :func:`tools.recipe.faults.find`: by key path, what is wrong and that the key is not
+        missing.
     """
     tiers = section.get("tiers") if isinstance(section, dict) else None
     found: dict[KeyPath, tuple[str, bool]] = {}

@@ -1,4 +1,4 @@
-"""The shape of a recipe, as dataclasses. ``tools.recipe`` fills them; every verb reads them."""
+"""The shape of a recipe, as dataclasses. ``load`` fills them, every verb reads them."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

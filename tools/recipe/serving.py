@@ -5,7 +5,7 @@ from typing import Any
 
 from serve import limits, rules
 from serve.config import ServeConfig
-from tools.yaml_map import KeyPath
+from tools.recipe.yaml_map import KeyPath
 
 
 def serve_faults(section: Any) -> dict[KeyPath, tuple[str, bool]]:
@@ -15,7 +15,8 @@ def serve_faults(section: Any) -> dict[KeyPath, tuple[str, bool]]:
         section: as composed; what is wrong in shape is left to the schema, and all else looked at.
 
     Returns:
-        As :func:`tools.faults.find`: by key path, what is wrong and that the key is not missing.
+        As :func:`tools.recipe.faults.find`: by key path, what is wrong and that the key is not
+        missing.
     """
     config = _well_shaped(section if isinstance(section, dict) else {})
     found: dict[str, list[str]] = {}

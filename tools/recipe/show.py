@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from tools import yaml_map
-from tools.compose import shown
-from tools.recipe import Loaded
-from tools.yaml_map import Entry, full_key
+from tools.recipe import yaml_map
+from tools.recipe.compose import shown
+from tools.recipe.load import Loaded
+from tools.recipe.yaml_map import Entry, full_key
 
 DEFAULT = "default"
 
@@ -15,7 +15,7 @@ def show(loaded: Loaded) -> str:
     """The resolved recipe as YAML text; read back, it is the same recipe.
 
     Args:
-        loaded: as ``tools.recipe.load`` gives it.
+        loaded: as ``tools.recipe.load.load`` gives it.
     """
     from omegaconf import OmegaConf
 

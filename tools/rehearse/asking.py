@@ -7,13 +7,13 @@ import statistics
 import time
 from pathlib import Path
 
-from tools import tiers
 from tools.errors import UserError
-from tools.helm.conf import Entry
-from tools.helm.programs import Asked, Helm, run_folders, venv
-from tools.recipe import load
+from tools.evaluate.helm.programs import Asked, Helm, run_folders, venv
+from tools.questions import tiers
+from tools.questions.conf import Entry
+from tools.recipe.load import load
+from tools.recipe.schema import Eval
 from tools.rehearse.checks import TOGETHER, Failed, NotTried
-from tools.schema import Eval
 
 QUESTIONS = 10  # a run spec
 OURS = "oneday"  # entries that ask the run's own rows, which a submission does not hold

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.files import write_json, write_text
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.gathered.source import Source
+from tools.run.folder import Run
 
 PAGE, DATA = "report.html", "report.json"
 
@@ -22,8 +22,8 @@ def report(run: Run, pool: Sequence[Path] = (), options: str = "") -> Path:
     Raises:
         UserError: nothing was made in the run folder yet, or its manifest is damaged.
     """
-    from tools.report.gather import gather
-    from tools.report.page import render
+    from tools.report.drawn.page import render
+    from tools.report.gathered.gather import gather
 
     found = gather(Source(run, tuple(pool)), options)
     write_json(run.path / DATA, found)

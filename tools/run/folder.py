@@ -17,13 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools import __version__, tiers
+from tools import __version__
 from tools.console import say
 from tools.errors import UserError
-from tools.files import digest, file_digest, file_digests, read_json, write_json
-from tools.files import write_text as write_text  # the verbs take it from here
-from tools.provenance import Manifest, Record, made_with
-from tools.schema import Recipe
+from tools.files import (
+    digest,
+    file_digest,
+    file_digests,
+    read_json,
+    write_json,  # the verbs take it from here
+)
+from tools.questions import tiers
+from tools.recipe.schema import Recipe
+from tools.run.provenance import Manifest, Record, made_with
 
 RECORD = "oneday.json"
 
@@ -79,6 +85,12 @@ STAGES: dict[str, Stage] = {
         "eval/tuned", ("data", "quantize"), ("serve.weights", *_SERVED), (*_TORCH, "litserve")
     ),
 }
+
+
+def served(recipe: Recipe) -> str:
+    """The stage whose folder is served."""
+    plain = recipe.serve.weights == "merged" or recipe.quantize.format == "none"
+    return "merge" if plain else "quantize"
 
 
 class Work:

@@ -1,8 +1,8 @@
 """What a run's bytes come from, by content: recipe, packages, model files, code, machine.
 
-None of it is in a stage's fingerprint (``tools.run``), which holds what is known to decide the
-stage's output: a new version of an unrelated package must not train anew. This is for who rebuilds
-the run elsewhere and finds other bytes.
+None of it is in a stage's fingerprint (``tools.run.folder``), which holds what is known to decide
+the stage's output: a new version of an unrelated package must not train anew. This is for who
+rebuilds the run elsewhere and finds other bytes.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.files import digest, file_digest, file_digests, read_json, write_json
-from tools.schema import Model, Recipe
+from tools.recipe.schema import Model, Recipe
 
 Record = dict[str, Any]
 
 MANIFEST = "manifest.json"
 HASHES = Path(".cache/sha256.json")  # of model files, so that 14 GB are read once
 SHARED = ("recipe", "packages", "model")  # long lists, the same in most records: stored once
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Manifest:
@@ -199,7 +199,7 @@ def model_files(model: Model) -> dict[str, str]:
     Raises:
         UserError: the model is not there and cannot be got.
     """
-    from tools.model import local_folder
+    from tools.base_model.folder import local_folder
 
     if model.source == "local" and not model.path:
         return {}

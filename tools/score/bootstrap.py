@@ -13,10 +13,10 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools import suites
-from tools.pool import Entry
-from tools.ranking import standings
-from tools.suites import Spec
+from tools.score import suites
+from tools.score.pool import Entry
+from tools.score.ranking import standings
+from tools.score.suites import Spec
 
 if TYPE_CHECKING:
     import numpy

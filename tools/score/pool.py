@@ -4,7 +4,7 @@ Published results are JSON: ``{"source", "track", "entries": [{"entry": NAME, "m
 number or null}, "mean_win_rate"?, "score"?}]}``. A HELM suite is a folder of HELM's run folders
 (``benchmark_output/runs/SUITE``), an entry a model. A run folder gives ``NAME base`` and ``NAME
 tuned``, of its ``eval/base`` and ``eval/tuned``, and with the day and time (UTC) behind the name
-those that ``tools.run`` kept beside them when the recipe changed: yesterday's.
+those that ``tools.run.folder`` kept beside them when the recipe changed: yesterday's.
 """
 
 import itertools
@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tools import suites
 from tools.errors import UserError
-from tools.faults import nearest
 from tools.files import read_json
-from tools.ranking import column
-from tools.run import RECORD
-from tools.suites import Spec
+from tools.recipe.faults import nearest
+from tools.run.folder import RECORD
+from tools.score import suites
+from tools.score.ranking import column
+from tools.score.suites import Spec
 
 WHO = ("base", "tuned")
 SUITES = Path("benchmark_output", "runs")  # below the folder that HELM ran in
@@ -166,8 +166,8 @@ def _run(path: Path) -> tuple[list[Entry], list[str]]:
 def _evaluations(path: Path) -> Iterator[tuple[str, Path, datetime | None]]:
     """The evaluations in a run folder: what each is called, its folder, when it was finished.
 
-    ``tools.run`` keeps under ``.WHO.FINGERPRINT.partial`` what another recipe of that name made,
-    but also what is not finished: only what its record says is whole is one.
+    ``tools.run.folder`` keeps under ``.WHO.FINGERPRINT.partial`` what another recipe of that name
+    made, but also what is not finished: only what its record says is whole is one.
     """
     for who in WHO:
         name, present = f"{path.resolve().name} {who}", path / "eval" / who

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from tools.pool import Entry
-from tools.ranking import FINAL, STAGES
+from tools.score.pool import Entry
+from tools.score.ranking import FINAL, STAGES
 
 
 @dataclass(frozen=True)

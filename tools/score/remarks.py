@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tools.faults import nearest
-from tools.pool import Entry
-from tools.ranked import Ranked
-from tools.ranking import FINAL, STAGES, board, column, takes_part
+from tools.recipe.faults import nearest
+from tools.score.pool import Entry
+from tools.score.ranked import Ranked
+from tools.score.ranking import FINAL, STAGES, board, column, takes_part
 
 _SHOWN = 3  # names that a remark lists before it counts
 _CLAIM = 1e-9  # published scores this near are the same

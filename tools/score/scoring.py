@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import bootstrap, pool, whatif
 from tools.errors import UserError
-from tools.faults import nearest
-from tools.pool import Entry
-from tools.ranked import Ranked, Ranking
-from tools.ranking import FINAL, STAGES, ranks, standings
-from tools.remarks import remarks
-from tools.whatif import Gain
+from tools.recipe.faults import nearest
+from tools.score import bootstrap, pool, whatif
+from tools.score.pool import Entry
+from tools.score.ranked import Ranked, Ranking
+from tools.score.ranking import FINAL, STAGES, ranks, standings
+from tools.score.remarks import remarks
+from tools.score.whatif import Gain
 
 _SCORES = (*STAGES, FINAL)
 
@@ -34,7 +34,7 @@ def collect(paths: Sequence[Path], runs_root: Path) -> list[Entry]:
 
 
 def score(entries: Sequence[Entry], confidence: bool = True) -> Ranking:
-    """Rank a pool by the organizers' formula (``tools.ranking``).
+    """Rank a pool by the organizers' formula (``tools.score.ranking``).
 
     Args:
         entries: as ``collect`` gives them.

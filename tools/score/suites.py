@@ -48,7 +48,7 @@ _COT = ("MATH (chain-of-thoughts) - Equivalent (chain of thought)", "math_equiv_
 _ASSOCIATIONS = "bias_metric:mode=associations,demographic_category={},target_category=profession"
 _REPRESENTATION = "bias_metric:mode=representation,demographic_category={}"
 # HELM's main_split of the boards' scenarios: of schema_classic, and of the organizers' schema, as
-# tools/helm/schema.py has it. Those of ETHICS are of split valid, too.
+# tools/evaluate/helm/schema.py has it. Those of ETHICS are of split valid, too.
 _SPLITS = {
     **dict.fromkeys(("mmlu", "big_bench", "gsm", "bbq", "math"), "test"),
     **dict.fromkeys(("truthful_qa", "sam_sum", "corr2cause"), "valid"),

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools import ranking
-from tools.ranking import FINAL, STAGES, Column, Metrics, column
+from tools.score import ranking
+from tools.score.ranking import FINAL, STAGES, Column, Metrics, column
 
 Target = tuple[float, float, float]
 
@@ -33,7 +33,7 @@ class Gain:
     """What is to be had in one scenario.
 
     Attributes:
-        scenario: as ``tools.ranking`` calls it.
+        scenario: as ``tools.score.ranking`` calls it.
         rate: its win rate now.
         score: which score is meant: ``full``, or the only stage the entry has.
         next: after passing, in each column, the next better entry (or whom it is level with).

@@ -5,10 +5,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, model, tokens
+from tools import axolotl, base_model
 from tools.console import say
+from tools.data import tokens
 from tools.errors import StageError
-from tools.run import Run
+from tools.run.folder import Run
 
 PROBES = 4  # held-out rows whose logits are compared
 
@@ -20,7 +21,7 @@ def merge(run: Run) -> dict[str, Any]:
         StageError: Axolotl failed, or the merged model differs from base + adapter by more than
             ``merge.max_logit_error`` allows, or does not differ from the base at all.
     """
-    base, adapter = model.local_folder(run.recipe.model), run.output("train")
+    base, adapter = base_model.local_folder(run.recipe.model), run.output("train")
     config = axolotl.render(run, base)
     with run.produce("merge") as work:
         say("merge: adding the adapter to the base")

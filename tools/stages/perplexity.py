@@ -3,7 +3,7 @@
 from typing import Any
 
 from tools.console import each
-from tools.tokens import IGNORED, Row
+from tools.data.tokens import IGNORED, Row
 
 
 def perplexity(net: Any, data: list[Row], label: str) -> float:

@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import checkpoints, remedy
-from tools.budget import Day, duration
-from tools.console import say
+from tools.console import duration, say
+from tools.day import checkpoints
+from tools.day.budget import Day
 from tools.errors import UserError
-from tools.plan import GIB, Plan, plan
-from tools.run import Run
+from tools.plan import remedy
+from tools.plan.verdict import GIB, Plan, plan
+from tools.run.folder import Run
 
 
 def preflight(run: Run, base: Path, day: Day) -> None:

@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, model, tokens
+from tools import axolotl, base_model
 from tools.console import say
+from tools.data import tokens
 from tools.errors import StageError
-from tools.perplexity import perplexity
-from tools.run import Run
+from tools.run.folder import Run
+from tools.stages.perplexity import perplexity
 
 
 def quantize(run: Run) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:
 def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
     """Load both from the disk and compare them where neither was trained."""
     wanted, device = run.recipe.quantize, run.recipe.hardware.device
-    file = tokens.files(run, model.local_folder(run.recipe.model))["validation"]
+    file = tokens.files(run, base_model.local_folder(run.recipe.model))["validation"]
     data = tokens.read(file, wanted.perplexity_rows, run.recipe.serve.context)
     before = perplexity(load(merged, device), data, "perplexity of merged")
     try:

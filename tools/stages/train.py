@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, checkpoints, guard, model, schedule, tokens
-from tools.clock import Allowance
+from tools import axolotl, base_model
 from tools.console import say
+from tools.data import tokens
+from tools.day import checkpoints, guard, schedule
+from tools.day.clock import Allowance
+from tools.day.watch import TOKENS, View
 from tools.errors import StageError, UserError
-from tools.run import Run
-from tools.watch import TOKENS, View
+from tools.run.folder import Run
 
 REPLAY = "replay.json"  # in the run folder: the schedule.json of a run to be made again
 _PEAK = "memory/max_allocated (GiB)"  # as Axolotl logs it, of a card
@@ -34,7 +36,7 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
         StageError: Axolotl failed, the day left no time for a step, or the adapter is not a trained
             one.
     """
-    base = model.local_folder(run.recipe.model)
+    base = base_model.local_folder(run.recipe.model)
     share = tokens.learnt_share(tokens.files(run, base)["train"])
     if wrong := guard.share_fault(share):
         raise UserError(wrong)
@@ -113,7 +115,7 @@ def _attempt(run: Run, config: Path, folder: Path, allowance: Allowance) -> Stor
 
 def _overrides(run: Run, folder: Path) -> dict[str, Any]:
     """What only matters inside a run folder, over the plain file."""
-    mine = "tools.axolotl_plugin.OnedayPlugin"
+    mine = "tools.axolotl.plugin.OnedayPlugin"
     return {
         "output_dir": str(folder),
         "plugins": [*run.recipe.train.get("plugins", []), mine],

@@ -11,10 +11,11 @@ from jsonschema import Draft202012Validator
 from omegaconf import OmegaConf
 
 from tests.tiny import EOS, PAD, jsonl, make_run
-from tools import axolotl, tokens
-from tools.axolotl_schema import OWNED, train_schema
+from tools.axolotl import child as axolotl
+from tools.data import tokens
 from tools.errors import StageError
-from tools.run import Run
+from tools.recipe.axolotl_schema import OWNED, train_schema
+from tools.run.folder import Run
 
 
 def rendered(run: Run) -> dict[str, Any]:
@@ -94,8 +95,8 @@ def test_events_are_told_and_the_rest_is_logged(
     axolotl.call(run, "train", Path("a b.yaml"), {"output_dir": "x y"}, events.append)
     assert [(event["event"], event["step"]) for event in events] == [("step", 1), ("log", 1)]
     log = (run.logs / "train.log").read_text(encoding="utf-8")
-    assert '-m tools.axolotl_job train a b.yaml {"output_dir": "x y"}' in log
-    assert f"1 {Path(axolotl.__file__).parents[1]}" in log  # no telemetry; finds tools anywhere
+    assert '-m tools.axolotl.job train a b.yaml {"output_dir": "x y"}' in log
+    assert f"1 {Path(axolotl.__file__).parents[2]}" in log  # no telemetry; finds tools anywhere
     assert "bar 10%" in log and "odd " in log and "@oneday" not in log
 
 
@@ -198,7 +199,7 @@ def test_several_cards_are_torchruns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for command in ("train", "merge"):
         axolotl.call(run, command, Path("x.yaml"), {"output_dir": "o"})
     said = {name: (run.logs / f"{name}.log").read_text() for name in ("train", "merge")}
-    job = 'tools.axolotl_job {} x.yaml {{"output_dir": "o"}}\n'
+    job = 'tools.axolotl.job {} x.yaml {{"output_dir": "o"}}\n'
     launcher = "-m torch.distributed.run --standalone --nproc_per_node=2 -m "
     assert said["train"] == launcher + job.format("train")
     assert said["merge"] == "-m " + job.format("merge")
@@ -208,7 +209,7 @@ def test_torchrun_starts_a_job_a_card(tmp_path: Path) -> None:
     told = "open(os.environ['RANK'], 'w').write(repr(sys.argv[1:]))"  # stdout would mix them
     (tmp_path / "job.py").write_text(f"import os, sys\n{told}\n")
     words = axolotl._words(2, "train", Path("x.yaml"), {"a": "b c"})
-    words[words.index("tools.axolotl_job")] = "job"
+    words[words.index("tools.axolotl.job")] = "job"
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     for rank in ("0", "1"):

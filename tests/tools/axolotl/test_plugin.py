@@ -22,10 +22,12 @@ from transformers import (
     set_seed,
 )
 
-from tools import axolotl, axolotl_plugin, checkpoints, schedule
-from tools.axolotl_plugin import OnedayPlugin, Watch
-from tools.clock import Allowance
-from tools.schedule import VARIABLE, Day
+from tools.axolotl import child as axolotl
+from tools.axolotl import plugin as axolotl_plugin
+from tools.axolotl.plugin import OnedayPlugin, Watch
+from tools.day import checkpoints, schedule
+from tools.day.clock import Allowance
+from tools.day.schedule import VARIABLE, Day
 
 ROWS = 24
 Weights = dict[str, torch.Tensor]

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from tests.tiny import recipe
-from tools import model
+from tools.base_model import folder as model
 from tools.errors import StageError, UserError
-from tools.schema import GgufPackage, Model
+from tools.recipe.schema import GgufPackage, Model
 
 GGUF = b"weights"
 PACKAGE = GgufPackage("own-wheel", "1.0", "own/m.gguf", hashlib.sha256(GGUF).hexdigest())

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tools.check import Finding, as_json, check, exit_code, render
-from tools.compose import RECIPES
+from tools.check.findings import Finding, as_json, check, exit_code, render
+from tools.check.rules import RULES
 from tools.errors import UserError
-from tools.recipe import load
-from tools.rules import RULES
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
 
 
 def verdicts(name: str, *overrides: str, track: str | None = None) -> dict[str, str]:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.tiny import EOS, jsonl, make_run, maker, recipe
-from tools.data import FEW_SHOT_POOL, prepare
+from tools.data.prepare import FEW_SHOT_POOL, prepare
 from tools.data.render import LETTERS
 from tools.data.skills import SKILLS
 from tools.errors import UserError
-from tools.run import Run
+from tools.run.folder import Run
 
 FILES = ("train", "validation", "test", "shots")
 LETTER = next(name for name, make in SKILLS.items() if make(Random(0)).choices)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tools.test_helm_plugin import documented
+from tests.tools.evaluate.helm.test_plugin import documented
 from tools.data.render import Pair, blocks, held_out, pair, row
 from tools.data.skills import SKILLS, Question
 
-ASKED = {  # the questions in the docstring of tools.helm_plugin, and the answer to the last
+ASKED = {  # the questions in tools.evaluate.helm.plugin's docstring, and the last answer
     "letter": [
         Question("Q1", "b", "letter", ("a", "b")),
         Question("Q2", "c", "letter", ("c", "d")),

@@ -13,7 +13,7 @@ from tools.data import sources
 from tools.data.render import Pair
 from tools.data.skills import SKILLS, Question
 from tools.errors import UserError
-from tools.schema import Source
+from tools.recipe.schema import Source
 
 GOOD = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}"} for n in range(5)]
 

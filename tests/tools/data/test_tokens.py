@@ -13,8 +13,8 @@ from transformers import LlamaTokenizer, PreTrainedTokenizerFast
 from serve.text import TextCodec
 from tests.serve.conftest import byte_level_tokenizer
 from tests.tiny import make_run
-from tools import tokens
-from tools.data import prepare
+from tools.data import tokens
+from tools.data.prepare import prepare
 from tools.data.render import pair, row
 from tools.data.skills import SKILLS
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.tiny import make_run
-from tools import budget
-from tools.run import Run
+from tools.day import budget
+from tools.run.folder import Run
 
 HOUR = 3600.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import checkpoints
+from tools.day import checkpoints
 
 
 def staged(folder: Path, step: int = 3, best: int | None = None) -> Path:

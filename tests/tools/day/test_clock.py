@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tools import clock
-from tools.clock import Allowance, Clock
-from tools.compose import RECIPES
+from tools.day import clock
+from tools.day.clock import Allowance, Clock
+from tools.recipe.compose import RECIPES
 
 WORK = {"train": "a"}
 DAY = 86400.0
@@ -61,7 +61,7 @@ def test_a_restart_goes_on_with_what_is_left(ledger: Clock) -> None:
 def test_what_another_process_knows_of_an_allowance_is_the_same() -> None:
     """CLOCK_MONOTONIC is one for all processes: the trainer reads the parent's start."""
     mine = Allowance(time.monotonic(), 5, DAY)
-    code = "import sys; from tools.clock import Allowance;"
+    code = "import sys; from tools.day.clock import Allowance;"
     code += f"print(Allowance({mine.started!r}, 5, {DAY}).elapsed())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=RECIPES.parent, capture_output=True, text=True, check=True

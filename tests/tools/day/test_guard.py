@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tools import guard
+from tools.day import guard
 
 VOCABULARY = 1000  # ln is 6.91
 

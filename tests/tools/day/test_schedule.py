@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_scheduler
 
-from tools import schedule
-from tools.clock import Allowance
-from tools.schedule import ByClock, ByRecord, Day, Decision, Meter, Timed
+from tools.day import schedule
+from tools.day.clock import Allowance
+from tools.day.schedule import ByClock, ByRecord, Day, Decision, Meter, Timed
 
 
 @dataclass

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.tiny import make_run
-from tools import watch
-from tools.clock import Allowance
-from tools.watch import EVENTS, Progress, View, after, line, outlook, panel, sparkline
+from tools.day import watch
+from tools.day.clock import Allowance
+from tools.day.watch import EVENTS, Progress, View, after, line, outlook, panel, sparkline
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BUSY = Progress(
     step=40,
     total=120,
@@ -245,8 +245,8 @@ SHOW = """
 import sys, time
 from pathlib import Path
 from tests.tiny import make_run
-from tools.clock import Allowance
-from tools.watch import View
+from tools.day.clock import Allowance
+from tools.day.watch import View
 view = View(make_run(Path(sys.argv[1])), Allowance(time.monotonic(), 0.0, 600.0))
 view.see({"event": "begin", "step": 0, "total": 20})
 view.see({"event": "log", "step": 7, "loss": 1.25})

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.tiny import make_run, maker
-from tools.contamination import FILE, contamination, render
-from tools.data import prepare
+from tools.data.prepare import prepare
 from tools.errors import UserError
+from tools.evaluate.contamination import FILE, contamination, render
 from tools.files import read_json
-from tools.run import Run
+from tools.run.folder import Run
 
 SKILLS = {"boxes": 140, "counting": 280, "places": 180, "syllogism": 140}  # as recipes/data
 LONG = "Which of these four towns had more than a thousand inhabitants before the great fire?"

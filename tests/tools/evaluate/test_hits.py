@@ -1,9 +1,9 @@
-"""``tools.hits``: what the rules did, from the worker's own figures."""
+"""``tools.evaluate.hits``: what the rules did, from the worker's own figures."""
 
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
-from tools.hits import parse, rule_hits
+from tools.evaluate.hits import parse, rule_hits
 
 TEXT = """\
 # HELP oneday_rule_hits_total What the output rules did.

@@ -15,9 +15,9 @@ import pytest
 from serve.config import ServeConfig
 from tests.serve.conftest import byte_level_tokenizer, prepend_tokenizer
 from tests.tiny import make_run
-from tools import lm_eval, lm_scores
 from tools.errors import StageError, UserError
-from tools.run import Run, read_json, write_json
+from tools.evaluate import lm_eval, lm_scores
+from tools.run.folder import Run, read_json, write_json
 
 KNOWN = ["arc_easy", "arc_challenge", "hellaswag", "mmlu_law", "mmlu_anatomy"]
 
@@ -327,5 +327,5 @@ def test_the_installed_lm_eval_is_the_one_that_is_pinned() -> None:
         [sys.executable, "-m", "lm_eval", "run", "--help"], capture_output=True, text=True
     )
     assert "--config" in done.stdout
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     assert f"lm-eval=={lm_eval._version()}" in (root / "requirements" / "train.txt").read_text()

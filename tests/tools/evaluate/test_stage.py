@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from serve.config import ServeConfig
-from tests.tools.stub_worker import Answer, StubWorker
-from tools import evaluate
+from tests.tools.evaluate.stub_worker import Answer, StubWorker
 from tools.errors import StageError, UserError
-from tools.run import Run, read_json
-from tools.schema import Budget, Data, Eval, Hardware, Merge, Model, Quantize, Recipe
+from tools.evaluate import stage as evaluate
+from tools.recipe.schema import Budget, Data, Eval, Hardware, Merge, Model, Quantize, Recipe
+from tools.run.folder import Run, read_json
 
 Serve = Callable[[Answer], list[StubWorker]]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from serve.config import ServeConfig
-from tools import worker
 from tools.errors import StageError, UserError
+from tools.evaluate import worker
 
 # The model folder's name says how it behaves; its processes' ids go to the file "pids".
 STAND_IN = """
@@ -45,7 +45,7 @@ PARENT = """
 import time
 from pathlib import Path
 from serve.config import ServeConfig
-from tools.worker import serving
+from tools.evaluate.worker import serving
 with serving(Path("fine"), ServeConfig(), "cpu", Path("worker.log")):
     Path("ready").touch()
     time.sleep(600)
@@ -145,7 +145,7 @@ def test_names_a_taken_port() -> None:
 def test_leaves_no_orphan_when_killed() -> None:
     Path("parent").mkdir()
     Path("parent/start.py").write_text(PARENT, encoding="utf-8")
-    env = {**os.environ, "PYTHONPATH": str(Path(worker.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(worker.__file__).parents[2])}
     parent = subprocess.Popen([sys.executable, "parent/start.py"], env=env)
     while not Path("ready").exists():
         assert parent.poll() is None

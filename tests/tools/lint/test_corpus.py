@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.lint import hadolint, lint
 from tools.lint.catalogue import RULES
+from tools.lint.linter import lint
+from tools.lint.rules import hadolint
 
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 FAULTY = sorted(path for path in (SUBMISSIONS / "faulty").iterdir() if path.is_dir())

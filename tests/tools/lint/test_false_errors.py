@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.lint import hadolint, lint
+from tools.lint.linter import lint
+from tools.lint.rules import hadolint
 
 PYTHON = "FROM python:3.11.9@sha256:" + "9f0e3c1a" * 8
 TORCH = "FROM pytorch/pytorch:2.1.0-cuda11.8-cudnn8-runtime@sha256:" + "9f0e3c1a" * 8

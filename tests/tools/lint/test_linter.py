@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tools.errors import UserError
-from tools.lint import as_json, exit_code, hadolint, lint, render
 from tools.lint.finding import Finding
+from tools.lint.linter import as_json, exit_code, lint, render
+from tools.lint.rules import hadolint
 
 BASE = "FROM python:3.11.9-slim@sha256:" + "9f0e3c1a" * 8
 SERVER = """

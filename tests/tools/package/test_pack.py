@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 
 from serve.fetch import read_reference
 from tests.tiny import jsonl, make_run, maker
-from tools import provenance
 from tools.errors import UserError
-from tools.package import contents, package
+from tools.package import contents
 from tools.package.names import ROOT, slug
-from tools.provenance import Manifest
-from tools.recipe import load
-from tools.reproduce import reproduce
-from tools.run import Run
-from tools.schema import GgufPackage, Model, Publish
+from tools.package.pack import package
+from tools.rebuild.reproduce import reproduce
+from tools.recipe.load import load
+from tools.recipe.schema import GgufPackage, Model, Publish
+from tools.run import provenance
+from tools.run.folder import Run
+from tools.run.provenance import Manifest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HUB = Publish("hub", "me/tiny", COMMIT)

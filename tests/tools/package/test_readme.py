@@ -16,7 +16,7 @@ from serve.launch import parse_arguments
 from tests.tiny import recipe
 from tools.package import image, readme
 from tools.package.names import ROOT, make_words
-from tools.schema import Publish, Recipe
+from tools.recipe.schema import Publish, Recipe
 
 FILES = {
     "model.safetensors": {"size": 2_000_000_000, "sha256": "a" * 64},

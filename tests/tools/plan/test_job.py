@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tools.arch import architecture
-from tools.compose import RECIPES
 from tools.errors import UserError
-from tools.job import job, parts
-from tools.memory import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, Job
-from tools.recipe import load
-from tools.schema import Architecture, Recipe
+from tools.plan.arch import architecture
+from tools.plan.job import job, parts
+from tools.plan.memory import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, Job
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
+from tools.recipe.schema import Architecture, Recipe
 
 RECIPE = load(RECIPES / "4090.yaml").recipe
 CCE = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
@@ -100,7 +100,7 @@ def test_every_models_targets_are_known() -> None:
 def _with_model(name: str) -> Recipe:
     from omegaconf import OmegaConf
 
-    from tools.compose import Composition
+    from tools.recipe.compose import Composition
 
     train = OmegaConf.to_container(Composition(RECIPES / "models" / f"{name}.yaml").config.train)
     assert isinstance(train, dict)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tools.memory import (
+from tools.plan.memory import (
     ALL_LINEAR,
     NF4_DOUBLE,
     Job,
@@ -15,7 +15,7 @@ from tools.memory import (
     parameters,
     peak,
 )
-from tools.schema import Architecture
+from tools.recipe.schema import Architecture
 
 LLAMA_8B = Architecture(4096, 32, 14336, 128256, 32, 8, tied=False)
 GPT2 = Architecture(768, 12, 3072, 50257, 12, 12, tied=True, gated=False)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tools.errors import UserError
-from tools.points import TOLERANCE, as_json, compare, render
+from tools.plan.points import TOLERANCE, as_json, compare, render
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "memory_points.json"
+GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "golden" / "memory_points.json"
 LLAMA = {
     **{"hidden": 4096, "layers": 32, "mlp": 14336, "vocab": 128256, "heads": 32, "kv_heads": 8},
     "tied": False,

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from tools import axolotl, model, probe
-from tools.compose import RECIPES
+from tools import axolotl, base_model
 from tools.errors import StageError, UserError
-from tools.memory import CONTEXT, adapter_parameters
-from tools.plan import GIB, Plan, plan
-from tools.recipe import load
-from tools.run import Run
+from tools.plan import probe
+from tools.plan.memory import CONTEXT, adapter_parameters
+from tools.plan.verdict import GIB, Plan, plan
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
+from tools.run.folder import Run
 
 
 def planned(runs: Path) -> Plan:
@@ -50,7 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, dict[str, Any], li
             watch({"event": "log", "tokens/train_per_sec_per_gpu": speed, **memory})
 
     monkeypatch.setattr(axolotl, "call", call)
-    monkeypatch.setattr(model, "local_folder", lambda _: Path("somewhere"))
+    monkeypatch.setattr(base_model, "local_folder", lambda _: Path("somewhere"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return found
 
@@ -81,6 +82,6 @@ def test_predicted_beside_measured(tmp_path: Path) -> None:
 
 def test_no_step_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(axolotl, "call", lambda *_: None)
-    monkeypatch.setattr(model, "local_folder", lambda _: Path("somewhere"))
+    monkeypatch.setattr(base_model, "local_folder", lambda _: Path("somewhere"))
     with pytest.raises(StageError, match="no step was made"):
         probe.three_steps(planned(tmp_path), tmp_path)

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from tools.memory import Job
-from tools.schema import Architecture, Hardware
-from tools.speed import Range, flops_per_token, hours, tokens_per_second
+from tools.plan.memory import Job
+from tools.plan.speed import Range, flops_per_token, hours, tokens_per_second
+from tools.recipe.schema import Architecture, Hardware
 
 LLAMA_7B = Architecture(4096, 32, 11008, 32000, 32, 32, tied=False)
 A100 = Hardware("a100", "a100", "cuda", 39.35, "8.0", 312, [])

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tools import remedy
-from tools.compose import RECIPES
-from tools.plan import GIB, Plan, exit_code, plan, render, share_verdict
-from tools.recipe import load
-from tools.run import RECORD
-from tools.speed import BYTES_A_TOKEN
-from tools.workload import workload
+from tools.plan import remedy
+from tools.plan.speed import BYTES_A_TOKEN
+from tools.plan.verdict import GIB, Plan, exit_code, plan, render, share_verdict
+from tools.plan.workload import workload
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
+from tools.run.folder import RECORD
 
 ROOT = RECIPES.parent
 HEAVY = ("torch", "transformers", "axolotl", "datasets", "litserve")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.errors import UserError
-from tools.helm import conf
-from tools.helm.conf import Entry
+from tools.questions import conf
+from tools.questions.conf import Entry
 
 CONFS = Path(__file__).resolve().parents[4] / "shared" / "data"
 

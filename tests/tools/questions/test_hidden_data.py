@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.tools.helm import small_data
-from tools.helm import hidden_data
-from tools.helm.hidden_data import SOURCES, locate, questions
+from tests.tools.evaluate.helm import small_data
+from tools.questions import hidden_data
+from tools.questions.hidden_data import SOURCES, locate, questions
 
 HEADERS = {  # as the organizers' reader had them: it skipped the line and took the columns in order
     "corr2cause": ("label", "input"),

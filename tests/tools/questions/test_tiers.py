@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools import tiers
 from tools.errors import UserError
-from tools.run_entries import without_model, wrong
-from tools.schema import Eval
+from tools.questions import tiers
+from tools.recipe.run_entries import without_model, wrong
+from tools.recipe.schema import Eval
 
-CONFS = Path(__file__).resolve().parents[3] / "shared" / "data"
+CONFS = Path(__file__).resolve().parents[4] / "shared" / "data"
 NAMES = ["open", "hidden", "full", "sample", "starter"]
 
 

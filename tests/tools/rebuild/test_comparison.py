@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.comparison import Comparison, Difference, Figure, Row, differences
+from tools.rebuild.comparison import Comparison, Difference, Figure, Row, differences
 
 DATA = Row("data", "train.jsonl", "a", "a")
 SAME = Row("train", "adapter_model.safetensors", "a" * 64, "a" * 64)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.tiny import make_run, save_adapter
-from tools import likeness
-from tools.data import prepare
-from tools.likeness import figures, logits
-from tools.provenance import Record
-from tools.run import Run
+from tools.data.prepare import prepare
+from tools.rebuild import likeness
+from tools.rebuild.likeness import figures, logits
+from tools.run.folder import Run
+from tools.run.provenance import Record
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from tests.tiny import changed, jsonl, make_run, maker, recipe
-from tools import provenance
-from tools.comparison import Comparison, Figure
-from tools.data import prepare
+from tools.data.prepare import prepare
 from tools.errors import UserError
 from tools.files import digest, read_json, write_json
-from tools.provenance import Manifest
-from tools.reproduce import ADAPTER, MARK, REPLAY, chain_of, reproduce
-from tools.run import STAGES, Run
+from tools.rebuild.comparison import Comparison, Figure
+from tools.rebuild.reproduce import ADAPTER, MARK, REPLAY, chain_of, reproduce
+from tools.run import provenance
+from tools.run.folder import STAGES, Run
+from tools.run.provenance import Manifest
 
 ALL = list(STAGES)
 
@@ -93,7 +93,7 @@ def test_a_run_is_rebuilt_from_its_manifest_alone(
 
 
 def test_the_recipe_is_written_as_a_recipe(tmp_path: Path) -> None:
-    from tools.recipe import load
+    from tools.recipe.load import load
 
     folder = alone(made(tmp_path / "runs", ["data"]), tmp_path / "published")
     reproduce(folder, tmp_path / "again", make)
@@ -315,7 +315,7 @@ def test_the_clock_is_replayed(schedule: dict[str, Any] | None, tmp_path: Path) 
 
 
 def test_a_replay_has_the_form_that_training_reads(tmp_path: Path) -> None:
-    from tools import schedule
+    from tools.day import schedule
 
     run = made(tmp_path / "runs", ["data", "train"])
     reproduce(run.path, tmp_path / "again", make)
@@ -347,7 +347,7 @@ def test_other_bytes_are_judged_by_logits(
         seen.append((then, now))
         return Figure("logits", "", apart, 0.1)
 
-    monkeypatch.setattr("tools.likeness.logits", measured)
+    monkeypatch.setattr("tools.rebuild.likeness.logits", measured)
     found = reproduce(run.path, tmp_path / "again", elsewhere)
     assert seen == [(run.output("train"), tmp_path / "again" / "adapter")]
     assert (found.verdict, found.exit_code) == (verdict, code)

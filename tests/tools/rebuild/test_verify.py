@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tiny import make_run
-from tools.data import prepare
+from tools.data.prepare import prepare
 from tools.errors import UserError
-from tools.run import RECORD, Run
-from tools.verify import verify
+from tools.rebuild.verify import verify
+from tools.run.folder import RECORD, Run
 
 STAGES = ("train", "merge", "quantize", "eval_base", "eval_tuned")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tools.axolotl_schema import OWNED, STORED, generate, train_schema
-from tools.compose import RECIPES
-from tools.faults import find
-from tools.recipe import load
+from tools.recipe.axolotl_schema import OWNED, STORED, generate, train_schema
+from tools.recipe.compose import RECIPES
+from tools.recipe.faults import find
+from tools.recipe.load import load
 
 
 def test_stored_is_regenerated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft7Validator
 from omegaconf import OmegaConf
 
-from tools.axolotl_schema import OWNED
-from tools.compose import RECIPES
-from tools.recipe_schema import STORED, docstring, generate
+from tools.recipe.axolotl_schema import OWNED
+from tools.recipe.compose import RECIPES
+from tools.recipe.editor_schema import STORED, docstring, generate
 
 SCHEMA: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
 FILES = sorted(file for file in RECIPES.rglob("*.yaml") if file.name != "rules.yaml")
@@ -24,7 +24,7 @@ def faults(text: str) -> list[str]:
 def test_stored_is_regenerated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
-    assert json.loads(json.dumps(generate())) == SCHEMA, "run: python -m tools.recipe_schema"
+    assert json.loads(json.dumps(generate())) == SCHEMA, "run: python -m tools.recipe.editor_schema"
 
 
 def test_it_is_a_schema() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.compose import RECIPES, words
 from tools.errors import UserError
-from tools.recipe import load
+from tools.recipe.compose import RECIPES, words
+from tools.recipe.load import load
 
 ROOT = RECIPES.parent
 SHIPPED = ["4090", "a100", "cpu"]
@@ -274,9 +274,9 @@ def test_loading_is_quick_and_imports_no_trainer(name: str) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from tools.recipe import load
-from tools.show import show
-from tools.check import check
+from tools.recipe.load import load
+from tools.recipe.show import show
+from tools.check.findings import check
 loaded = load(Path("recipes/{name}.yaml"))
 show(loaded)
 check(loaded)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.redact import redact, secret
+from tools.recipe.redact import redact, secret
 
 # Put together here, so that no scanner takes this file for a leak.
 SECRETS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.run_entries import HELM, STORED, entry_faults, generate
+from tools.recipe.run_entries import HELM, STORED, entry_faults, generate
 
 ROOT = STORED.parents[2]
 CONFS = ROOT.parent / "shared" / "data"
@@ -17,7 +17,7 @@ def test_stored_is_regenerated() -> None:
     if not venv.is_dir():
         pytest.skip(f"HELM is not installed in {venv}: make helm")
     stored = json.loads(STORED.read_text(encoding="utf-8"))
-    assert generate(venv) == stored, "run: python -m tools.run_entries"
+    assert generate(venv) == stored, "run: python -m tools.recipe.run_entries"
     assert len(stored["run_specs"]) > 250 and "max_train_instances" in stored["expanders"]
 
 

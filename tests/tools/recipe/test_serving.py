@@ -6,10 +6,10 @@ import pytest
 
 from serve.config import Rule
 from serve.limits import faults as limit_faults
-from tools.compose import RECIPES
 from tools.errors import UserError
-from tools.recipe import load
-from tools.show import show
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
+from tools.recipe.show import show
 
 
 def faults(folder: Path, text: str, *overrides: str) -> list[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tools.compose import RECIPES
-from tools.recipe import load
-from tools.show import plain, show
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
+from tools.recipe.show import plain, show
 
 
 @pytest.mark.parametrize("name", ["4090", "a100", "cpu"])

@@ -8,11 +8,12 @@ import psutil
 import pytest
 
 from tests.tools.rehearse.local import LocalContainer, LocalEngine
-from tools import rehearse as verb
 from tools.errors import StageError, UserError
-from tools.rehearse import Options, asking, checks, rehearse
+from tools.rehearse import asking, checks
+from tools.rehearse import rehearsal as verb
 from tools.rehearse.checks import NotTried
 from tools.rehearse.page import Step, render
+from tools.rehearse.rehearsal import Options, rehearse
 
 STEPS = ["folder", "build", "start", "contract", "30 at once", "HELM", "SIGTERM", "restart",
          "read-only"]  # fmt: skip

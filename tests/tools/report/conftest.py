@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tests.tiny import make_run
-from tools import bootstrap, tokens
-from tools.clock import Clock
+from tools.data import tokens
+from tools.day.clock import Clock
+from tools.day.watch import TOKENS
 from tools.files import write_json
-from tools.run import Run
-from tools.schema import Architecture
-from tools.watch import TOKENS
+from tools.recipe.schema import Architecture
+from tools.run.folder import Run
+from tools.score import bootstrap
 
 ARCH = Architecture(64, 2, 128, 500, 4, 2, True)
 HOSTILE = (

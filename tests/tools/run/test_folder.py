@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny import changed, jsonl, make_run, recipe
 from tools.errors import UserError
-from tools.run import RECORD, STAGES, Run
+from tools.run.folder import RECORD, STAGES, Run
 
 ALL = set(STAGES)
 EVALS = {"eval_base", "eval_tuned"}
@@ -112,7 +112,7 @@ def test_another_version_of_a_package_touches_its_stages(
 ) -> None:
     before = {name: Run(recipe(), tmp_path).fingerprint(name) for name in STAGES}
     monkeypatch.setattr(
-        "tools.run._version", lambda name: "0" if name == package else _version(name)
+        "tools.run.folder._version", lambda name: "0" if name == package else _version(name)
     )
     touched = {name for name in STAGES if Run(recipe(), tmp_path).fingerprint(name) != before[name]}
     assert touched == (ALL - {"data"} if package == "torch" else TOUCHED["train"])

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.tiny import make_run, recipe
-from tools import provenance
 from tools.errors import UserError
 from tools.files import digest
-from tools.provenance import Manifest, model_files
+from tools.run import provenance
+from tools.run.provenance import Manifest, model_files
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +128,7 @@ def test_a_model_of_the_hub_is_read_where_it_lies(
     blob.write_bytes(b"weights")
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "model.safetensors").symlink_to(blob)
-    monkeypatch.setattr("tools.model.local_folder", lambda model: tmp_path / "snapshot")
+    monkeypatch.setattr("tools.base_model.folder.local_folder", lambda model: tmp_path / "snapshot")
     found = model_files(dataclasses.replace(recipe().model, source="hub"))
     assert found == {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}
 

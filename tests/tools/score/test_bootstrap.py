@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tests.tools.helm_suite import original, write_run
-from tools.bootstrap import _draw, _middle, _redrawn, intervals
-from tools.pool import Entry
-from tools.suites import columns, read, wanted
+from tests.tools.score.helm_suite import original, write_run
+from tools.score.bootstrap import _draw, _middle, _redrawn, intervals
+from tools.score.pool import Entry
+from tools.score.suites import columns, read, wanted
 
 
 def entry(suite: Path, name: str = "mine") -> Entry:

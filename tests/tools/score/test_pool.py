@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests import tiny
-from tests.tools.helm_suite import original, write_run
+from tests.tools.score.helm_suite import original, write_run
 from tools.errors import UserError
 from tools.files import read_json, write_json
-from tools.pool import own, read
-from tools.run import RECORD
+from tools.run.folder import RECORD
+from tools.score.pool import own, read
 
 SUITE = "benchmark_output/runs/oneday"
 

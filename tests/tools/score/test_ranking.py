@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.ranking import (
+from tools.score.ranking import (
     LEAST,
     Metrics,
     board,
@@ -21,7 +21,7 @@ from tools.ranking import (
     win_rates,
 )
 
-PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "golden" / "final_4090.json"
+PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "golden" / "final_4090.json"
 OPEN = ("MMLU - EM", "TruthfulQA - EM", "BIG-bench - EM", "GSM8K - EM", "BBQ - EM")
 HIDDEN = (
     "sam_sum - ROUGE-2",

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.tools.helm_suite import original, write_run
+from tests.tools.score.helm_suite import original, write_run
 from tools.errors import UserError
-from tools.ranking import STAGES, board
-from tools.score import as_json, collect, render, score, what_if
+from tools.score.ranking import STAGES, board
+from tools.score.scoring import as_json, collect, render, score, what_if
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT.parent / "shared" / "golden" / "final_4090.json"
 SUITE = "benchmark_output/runs/oneday"
 
@@ -212,7 +212,7 @@ def test_json_holds_every_scenario_for_everyone(tmp_path: Path) -> None:
 
 def test_it_is_imported_at_once() -> None:
     """Nothing that takes long comes along: no numpy, no torch."""
-    code = "import sys, tools.score; print(*sys.modules)"
+    code = "import sys, tools.score.scoring; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

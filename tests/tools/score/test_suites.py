@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.tools.helm_suite import original, write_run
-from tools.helm.schema import BASE, extend
-from tools.ranking import ETHICS, board, column
-from tools.suites import columns, figure, instance_values, is_suite, main_split, read, wanted
+from tests.tools.score.helm_suite import original, write_run
+from tools.evaluate.helm.schema import BASE, extend
+from tools.score.ranking import ETHICS, board, column
+from tools.score.suites import columns, figure, instance_values, is_suite, main_split, read, wanted
 
-HELM = Path(__file__).resolve().parents[2] / ".venv-helm"
+HELM = Path(__file__).resolve().parents[3] / ".venv-helm"
 BIAS = "bias_metric:mode={},demographic_category={}"
 BIASES: dict[str, float | None] = {
     BIAS.format("associations", "race") + ",target_category=profession": None,

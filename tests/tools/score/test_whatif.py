@@ -2,8 +2,8 @@
 
 import pytest
 
-from tools.ranking import standings
-from tools.whatif import gains
+from tools.score.ranking import standings
+from tools.score.whatif import gains
 
 EVEN = {
     "MMLU - EM": 0.5,

@@ -11,10 +11,10 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from tests.tiny import make_run
-from tools import merge
-from tools.data import prepare
+from tools.data.prepare import prepare
 from tools.errors import StageError
-from tools.run import Run
+from tools.run.folder import Run
+from tools.stages import merge
 
 
 def write_merged(base: Any, adapter: Path, tokenizer: Path, folder: Path, scale: float = 1) -> None:

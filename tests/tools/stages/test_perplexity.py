@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tools.perplexity import perplexity
+from tools.stages.perplexity import perplexity
 
 
 class Fixed:

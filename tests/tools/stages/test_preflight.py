@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tools import budget
-from tools.budget import Day
-from tools.compose import RECIPES
+from tools.day import budget
+from tools.day.budget import Day
 from tools.errors import UserError
-from tools.preflight import preflight
-from tools.recipe import load
-from tools.run import Run
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load
+from tools.run.folder import Run
+from tools.stages.preflight import preflight
 
 DAY = Day(86400, 3600, {"train": 0.0, "merge": 0.0, "quantize": 0.0}, 0.0)
 OVER = dataclasses.replace(DAY, used={"train": 82800.0, "merge": 0.0, "quantize": 0.0})

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import make_run
-from tools import quantize
-from tools.data import prepare
+from tools.data.prepare import prepare
 from tools.errors import StageError
-from tools.run import Run
+from tools.run.folder import Run
+from tools.stages import quantize
 
 
 @pytest.fixture

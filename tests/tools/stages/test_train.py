@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny import make_run
-from tools import checkpoints, schedule, train
-from tools.axolotl import Event, Overdue
-from tools.clock import Allowance
+from tools.axolotl.child import Event, Overdue
+from tools.day import checkpoints, schedule
+from tools.day.clock import Allowance
+from tools.day.schedule import Day
 from tools.errors import StageError, UserError
-from tools.run import Run
-from tools.schedule import Day
+from tools.run.folder import Run
+from tools.stages import train
 
 Trainer = Callable[[Path, Callable[[Event], None]], None]
 HISTORY = [
@@ -95,7 +96,7 @@ def test_a_trained_adapter(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = with_trainer(run, monkeypatch, good)
-    assert told["plugins"][-1] == "tools.axolotl_plugin.OnedayPlugin"
+    assert told["plugins"][-1] == "tools.axolotl.plugin.OnedayPlugin"
     assert told["auto_resume_from_checkpoints"] and told["output_dir"] != str(run.output("train"))
     assert run.done("train")
     assert [path.name for path in run.output("train").glob("*")] == [
@@ -142,7 +143,7 @@ def test_plugins_of_the_recipe_stay(
 ) -> None:
     mine = make_run(tmp_path, model__path=run.recipe.model.path, train={"plugins": ["mine.Plugin"]})
     told = with_trainer(mine, monkeypatch, good)
-    assert told["plugins"] == ["mine.Plugin", "tools.axolotl_plugin.OnedayPlugin"]
+    assert told["plugins"] == ["mine.Plugin", "tools.axolotl.plugin.OnedayPlugin"]
 
 
 def test_an_interrupted_training_keeps_its_whole_checkpoints(

@@ -1,7 +1,7 @@
 """The rules that ``make check`` holds a recipe against: one function a rule, in this order."""
 
-from tools.rules import card, eligibility, sanity, training
-from tools.rules.base import Rule
+from tools.check.rules import card, eligibility, sanity, training
+from tools.check.rules.base import Rule
 
 _CHALLENGE = "rules §1"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from tools.schema import Recipe
+from tools.recipe.schema import Recipe
 
 Verdict = Literal["pass", "warn", "fail"]
 Facts = dict[str, Any]  # recipes/rules.yaml

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tools.rules.base import Facts, Faults, capability, fail
-from tools.schema import Hardware, Recipe
+from tools.check.rules.base import Facts, Faults, capability, fail
+from tools.recipe.schema import Hardware, Recipe
 
 _AMPERE, _ADA, _HOPPER = (8, 0), (8, 9), (9, 0)  # compute capabilities
 # Axolotl's older switches, and what they mean (axolotl.utils.schemas.enums 0.19.0).

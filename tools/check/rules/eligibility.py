@@ -1,8 +1,8 @@
 """Who may take part in the challenge: base model, licences, data, machine, budget, contract."""
 
-from tools.faults import nearest
-from tools.rules.base import Facts, Faults, fail, one_of, parts, plain, warn
-from tools.schema import Recipe, Source
+from tools.check.rules.base import Facts, Faults, fail, one_of, parts, plain, warn
+from tools.recipe.faults import nearest
+from tools.recipe.schema import Recipe, Source
 
 
 def family(recipe: Recipe, facts: Facts) -> Faults:

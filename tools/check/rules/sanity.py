@@ -5,14 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tools import tiers
-from tools.compose import leaves
+from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.errors import UserError
-from tools.faults import nearest
-from tools.redact import secret
-from tools.rules.base import Facts, Faults, fail, warn
-from tools.schema import Recipe
-from tools.yaml_map import full_key
+from tools.questions import tiers
+from tools.recipe.compose import leaves
+from tools.recipe.faults import nearest
+from tools.recipe.redact import secret
+from tools.recipe.schema import Recipe
+from tools.recipe.yaml_map import full_key
 
 _AT_LEAST = {
     "hardware.gpus": 1,

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tools.faults import nearest
-from tools.rules.base import Facts, Faults, fail, parts, warn
-from tools.rules.card import attention
-from tools.schema import Recipe
+from tools.check.rules.base import Facts, Faults, fail, parts, warn
+from tools.check.rules.card import attention
+from tools.recipe.faults import nearest
+from tools.recipe.schema import Recipe
 
 # Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.19.0).
 _PACKING = {

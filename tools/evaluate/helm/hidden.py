@@ -2,7 +2,7 @@ r"""HELM plug-in: the challenge's hidden scenarios, which HELM no longer has.
 
 Runs inside the HELM venv, so it imports HELM, the standard library and its neighbour only::
 
-    helm-run --plugins tools/helm/hidden.py --run-entries
+    helm-run --plugins tools/evaluate/helm/hidden.py --run-entries
         sam_sum:model=neurips/local,max_eval_instances=20
         corr2cause:model=neurips/local,max_train_instances=1,max_eval_instances=20
         ethics_justice:model=neurips/local,data_augmentation=canonical,max_eval_instances=4 ...
@@ -63,7 +63,7 @@ from helm.benchmark.scenarios.scenario import (
     ScenarioSpec,
 )
 
-from tools.helm.hidden_data import Question, locate, questions
+from tools.questions.hidden_data import Question, locate, questions
 
 # Instruction and input noun; HELM adds a line break to the one, a colon and a space to the other.
 PROMPTS = {
@@ -121,7 +121,9 @@ class HiddenScenario(Scenario):
 
     def __init__(self, task: str) -> None:
         super().__init__()
-        self.definition_path = "tools/helm/hidden.py"  # HELM would write where this file lies
+        self.definition_path = (
+            "tools/evaluate/helm/hidden.py"  # HELM would write where this file lies
+        )
         self.name = task  # also the folder of its data
 
     def get_instances(self, output_path: str) -> list[Instance]:

@@ -7,7 +7,8 @@ under its name: ROUGE-1, ROUGE-2 and ROUGE-L by HELM's own functions. Left out a
 and compression (summ_eval), faithfulness and BERTScore (which HELM computes on a GPU only) and the
 human judgements of 2022's models. Where the packages are there, nothing is replaced::
 
-    helm-run --plugins tools/helm/lean.py --run-entries summarization_cnndm:model=neurips/local ...
+    helm-run --plugins tools/evaluate/helm/lean.py
+        --run-entries summarization_cnndm:model=neurips/local ...
 """
 
 # mypy: disable-error-code="misc, no-any-return, untyped-decorator"

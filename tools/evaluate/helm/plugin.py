@@ -2,7 +2,7 @@ r"""HELM plug-in: the held-out questions of a run as HELM run specs, one a skill
 
 Runs inside the HELM venv, so it imports HELM and the standard library only::
 
-    ONEDAY_DATA=runs/NAME/data helm-run --plugins tools/helm_plugin.py
+    ONEDAY_DATA=runs/NAME/data helm-run --plugins tools/evaluate/helm/plugin.py
         --run-entries oneday:skill=SKILL,model=neurips/local ...
 
 ``ONEDAY_DATA`` is the data stage's folder: an environment variable, because HELM splits run entries
@@ -119,7 +119,9 @@ class OnedayScenario(Scenario):
 
     def __init__(self, skill: str) -> None:
         super().__init__()
-        self.definition_path = "tools/helm_plugin.py"  # HELM would write where this file lies
+        self.definition_path = (
+            "tools/evaluate/helm/plugin.py"  # HELM would write where this file lies
+        )
         self.skill = skill
 
     def get_instances(self, output_path: str) -> list[Instance]:

@@ -11,14 +11,15 @@ from typing import Any
 
 from tools.console import environment
 from tools.errors import StageError, UserError
+from tools.evaluate.helm import faults
+from tools.evaluate.helm.log import Log, Progress, failures, plain
+from tools.evaluate.worker import HOST, child, last_lines, listening
 from tools.files import read_json, write_text
-from tools.helm import conf, faults
-from tools.helm.conf import Entry
-from tools.helm.data import needs
-from tools.helm.log import Log, Progress, failures, plain
-from tools.run_entries import HIDDEN, parts
-from tools.schema import Eval
-from tools.worker import HOST, child, last_lines, listening
+from tools.questions import conf
+from tools.questions.conf import Entry
+from tools.questions.needs import needs
+from tools.recipe.run_entries import HIDDEN, parts
+from tools.recipe.schema import Eval
 
 SUITE = "oneday"
 OUTPUT = "benchmark_output"
@@ -28,7 +29,7 @@ WRITTEN = ("stats.json", "per_instance_stats.json")  # of a run spec, last
 ALL_TRIED = "RunnerError: Failed runs: ["  # HELM's last words where it went through all run specs
 POLL_SECONDS = 0.5
 
-# Scenarios that make their questions up or take the run's own; what else is known, data.needs says.
+# Scenarios that make their questions up or take the run's own; what else is known, needs.py says.
 WITHOUT_DATA = (
     "oneday",
     "dyck_language",
@@ -41,12 +42,12 @@ WITHOUT_DATA = (
 )
 
 _HERE = Path(__file__).parent
-PLUGIN = _HERE.with_name("helm_plugin.py")
+PLUGIN = _HERE / "plugin.py"
 LEAN = _HERE / "lean.py"
 LOCAL_MATH = _HERE / "local_math.py"
 BROUGHT_BACK = _HERE / "hidden.py"
 MAKE_SCHEMA = _HERE / "schema.py"
-ROOT = Path(__file__).absolute().parents[2]  # hidden.py imports its neighbour as tools.helm's
+ROOT = Path(__file__).absolute().parents[3]  # hidden.py imports tools.questions from here
 
 
 def venv() -> Path:

@@ -2,7 +2,7 @@
 
 Runs inside the HELM venv, as a program (HELM's own schema is read there)::
 
-    python tools/helm/schema.py OUT.yaml benchmark_output/runs/SUITE
+    python tools/evaluate/helm/schema.py OUT.yaml benchmark_output/runs/SUITE
     helm-summarize --suite SUITE --schema-path OUT.yaml
 
 HELM's schemas have no group for a BIG-bench task, nor for a scenario of a plug-in, and

@@ -8,7 +8,7 @@ ollama/ollama).
 import re
 from dataclasses import dataclass, field
 
-from tools.lint.dockerfile import Instruction, Scope, Stage
+from tools.lint.reading.dockerfile import Instruction, Scope, Stage
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tools.lint.dockerfile import Scope
-from tools.lint.folder import Folder
-from tools.lint.image import Image, Step, word_after
-from tools.lint.shell import SHELLS, Redirect, Word, expand
+from tools.lint.reading.dockerfile import Scope
+from tools.lint.reading.folder import Folder
+from tools.lint.reading.image import Image, Step, word_after
+from tools.lint.reading.shell import SHELLS, Redirect, Word, expand
 
 PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
 SERVERS = {"uvicorn", "gunicorn", "hypercorn", "granian", "daphne"}

@@ -3,8 +3,8 @@
 import re
 from dataclasses import replace
 
-from tools.lint.image import Step, word_after
-from tools.lint.shell import Word
+from tools.lint.reading.image import Step, word_after
+from tools.lint.reading.shell import Word
 
 PROGRAMS = {"wget", "curl", "aria2c", "axel"}
 # The long option; the short one's letters, behind those that take no value (each one's manual).

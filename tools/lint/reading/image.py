@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from tools.lint import bases
-from tools.lint.dockerfile import Dockerfile, Instruction, Scope, Stage, environment
-from tools.lint.folder import Folder
-from tools.lint.shell import SHELLS, Command, Word, commands, expand, of_words
+from tools.lint.reading import bases
+from tools.lint.reading.dockerfile import Dockerfile, Instruction, Scope, Stage, environment
+from tools.lint.reading.folder import Folder
+from tools.lint.reading.shell import SHELLS, Command, Word, commands, expand, of_words
 
 _PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 _DEEP = 4  # scripts that call scripts

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from tools.lint.folder import Folder
-from tools.lint.image import Step
-from tools.lint.shell import Word, expand
+from tools.lint.reading.folder import Folder
+from tools.lint.reading.image import Step
+from tools.lint.reading.shell import Word, expand
 
 _PIP = re.compile(r"pip[\d.]*")
 _PYTHON = re.compile(r"python[\d.]*")

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tools.lint import code
-from tools.lint.code import Module
-from tools.lint.dockerfile import Dockerfile
-from tools.lint.folder import Folder
-from tools.lint.image import Image, Step, build
+from tools.lint.reading import code
+from tools.lint.reading.code import Module
+from tools.lint.reading.dockerfile import Dockerfile
+from tools.lint.reading.folder import Folder
+from tools.lint.reading.image import Image, Step, build
 
 
 @dataclass

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tools.faults import nearest
-from tools.lint import code, pip
-from tools.lint.code import Module
-from tools.lint.dockerfile import Instruction
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step, script_of
-from tools.lint.instructions import PLAIN
-from tools.lint.shell import SHELLS, Word, expand
-from tools.lint.submission import Submission
+from tools.lint.reading import code, pip
+from tools.lint.reading.code import Module
+from tools.lint.reading.dockerfile import Instruction
+from tools.lint.reading.image import Step, script_of
+from tools.lint.reading.shell import SHELLS, Word, expand
+from tools.lint.reading.submission import Submission
+from tools.lint.rules.instructions import PLAIN
+from tools.recipe.faults import nearest
 
 _REMOTE = re.compile(r"(?:https?|git|ftp|ssh)://|git@")
 _ELSEWHERE = ("/usr/", "/opt/", "/etc/", "/bin/", "/tmp/", "/proc/", "/dev/", "/sys/")

@@ -5,15 +5,15 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from tools.lint import code
-from tools.lint.code import Module
-from tools.lint.dockerfile import pairs
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step, word_after
-from tools.lint.pip import BRANCHES
-from tools.lint.shell import expand, variables
-from tools.lint.submission import Submission
-from tools.lint.variables import around, provided
+from tools.lint.reading import code
+from tools.lint.reading.code import Module
+from tools.lint.reading.dockerfile import pairs
+from tools.lint.reading.image import Step, word_after
+from tools.lint.reading.pip import BRANCHES
+from tools.lint.reading.shell import expand, variables
+from tools.lint.reading.submission import Submission
+from tools.lint.rules.variables import around, provided
 
 # Repositories that ask for an accepted licence and a token, or are gone (the hub's model pages).
 _GATED = re.compile(

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from tools.faults import nearest
-from tools.lint import bases
-from tools.lint.dockerfile import INSTRUCTIONS, Dockerfile, Instruction, Stage, sources
 from tools.lint.finding import Finding, finding
-from tools.lint.image import starters
-from tools.lint.shell import expand
+from tools.lint.reading import bases
+from tools.lint.reading.dockerfile import INSTRUCTIONS, Dockerfile, Instruction, Stage, sources
+from tools.lint.reading.image import starters
+from tools.lint.reading.shell import expand
+from tools.recipe.faults import nearest
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 _NIGHTLY = re.compile(r"(?i)nightly|[:.-](?:dev|edge|main|master|head|snapshot|canary)(?:[-.@]|$)")

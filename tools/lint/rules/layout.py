@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from tools.lint.finding import Finding, finding
-from tools.lint.folder import ENVIRONMENT, Folder
+from tools.lint.reading.folder import ENVIRONMENT, Folder
 
 LARGE = 100_000_000  # bytes; GitHub's limit for a file (docs.github.com, large files)
 CONTEXT = 500_000_000  # bytes; a submission of code is far below

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tools.lint import code
-from tools.lint.code import UNKNOWN, Module
-from tools.lint.image import Step, word_after
-from tools.lint.shell import expand
-from tools.lint.submission import Submission
+from tools.lint.reading import code
+from tools.lint.reading.code import UNKNOWN, Module
+from tools.lint.reading.image import Step, word_after
+from tools.lint.reading.shell import expand
+from tools.lint.reading.submission import Submission
 
 
 @dataclass(frozen=True)

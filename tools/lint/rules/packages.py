@@ -7,12 +7,12 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator
 
-from tools.lint import pip
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step
-from tools.lint.pip import Install
-from tools.lint.shell import Command, expand
-from tools.lint.submission import Submission
+from tools.lint.reading import pip
+from tools.lint.reading.image import Step
+from tools.lint.reading.pip import Install
+from tools.lint.reading.shell import Command, expand
+from tools.lint.reading.submission import Submission
 
 _TOOLS = {"pip", "setuptools", "wheel", "uv", "poetry", "pipenv", "virtualenv", "packaging"}
 _UNSTABLE = re.compile(r"(?i)nightly|test\.pypi\.org|/dev/|prerelease")

@@ -5,12 +5,12 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from tools.lint import code, fetches
-from tools.lint.dockerfile import pairs
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step
-from tools.lint.shell import expand
-from tools.lint.submission import Submission
+from tools.lint.reading import code, fetches
+from tools.lint.reading.dockerfile import pairs
+from tools.lint.reading.image import Step
+from tools.lint.reading.shell import expand
+from tools.lint.reading.submission import Submission
 
 _HOME = re.compile(
     r"(?<![\w.~/\\$}:-])(?P<path>~[\w-]*/[^\s\"'`:;,|&<>()]*"

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 
-from tools.lint import pip
-from tools.lint.code import PYTHON
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step
-from tools.lint.submission import Submission
+from tools.lint.reading import pip
+from tools.lint.reading.code import PYTHON
+from tools.lint.reading.image import Step
+from tools.lint.reading.submission import Submission
 
 _FETCHERS = {"git", "wget", "curl", "unzip", "conda"}
 _BARE = re.compile(

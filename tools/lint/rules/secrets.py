@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from tools import redact
 from tools.lint.finding import Finding, finding
-from tools.lint.folder import Folder
+from tools.lint.reading.folder import Folder
+from tools.recipe import redact
 
 _VALUE = re.compile(
     r"(?P<key>[A-Za-z_][\w.-]*)[\"']?\s*(?:[=:]|\s)\s*(?P<quote>[\"'])(?P<text>[^\"'\s]{8,})(?P=quote)"

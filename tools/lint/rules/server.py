@@ -5,16 +5,16 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from tools.lint import code
 from tools.lint.catalogue import Severity
-from tools.lint.dockerfile import pairs
 from tools.lint.finding import Finding, finding
-from tools.lint.folder import without_remarks
-from tools.lint.image import Step, word_after
-from tools.lint.instructions import PLAIN
-from tools.lint.listeners import Listener, listeners
-from tools.lint.shell import expand
-from tools.lint.submission import Submission
+from tools.lint.reading import code
+from tools.lint.reading.dockerfile import pairs
+from tools.lint.reading.folder import without_remarks
+from tools.lint.reading.image import Step, word_after
+from tools.lint.reading.shell import expand
+from tools.lint.reading.submission import Submission
+from tools.lint.rules.instructions import PLAIN
+from tools.lint.rules.listeners import Listener, listeners
 
 _LOCAL = {"127.0.0.1", "localhost", "::1", "[::1]"}
 _EIGHTY = re.compile(

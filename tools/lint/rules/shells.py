@@ -4,12 +4,12 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from tools.lint import code
-from tools.lint.code import Module
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step
-from tools.lint.pip import COMMIT, installed
-from tools.lint.submission import Submission
+from tools.lint.reading import code
+from tools.lint.reading.code import Module
+from tools.lint.reading.image import Step
+from tools.lint.reading.pip import COMMIT, installed
+from tools.lint.reading.submission import Submission
 
 _SHORT_LIVED = {"cd", "export", "source", ".", "alias", "ulimit", "unset"}
 _DEVEL = re.compile(r"(?i)devel|nvcc|cuda-toolkit|cuda_toolkit|nvidia/cuda.*-devel|nemo|deepspeed")

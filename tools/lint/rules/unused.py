@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tools.lint import code
-from tools.lint.fetches import PROGRAMS, output_file, output_folder
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step, word_after
-from tools.lint.shell import Word, expand
-from tools.lint.submission import Submission
+from tools.lint.reading import code
+from tools.lint.reading.fetches import PROGRAMS, output_file, output_folder
+from tools.lint.reading.image import Step, word_after
+from tools.lint.reading.shell import Word, expand
+from tools.lint.reading.submission import Submission
 
 _OUTPUT = (
     *("--local-dir --local_dir -O -o --output --output-document -d -P --directory --dir".split()),

@@ -4,13 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tools.lint import code
-from tools.lint.code import Module
-from tools.lint.dockerfile import PLATFORM, PREDEFINED, Dockerfile, Instruction, pairs
 from tools.lint.finding import Finding, finding
-from tools.lint.image import Step
-from tools.lint.shell import variables
-from tools.lint.submission import Submission
+from tools.lint.reading import code
+from tools.lint.reading.code import Module
+from tools.lint.reading.dockerfile import PLATFORM, PREDEFINED, Dockerfile, Instruction, pairs
+from tools.lint.reading.image import Step
+from tools.lint.reading.shell import variables
+from tools.lint.reading.submission import Submission
 
 # What shells and common base images (python, nvidia/cuda, pytorch, conda) set themselves.
 _GIVEN = {

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tools.report.html import Child, Html, tag
+from tools.report.drawn.html import Child, Html, tag
 from tools.report.scale import label, number, ticks
 
 UNITS = 1000.0

@@ -1,9 +1,9 @@
 """Sections on what the run is worth: scores, rank, mistakes, rules, contamination."""
 
-from tools.report.charts import dumbbell
-from tools.report.html import Child, Html, breakable, fold, table, tag, text
+from tools.report.drawn.charts import dumbbell
+from tools.report.drawn.html import Child, Html, breakable, fold, table, tag, text
+from tools.report.gathered.source import Part
 from tools.report.scale import number, share, signed
-from tools.report.source import Part
 
 LONG = 600  # characters of a question; a longer one is folded
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from tools.budget import duration
-from tools.report.charts import Segment, Series, bar, histogram, lines
-from tools.report.html import Html, facts, table, tag
+from tools.console import duration
+from tools.report.drawn.charts import Segment, Series, bar, histogram, lines
+from tools.report.drawn.html import Html, facts, table, tag
+from tools.report.gathered.source import Part
 from tools.report.scale import number, share
-from tools.report.source import Part
 
 _STEP = "optimizer step"
 # By the day's segments, a name for the legend and a style.

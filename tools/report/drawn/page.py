@@ -7,11 +7,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tools.budget import duration
-from tools.report import judged, made, proof
-from tools.report.html import Html, facts, join, tag
+from tools.console import duration
+from tools.report.drawn import judged, made, proof
+from tools.report.drawn.html import Html, facts, join, tag
+from tools.report.gathered.source import UNREADABLE, Part
 from tools.report.scale import number
-from tools.report.source import UNREADABLE, Part
 
 # Name, title and maker of each section, as they follow each other.
 SECTIONS: tuple[tuple[str, str, Callable[[Part], list[Html | None]]], ...] = (

@@ -2,9 +2,9 @@
 
 import json
 
-from tools.budget import duration
-from tools.report.html import Html, facts, fold, table, tag
-from tools.report.source import Part
+from tools.console import duration
+from tools.report.drawn.html import Html, facts, fold, table, tag
+from tools.report.gathered.source import Part
 
 
 def manifest(part: Part) -> list[Html | None]:

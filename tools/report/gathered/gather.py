@@ -6,10 +6,10 @@ from typing import Any
 
 from tools import __version__
 from tools.errors import UserError
-from tools.provenance import MANIFEST
-from tools.redact import redact
-from tools.report import mistakes, records, resources, rows, scores, standing, training
-from tools.report.source import UNREADABLE, Missing, Part, Source
+from tools.recipe.redact import redact
+from tools.report.gathered import mistakes, records, resources, rows, scores, standing, training
+from tools.report.gathered.source import UNREADABLE, Missing, Part, Source
+from tools.run.provenance import MANIFEST
 
 # By its name, what gathers a part, and the target that makes what it reads.
 PARTS: dict[str, tuple[Callable[[Source], Part], str]] = {

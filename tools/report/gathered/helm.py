@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.evaluate.helm.log import plain
 from tools.files import read_json
-from tools.helm.log import plain
 
 _RUNS = "benchmark_output/runs"
 

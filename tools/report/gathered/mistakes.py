@@ -5,8 +5,8 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from tools.report import helm
-from tools.report.source import Missing, Part, Source
+from tools.report.gathered import helm
+from tools.report.gathered.source import Missing, Part, Source
 
 SAMPLE = 10  # a scenario
 Place = tuple[str, str]  # a run spec's plain name, an instance's id

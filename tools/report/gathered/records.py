@@ -3,11 +3,11 @@
 from typing import Any
 
 from tools.files import read_json
-from tools.provenance import Manifest, Record
-from tools.redact import secret
-from tools.report import helm
-from tools.report.source import UNREADABLE, Missing, Part, Source
-from tools.run import STAGES, Run
+from tools.recipe.redact import secret
+from tools.report.gathered import helm
+from tools.report.gathered.source import UNREADABLE, Missing, Part, Source
+from tools.run.folder import STAGES, Run
+from tools.run.provenance import Manifest, Record
 
 
 def rules(source: Source) -> Part:

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from tools import budget, job
+from tools.day import budget
 from tools.errors import UserError
-from tools.memory import peak as predict
-from tools.report.source import Missing, Part, Source
-from tools.run import Run
+from tools.plan import job
+from tools.plan.memory import peak as predict
+from tools.report.gathered.source import Missing, Part, Source
+from tools.run.folder import Run
 
 GIB = 2**30
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import tokens
 from tools.console import bar
+from tools.data import tokens
 from tools.errors import UserError
+from tools.report.gathered.source import Part, Source
 from tools.report.scale import step_of
-from tools.report.source import Part, Source
-from tools.run import Run
+from tools.run.folder import Run
 
 BINS = 30  # of the histogram, at most
 LONG = 2**26  # bytes; fewer are read before a bar would be seen

@@ -5,8 +5,8 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
-from tools.report import helm
-from tools.report.source import Part, Source
+from tools.report.gathered import helm
+from tools.report.gathered.source import Part, Source
 
 SURE = 0.05  # of the sign test; a difference that chance makes more often is called none
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.files import read_json
-from tools.provenance import Record
-from tools.run import Run
+from tools.run.folder import Run
+from tools.run.provenance import Record
 
 Part = dict[str, Any]
 # What a file of another version, or one that was edited, may raise in who reads or shows it.

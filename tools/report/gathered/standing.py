@@ -1,11 +1,11 @@
-"""The ranking part: this run among a pool, by the challenge's own arithmetic (``tools.score``)."""
+"""The ranking part: this run among a pool, by the challenge's own arithmetic."""
 
 from typing import Any
 
 from tools import score
-from tools.ranked import Ranked, Ranking
-from tools.ranking import FINAL, STAGES
-from tools.report.source import Missing, Part, Source
+from tools.report.gathered.source import Missing, Part, Source
+from tools.score.ranked import Ranked, Ranking
+from tools.score.ranking import FINAL, STAGES
 
 
 def standing(source: Source) -> Part:

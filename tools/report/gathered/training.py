@@ -4,8 +4,8 @@ import math
 import statistics
 from typing import Any
 
-from tools.report.source import Part, Source
-from tools.watch import TOKENS
+from tools.day.watch import TOKENS
+from tools.report.gathered.source import Part, Source
 
 # By the part's name of a curve, the trainer's.
 CURVES = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.helm.data import BBQ_SUBJECTS, needs
+from tools.questions.needs import BBQ_SUBJECTS, needs
 
 LETTERS = "ABCD"
 _NAMES = [("mary", "white", "female"), ("john", "white", "male"), ("aisha", "black", "female")]

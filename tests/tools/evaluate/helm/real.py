@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).absolute().parents[3]
-PLUGINS = [str(ROOT / "tools" / name) for name in ("helm_plugin.py", "helm/hidden.py")]
-SCHEMA = ROOT / "tools/helm/schema.py"
+ROOT = Path(__file__).absolute().parents[4]
+PLUGINS = [str(ROOT / "tools/evaluate/helm" / name) for name in ("plugin.py", "hidden.py")]
+SCHEMA = ROOT / "tools/evaluate/helm/schema.py"
 VENV = Path(os.environ.get("ONEDAY_HELM_VENV", ROOT / ".venv-helm"))
 SUITE = "s"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.tools.helm import real, small_data
-from tests.tools.stub_worker import StubWorker
-from tools.helm.hidden_data import SOURCES
+from tests.tools.evaluate.helm import real, small_data
+from tests.tools.evaluate.stub_worker import StubWorker
+from tools.questions.hidden_data import SOURCES
 
 # Whole, with one example each; which row is the example and which is asked follows from the seeds.
 PROMPTS = {

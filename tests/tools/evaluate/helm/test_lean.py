@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.helm.programs import LEAN, venv
+from tools.evaluate.helm.programs import LEAN, venv
 
 SIDE = """
 import importlib, json, sys

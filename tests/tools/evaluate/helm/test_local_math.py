@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.helm.open_data import make
-from tools.helm.programs import LOCAL_MATH, venv
+from tests.tools.evaluate.helm.open_data import make
+from tools.evaluate.helm.programs import LOCAL_MATH, venv
 
 SIDE = """
 import json, sys

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.helm import faults
-from tools.helm.log import PROMPT_TOKENS, Log, Progress, Spec, failures, forecast, plain
+from tools.evaluate.helm import faults
+from tools.evaluate.helm.log import PROMPT_TOKENS, Log, Progress, Spec, failures, forecast, plain
 
 HEAD = "2026-01-01 00:00:00,000 INFO     "
 

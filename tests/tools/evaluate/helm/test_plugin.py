@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.tools.stub_worker import StubWorker
-from tools import evaluate
+from tests.tools.evaluate.stub_worker import StubWorker
+from tools.evaluate import stage as evaluate
 
 ANSWERS = {"letter": " A", "string": " three", "number": " It is the sum. The answer is 12."}
 

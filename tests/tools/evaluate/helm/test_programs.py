@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tools import tiers
 from tools.errors import StageError, UserError
-from tools.helm import programs
-from tools.helm.conf import Entry
-from tools.helm.programs import BROUGHT_BACK, LEAN, LOCAL_MATH, PLUGIN, Helm, plugins
-from tools.recipe import load
-from tools.run_entries import HIDDEN
-from tools.schema import Eval
+from tools.evaluate.helm import programs
+from tools.evaluate.helm.programs import BROUGHT_BACK, LEAN, LOCAL_MATH, PLUGIN, Helm, plugins
+from tools.questions import tiers
+from tools.questions.conf import Entry
+from tools.recipe.load import load
+from tools.recipe.run_entries import HIDDEN
+from tools.recipe.schema import Eval
 
 LINE = "2026-01-01 00:00:00,000 INFO     "
 ENDED = 'helm.benchmark.runner.RunnerError: Failed runs: ["b", "c"]\n'

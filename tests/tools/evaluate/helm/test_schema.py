@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.helm import schema
+from tools.evaluate.helm import schema
 
 CLASSIC: dict[str, Any] = {
     "adapter": [],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.lint.dockerfile import ParseError, environment, pairs, parse
+from tools.lint.reading.dockerfile import ParseError, environment, pairs, parse
 
 TWO = """\
 # syntax=docker/dockerfile:1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.lint.folder import Folder, glob
+from tools.lint.reading.folder import Folder, glob
 
 FILES = ["a.txt", "b.py", "d/a.txt", "d/e/f.py", "g h/i.txt", "Dockerfile"]
 

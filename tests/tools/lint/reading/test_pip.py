@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.lint.pip import loose, name_of
+from tools.lint.reading.pip import loose, name_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.lint.shell import commands, expand, variables
+from tools.lint.reading.shell import commands, expand, variables
 
 
 def texts(text: str) -> list[list[str]]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.lint import hadolint, lint
+from tools.lint.linter import lint
+from tools.lint.rules import hadolint
 
 PYTHON = "FROM python:3.11.9-slim@sha256:" + "9f0e3c1a" * 8
 

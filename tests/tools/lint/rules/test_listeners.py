@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.lint.dockerfile import parse
-from tools.lint.folder import Folder
-from tools.lint.listeners import listeners
-from tools.lint.submission import Submission
+from tools.lint.reading.dockerfile import parse
+from tools.lint.reading.folder import Folder
+from tools.lint.reading.submission import Submission
+from tools.lint.rules.listeners import listeners
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
 

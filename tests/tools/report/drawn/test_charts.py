@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.report.charts import Segment, Series, bar, dumbbell, histogram, lines
+from tools.report.drawn.charts import Segment, Series, bar, dumbbell, histogram, lines
 
 POINTS = st.lists(
     st.tuples(st.integers(0, 10_000), st.floats(-1e6, 1e6)), min_size=1, unique_by=lambda p: p[0]

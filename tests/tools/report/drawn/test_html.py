@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.report.html import Html, breakable, fold, join, table, tag, text
+from tools.report.drawn.html import Html, breakable, fold, join, table, tag, text
 
 # Without carriage returns and NUL, which a browser's parser rewrites in any text.
 TEXT = st.text(st.characters(exclude_characters="\r\0", codec="utf-8"))

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.tools.report.conftest import HOSTILE, build
-from tools.report import report
-from tools.report.gather import PARTS, gather
-from tools.report.page import SECTIONS, render
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.drawn.page import SECTIONS, render
+from tools.report.gathered.gather import PARTS, gather
+from tools.report.gathered.source import Source
+from tools.report.write import report
+from tools.run.folder import Run
 
-HERE = Path(__file__).resolve().parents[3] / "tools" / "report"
+HERE = Path(__file__).resolve().parents[4] / "tools" / "report" / "drawn"
 FETCHED = {"src", "srcset", "action", "poster", "data", "background", "formaction", "xlink:href"}
 
 

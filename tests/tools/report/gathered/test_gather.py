@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tests.tiny import make_run
 from tools.errors import UserError
-from tools.report import report
-from tools.report.gather import PARTS, clean, gather
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.gathered.gather import PARTS, clean, gather
+from tools.report.gathered.source import Source
+from tools.report.write import report
+from tools.run.folder import Run
 
 
 def parts(run: Run) -> dict[str, Any]:

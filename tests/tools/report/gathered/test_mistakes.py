@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.tiny import make_run
 from tests.tools.report.conftest import evaluate, make_rows
 from tools.files import read_json, write_json
-from tools.report.mistakes import SAMPLE, Place, choose, mistakes
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.gathered.mistakes import SAMPLE, Place, choose, mistakes
+from tools.report.gathered.source import Source
+from tools.run.folder import Run
 
 PLACES = st.tuples(st.sampled_from(["gsm", "mmlu:subject=law"]), st.integers(0, 99).map(str))
 

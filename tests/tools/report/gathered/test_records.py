@@ -6,9 +6,9 @@ from pathlib import Path
 from tests.tiny import make_run
 from tests.tools.report.conftest import ARCH, make_rows
 from tools.files import read_json, write_json
-from tools.report.records import contamination, hidden, manifest, rules
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.gathered.records import contamination, hidden, manifest, rules
+from tools.report.gathered.source import Source
+from tools.run.folder import Run
 
 
 def test_hits_by_rule_and_model(whole: Run) -> None:

@@ -7,9 +7,9 @@ import pytest
 from tests.tiny import make_run
 from tests.tools.report.conftest import ARCH, TRAINED, add_interval, build
 from tools.files import read_json, write_json
-from tools.report.resources import day, memory
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.gathered.resources import day, memory
+from tools.report.gathered.source import Source
+from tools.run.folder import Run
 
 
 def test_the_segments_make_the_day(whole: Run) -> None:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tests.tiny import make_run
 from tests.tools.report.conftest import ARCH
-from tools import tokens
+from tools.data import tokens
 from tools.files import read_json, write_json
-from tools.report.rows import BINS, data, histogram
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.gathered.rows import BINS, data, histogram
+from tools.report.gathered.source import Source
+from tools.run.folder import Run
 
 
 @given(st.lists(st.integers(0, 50_000), min_size=1).map(sorted))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.report.scores import changed, scores, sign_test
-from tools.report.source import Source
-from tools.run import Run
+from tools.report.gathered.scores import changed, scores, sign_test
+from tools.report.gathered.source import Source
+from tools.run.folder import Run
 
 COUNT = st.integers(0, 60)
 

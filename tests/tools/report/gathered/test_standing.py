@@ -8,11 +8,11 @@ from tests.tiny import make_run
 from tests.tools.report.conftest import ARCH, evaluate, make_rows
 from tools.errors import UserError
 from tools.files import write_json
-from tools.report import judged
-from tools.report.html import join
-from tools.report.source import Missing, Source
-from tools.report.standing import standing
-from tools.run import Run
+from tools.report.drawn import judged
+from tools.report.drawn.html import join
+from tools.report.gathered.source import Missing, Source
+from tools.report.gathered.standing import standing
+from tools.run.folder import Run
 
 
 @pytest.fixture

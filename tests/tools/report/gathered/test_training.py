@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.tools.report.conftest import TRAINED
-from tools.report.source import Source
-from tools.report.training import points, training
-from tools.run import Run
+from tools.report.gathered.source import Source
+from tools.report.gathered.training import points, training
+from tools.run.folder import Run
 
 
 def test_a_curve_has_the_steps_at_which_its_value_was_logged() -> None:

@@ -1,0 +1,8 @@
+"""Axolotl's process from both sides: ours starts and reads it, our plugin decides inside it.
+
+Open ``child.py`` first; ``job.py`` and ``plugin.py`` run in Axolotl's process.
+"""
+
+from tools.axolotl.child import QUANTIZATION, Event, Overdue, call, render
+
+__all__ = ["QUANTIZATION", "Event", "Overdue", "call", "render"]

@@ -1,0 +1,128 @@
+"""The chain of stages: what is missing is made, in order, each in its own room."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.console import duration, say
+from tools.day import budget
+from tools.day.clock import Allowance
+from tools.files import write_text
+from tools.recipe.load import Loaded
+from tools.recipe.show import show
+from tools.run.folder import Run, served
+
+CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
+
+
+def run_missing(loaded: Loaded, runs: Path, last: str) -> list[str]:
+    """Run what is missing of the chain.
+
+    Args:
+        loaded: the recipe.
+        runs: where run folders live.
+        last: the stage to end with.
+
+    Returns:
+        The names of the stages that were run.
+    """
+    run = Run(loaded.recipe, runs)
+    made = []
+    with budget.alone(run):
+        write_text(run.path / "recipe.yaml", show(loaded))
+        for name in CHAIN[: CHAIN.index(last) + 1]:
+            if name == "quantize" and run.recipe.quantize.format == "none":
+                continue
+            if run.done(name):
+                say(f"{name}: up to date ({run.output(name)})")
+                continue
+            make(run, name)
+            made.append(name)
+            say(f"{name}: made {run.output(name)} in {seconds(run, name):.0f} s")
+    return made
+
+
+def after(stage: str) -> str:
+    """The verb that makes what comes after a stage."""
+    following = CHAIN[CHAIN.index(stage) + 1]
+    return "eval" if following.startswith("eval") else following
+
+
+def seconds(run: Run, name: str) -> float:
+    """How long a stage took, by its record."""
+    record = run.record(name)
+    return float(record["seconds"]) if record else 0.0
+
+
+def make(run: Run, name: str) -> Any:
+    """Make one stage; what it needs is imported here, so that a chain with nothing to do is quick.
+
+    Args:
+        run: whose lock is held.
+        name: of the stage.
+    """
+    if name == "data":
+        from tools.data.prepare import prepare
+
+        return prepare(run)
+    if not name.startswith("eval"):
+        with _offline(run):
+            return _on_the_clock(run, name)
+    from tools.base_model import folder
+    from tools.evaluate.stage import evaluate
+
+    if name == "eval_base":
+        return evaluate(run.recipe, run, "base", folder.local_folder(run.recipe.model))
+    return evaluate(run.recipe, run, "tuned", run.output(served(run.recipe)))
+
+
+@contextlib.contextmanager
+def _offline(run: Run) -> Iterator[None]:
+    """Where nothing is to be fetched nothing shall ask: bitsandbytes looks for kernels on the hub.
+
+    For one stage: HELM, which comes later, may have to load a scenario's data from there.
+    """
+    chosen = "HF_HUB_OFFLINE" in os.environ or run.recipe.model.source == "hub"
+    if not chosen:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if not chosen:
+            os.environ.pop("HF_HUB_OFFLINE", None)
+
+
+def _on_the_clock(run: Run, name: str) -> Any:
+    """Make a stage whose time is the day's; merge and quantize may take what there is no more."""
+    from tools.base_model import folder
+    from tools.run.provenance import model_files
+
+    base = folder.local_folder(run.recipe.model)
+    model_files(run.recipe.model)  # remembered: a download and its hashing are not the GPU's time
+    day = budget.day(run)
+    if name == "train":
+        from tools.stages.preflight import preflight
+
+        preflight(run, base, day)
+    with budget.clock(run).spend(name, run.fingerprint(name), day.limit(name)) as allowance:
+        made = _call(run, name, allowance)
+    if (left := budget.day(run).left) < 0:
+        say(f"{name}: the day's {duration(day.total)} are passed by {duration(-left)}")
+    return made
+
+
+def _call(run: Run, name: str, allowance: Allowance) -> Any:
+    """The stage's module."""
+    if name == "train":
+        from tools.stages.train import train
+
+        return train(run, allowance)
+    if name == "merge":
+        from tools.stages.merge import merge
+
+        return merge(run)
+    from tools.stages.quantize import quantize
+
+    return quantize(run)

@@ -1,0 +1,117 @@
+"""The verbs that run the chain, whole or up to a stage: day, data, train, merge, quantize, eval."""
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+
+from tools.arguments import Args, same
+from tools.chain import stages
+from tools.check.findings import refuse_failed
+from tools.console import say
+from tools.errors import StageError
+from tools.recipe.load import Loaded
+from tools.recipe.verbs import asked
+from tools.run.asked import folder_of, run_of
+from tools.run.folder import Run
+
+
+def data(args: Args) -> None:
+    """Make the training, validation and test rows."""
+    _up_to(args, "data")
+
+
+def train(args: Args) -> None:
+    """Train the adapter with Axolotl (goes on from the last whole checkpoint)."""
+    _up_to(args, "train")
+
+
+def merge(args: Args) -> None:
+    """Add the adapter to the base model."""
+    _up_to(args, "merge")
+
+
+def quantize(args: Args) -> None:
+    """Put the merged model into the served format."""
+    _up_to(args, "quantize")
+
+
+def evaluate(args: Args) -> None:
+    """Serve base and tuned model, score both with HELM (or lm-eval), print the table."""
+    if args.using == "lm-eval":
+        from tools.evaluate.verbs import lm_eval
+
+        return lm_eval(args)
+    _evaluated(asked(args), args)
+    run = run_of(args)
+    _table(run)
+    _refuse_failed_specs(run, args)
+
+
+def day(args: Args) -> None:
+    """The whole chain, from the rows to the report."""
+    from tools.report.verbs import report
+
+    started = time.monotonic()
+    loaded = asked(args)
+    refuse_failed(loaded)
+    made = _evaluated(loaded, args)
+    run = run_of(args)
+    _table(run)
+    if not made:
+        say(f"day: everything in {run.path} is up to date, nothing was run")
+    _times(run, made, time.monotonic() - started)
+    if made or not (run.path / "report.html").is_file():
+        report(args)
+    say(f"next: make serve{same(args)}")
+    _refuse_failed_specs(run, args)
+
+
+def reproduce(args: Args) -> None:
+    """Rebuild a run from its manifest alone in a fresh folder, and compare."""
+    from tools.rebuild import reproduce as rebuild
+
+    folder = folder_of(args)
+    into = Path(args.into) if args.into else folder.with_name(f"{folder.name}-again")
+    with contextlib.redirect_stdout(sys.stderr):  # what the stages say; stdout is the comparison's
+        found = rebuild.reproduce(folder, into, stages.make)
+    say(json.dumps(found.as_json(), indent=1) if args.json else found.render())
+    if code := found.exit_code:
+        sys.exit(code)
+
+
+def _up_to(args: Args, last: str) -> None:
+    stages.run_missing(asked(args), Path(args.runs), last)
+    say(f"next: make {stages.after(last)}{same(args)}")
+
+
+def _evaluated(loaded: Loaded, args: Args) -> list[str]:
+    """Run what is missing of the whole chain; the names of what was run."""
+    return stages.run_missing(loaded, Path(args.runs), stages.CHAIN[-1])
+
+
+def _times(run: Run, made: list[str], total: float) -> None:
+    parts = [f"{name} {stages.seconds(run, name):.0f} s" for name in made]
+    if parts:
+        say(f"day: {total:.0f} s in all: " + ", ".join(parts))
+
+
+def _table(run: Run) -> None:
+    """The scores, and whether the questions asked are in the training rows."""
+    from tools.evaluate import contamination
+    from tools.evaluate.stage import table
+
+    say(table(run))
+    say("\n" + contamination.render(contamination.contamination(run)))
+
+
+def _refuse_failed_specs(run: Run, args: Args) -> None:
+    """The end of an evaluation in which run specs failed: all else was done and shown before."""
+    from tools.evaluate.stage import WHO, failed
+
+    if names := {name for who in WHO for name in failed(run, who)}:
+        raise StageError(
+            f"eval: {len(names)} run specs failed, each is named below the table with its cause; "
+            f"this asks for them again, and only them: make eval{same(args)}"
+        )

@@ -1,0 +1,8 @@
+"""What a recipe will need, by formula: memory, hours, disk; and what would fit instead.
+
+Open ``verdict.py`` first; ``memory.py``, ``speed.py`` and ``disk.py`` are the formulas.
+"""
+
+from tools.plan.verdict import Plan, plan
+
+__all__ = ["Plan", "plan"]

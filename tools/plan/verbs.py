@@ -1,0 +1,35 @@
+"""The plan verb."""
+
+import json
+import sys
+from pathlib import Path
+
+from tools.arguments import Args
+from tools.console import say
+from tools.plan import points, remedy, verdict
+from tools.recipe.verbs import asked
+
+
+def plan(args: Args) -> None:
+    """Predict memory, speed, hours and disk: does it fit the card and the day?"""
+    if args.points:
+        return _points(args)
+    runs = Path(args.runs)
+    found = verdict.plan(asked(args).recipe, runs)
+    if args.json:
+        offers = remedy.as_json(remedy.changes(found, runs))
+        say(json.dumps({**verdict.as_json(found), "changes": offers}, indent=1))
+    else:
+        say("\n\n".join(filter(None, [verdict.render(found), remedy.render(found, runs)])))
+    if args.probe:
+        from tools.plan import probe  # imports what runs Axolotl
+
+        say("\n" + probe.render(found, probe.probe(found, runs)))
+    if code := verdict.exit_code(found):
+        sys.exit(code)
+
+
+def _points(args: Args) -> None:
+    """The memory formula beside published runs."""
+    rows = points.compare(Path(args.points))
+    say(json.dumps(points.as_json(rows), indent=1) if args.json else points.render(rows))

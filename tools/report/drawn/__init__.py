@@ -1,0 +1,1 @@
+"""The parts of a report as HTML; open ``page.py`` first."""
