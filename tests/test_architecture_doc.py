@@ -57,7 +57,7 @@ def test_the_faces_name_the_same_file_to_open_first() -> None:
 def test_the_page_leads_to_the_answer(question: str) -> None:
     answer = QUESTIONS[question]
     assert (ROOT / answer).is_file()
-    assert Path(answer).name in PAGE or Path(answer).parent.name in PAGE
+    assert f"`{answer}`" in PAGE or f"`{Path(answer).name}`" in PAGE
 
 
 def test_readme_leads_here() -> None:
