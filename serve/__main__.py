@@ -87,7 +87,7 @@ def stop_on_signals(state: State) -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if os.getpid() == main_process:
-            state.stopping = state.draining
+            state.stopping = state.draining  # by the second signal only
             state.draining = True
         elif state.stopping:
             signal.signal(number, signal.SIG_DFL)
@@ -99,8 +99,9 @@ def stop_on_signals(state: State) -> None:
 
 def end_children(state: State) -> None:
     """Ends what LitServe has left: it cleans up by itself only once the HTTP port is open."""
-    state.stopping = True
+    state.stopping = True  # children heed SIGTERM from now on
     children = multiprocessing.active_children()
+    # All are told before any is waited for.
     for child in children:
         child.terminate()
     for child in children:
@@ -119,14 +120,16 @@ def run(server: "Server", config: ServeConfig) -> int:
         server.run(
             host=config.host,
             port=config.port,
+            # One: State.in_flight has one writer, hence no lock.
             num_api_servers=1,
-            generate_client_file=False,
+            generate_client_file=False,  # else LitServe writes client.py where it was started
             timeout_keep_alive=KEEP_ALIVE_S,
             log_level="warning",
-            log_config=None,
+            log_config=None,  # uvicorn's would set up handlers beside serve.logs
             access_log=False,
         )
     except (ServerLost, EOFError, OSError) as error:
+        # EOFError, OSError: what talking to the queue's dead process raises in LitServe.
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
@@ -148,6 +151,7 @@ def main(arguments: list[str]) -> int:
             print(f"error: {fault}", file=sys.stderr)
         return 2
 
+    # Imported late: LitServe takes seconds, and a mistake is to be told at once.
     from serve.app import build_server
 
     return run(build_server(options.model, text, config, options.device), config)

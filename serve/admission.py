@@ -53,6 +53,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # 500 until an answer begins: it is uvicorn's own where the application breaks.
         headers, start, status = Headers(scope=scope), time.monotonic(), 500
         request_id = request_id_of(headers)
         scope["state"] = scope.get("state", {}) | {"request_id": request_id, "received": start}
@@ -80,6 +81,7 @@ class Gate:
                 await self._app(scope, receive, send)
         finally:
             self._state.in_flight -= 1
+        # Outside the count: who is refused holds no place, however slowly it reads.
         if refusal:
             await refusal(scope, receive, send)
 
@@ -89,7 +91,7 @@ class Gate:
             self._metrics.rejected("draining")
             return failure(scope, 503, "draining: the server is shutting down")
         limit = self._config.max_queue
-        if self._state.in_flight > limit:
+        if self._state.in_flight > limit:  # itself counted
             self._metrics.rejected("full")
             return failure(scope, 503, f"{limit} requests are in flight, the most (max_queue)")
         return None

@@ -106,10 +106,12 @@ class ProtocolSpec(LitSpec):
         try:
             return [json.loads(response.body) for response in await asyncio.gather(*tasks)]
         except BaseException:
+            # Also when a stream is closed: nobody reads what its jobs would still make.
             for job in jobs:
                 self._send(job.id + "-cancel", Cancel(job.id))
             raise
         finally:
+            # gather leaves the others running when one has failed.
             for task in tasks:
                 task.cancel()
 
@@ -124,7 +126,7 @@ class ProtocolSpec(LitSpec):
                 yield [text for some in texts for text in some], None
             yield [], answers.result()
         finally:
-            answers.cancel()
+            answers.cancel()  # the client may go between two texts
 
     async def _peek(self, job: Job) -> list[str]:
         """What there is of a job's completions; empty texts for those that show nothing yet."""
@@ -164,6 +166,7 @@ class ProtocolSpec(LitSpec):
             Unanswered: no answer within ``limit_s``, or client, worker or server went before.
             HTTPException: the worker's answer is one.
         """
+        # Both before it is sent, so that neither a death nor a quick answer is missed.
         deaths = self._state.deaths
         self.response_buffer[uid] = item = ResponseBufferItem(event=asyncio.Event())
         self._send(uid, message)
@@ -216,9 +219,11 @@ def build_server(model_dir: Path, text: TextCodec, config: ServeConfig, device: 
         Worker(model_dir, config, device, spec, state),
         state,
         config.drain_s,
+        # "auto" would look for a card here and start a worker on each.
         accelerator=device,
-        devices=1,
-        timeout=False,
+        devices=1,  # a Cancel must reach the worker that has the job
+        timeout=False,  # LitServe's counts the wait in the queue only; see _exchange
+        # LitServe's own, out of the way: its health check cannot see the engine.
         healthcheck_path="/_health",
         info_path="/_info",
     )
@@ -229,6 +234,7 @@ def build_server(model_dir: Path, text: TextCodec, config: ServeConfig, device: 
     server.app.add_exception_handler(AnyHTTPException, _fail)
     server.app.add_exception_handler(Exception, _break)
     server.app.add_middleware(Gate, config=config, state=state, metrics=metrics)
+    # Else /openapi.json would tell of LitServe's routes and of /v1, but of no refusal.
     server.app.openapi = openapi_document
     return server
 
@@ -249,6 +255,7 @@ def _add_text_routes(app: Any, text: TextCodec) -> None:
         start = time.perf_counter()
         places = text.unknown_ids(input_data.tokens)
         if places:
+            # Ten show the mistake: the answer need not be as long as the body.
             raise HTTPException(422, [_unknown(place, input_data.tokens) for place in places[:10]])
         decoded = text.decode(input_data.tokens)
         return DecodeResponse(text=decoded, request_time=time.perf_counter() - start)

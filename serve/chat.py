@@ -82,10 +82,12 @@ class ChatTemplate:
                 **self._tokens,
             )
         except (jinja2.TemplateError, TypeError, ValueError) as error:
+            # TypeError and ValueError: what a template computes raises Python's own.
             raise NoPrompt(f"the model's chat template refuses these messages: {error}") from None
 
     @cached_property
     def _template(self) -> jinja2.Template:
+        # Sandboxed: a template is code that came with somebody's weights.
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True,
             lstrip_blocks=True,

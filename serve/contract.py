@@ -34,7 +34,7 @@ def encodable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(encodable)]
-TokenId = Annotated[int, Field(ge=0, strict=True)]
+TokenId = Annotated[int, Field(ge=0, strict=True)]  # strict: no "7", no true
 
 
 class _Request(BaseModel):
@@ -85,7 +85,7 @@ class ProcessRequest(_Request):
     seed: int | None = Field(
         default=None,
         ge=-(2**63),
-        le=2**64 - 1,
+        le=2**64 - 1,  # what a torch.Generator takes
         description="Makes sampling repeatable; completion i of several uses seed + i.",
     )
     echo_prompt: bool = Field(

@@ -77,6 +77,7 @@ class Edit:
         match = self._extract.search(text) if self._extract else None
         if not match or self._extract_reach is None or not _visible(match):
             return False
+        # No cut may yet begin in what the extraction has looked at.
         return match.start() + self._extract_reach + farthest <= len(text)
 
     def _cut(self, text: str) -> int:

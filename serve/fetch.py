@@ -287,7 +287,7 @@ def _complete(url: str, part: Path, size: int, add: Tell) -> None:
         FetchError: the address refuses, or nothing came for ``TRIES`` tries.
         OSError: the disk is full, or fails: trying again would not help.
     """
-    part.touch()
+    part.touch()  # an empty file has no byte to ask for, and must be there
     idle = 0
     while (have := _size(part)) < size:
         reason = "the connection ended"
@@ -312,6 +312,7 @@ def _complete(url: str, part: Path, size: int, add: Tell) -> None:
 def _read_on(url: str, part: Path, size: int, add: Tell) -> None:
     """Appends what one connection gives."""
     have = _size(part)
+    # Not compressed: Range and the manifest count the file's own bytes.
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
     request = urllib.request.Request(url, headers=headers)
     with _network():
@@ -323,8 +324,9 @@ def _read_on(url: str, part: Path, size: int, add: Tell) -> None:
             for block in _blocks(reply):
                 out.write(block)
                 add(len(block))
-                if out.tell() > size:
+                if out.tell() > size:  # a stream without end must not fill the disk
                     break
+            # The next start goes on at the size it finds: those bytes must be on the disk.
             out.flush()
             os.fsync(out.fileno())
     if _size(part) > size:
@@ -340,7 +342,7 @@ def _network() -> Iterator[None]:
     """Tells what the network raises from what the disk does: both raise OSError."""
     try:
         yield
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError:  # an OSError, too, but it is the server's answer
         raise
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(str(error) or type(error).__name__) from None

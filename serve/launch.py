@@ -61,6 +61,7 @@ def open_door(port: int) -> socket.socket:
         StartError: the port is taken, or not for this user.
     """
     door = socket.socket()
+    # A restart must not wait for the last run's connections to time out.
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         door.bind(("0.0.0.0", port))
@@ -83,12 +84,13 @@ def loading(door: socket.socket, progress: Progress) -> Iterator[None]:
     server = ThreadingHTTPServer(("", 0), _loading_handler(progress), bind_and_activate=False)
     server.socket.close()
     server.socket = door
+    # 0.05 s: shutdown() waits for a look at the flag, and the default is one in 0.5 s.
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        server.shutdown()
+        server.shutdown()  # no server_close(): the door stays open for uvicorn
         thread.join()
 
 

@@ -15,7 +15,7 @@ def faults(config: ServeConfig) -> list[tuple[str, str]]:
     low, high = PORTS
     rules = [
         ("port", low <= config.port <= high, f"{low} to {high}"),
-        ("context", config.context >= 2, "at least 2 tokens"),
+        ("context", config.context >= 2, "at least 2 tokens"),  # one to feed, one to make
         ("max_batch", config.max_batch >= 1, "at least 1 request"),
         ("cache_tokens", config.cache_tokens >= 0, "0 (automatic) or more tokens"),
         ("prefill_tokens", config.prefill_tokens >= 16, "at least 16 tokens"),

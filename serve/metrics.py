@@ -63,6 +63,7 @@ class TokenRate:
         """Takes note of the tokens generated so far; returns the rate since the window's start."""
         now = time.monotonic()
         self._seen.append((now, total))
+        # One look from before the window stays, so that the rate is over all of it.
         while len(self._seen) > 2 and now - self._seen[1][0] >= self._window_s:
             self._seen.popleft()
         then, before = self._seen[0]
@@ -71,7 +72,7 @@ class TokenRate:
 
 def resident_bytes() -> int:
     """Memory that this process holds."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text().split()[1])  # proc(5): the 2nd is "resident"
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -93,7 +94,7 @@ class Metrics:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._registry = CollectorRegistry()
+        self._registry = CollectorRegistry()  # the global one has figures of its own as well
         self._requests = Counter(
             "oneday_requests",
             "Requests answered.",

@@ -88,6 +88,7 @@ class Endpoints:
     async def chat(self, body: ChatRequest, request: Request) -> Response:
         """Answer messages."""
         _check(body.faults())
+        # In a thread: the template and a long text would hold up all other requests.
         prompt = await asyncio.to_thread(self.chat_prompt, body)
         jobs = [chat_job(body, prompt, request.state.request_id)]
         return await self._answer(body, jobs, ChatForm(body.logprobs), request)
@@ -183,7 +184,7 @@ def completion_jobs(body: CompletionRequest, request_id: str) -> list[Job]:
 def chat_job(body: ChatRequest, prompt: tuple[int, ...], request_id: str) -> Job:
     """What the worker is asked for /v1/chat/completions."""
     asked = _common(body) | {
-        "max_new_tokens": body.limit or 1,
+        "max_new_tokens": body.limit or 1,  # without a limit ``fills`` decides
         "top_k_per_token": body.top_logprobs,
     }
     streams = body.stream and not body.logprobs

@@ -141,13 +141,14 @@ def scores(made: Made) -> Json:
         "tokens": texts,
         "token_logprobs": nothing + [token["logprob"] for token in tokens[unscored:]],
         "top_logprobs": nothing + [_candidates(token) for token in tokens[unscored:]],
-        "text_offset": list(ends)[: len(texts)],
+        "text_offset": list(ends)[: len(texts)],  # accumulate gives a 0 for no tokens, too
     }
 
 
 def _candidates(token: Json) -> dict[str, float]:
     """The likeliest, and the token itself where it is not among them."""
     best: dict[str, float] = token["top_logprob"]
+    # By score, too: a part of a character has another text among the candidates.
     listed = token["text"] in best or token["logprob"] >= min(best.values(), default=1.0)
     return best if listed else best | {token["text"]: token["logprob"]}
 
@@ -248,7 +249,7 @@ class Envelope:
 
 def held_back(text: str, stops: Sequence[str]) -> int:
     """Characters at a text's end that may turn out to be the beginning of a stop sequence."""
-    longest = max(map(len, stops), default=1) - 1
+    longest = max(map(len, stops), default=1) - 1  # a whole one would have ended the text
     for length in range(min(longest, len(text)), 0, -1):
         if any(stop.startswith(text[-length:]) for stop in stops):
             return length
@@ -286,6 +287,7 @@ class Stream:
         form = self._envelope.form
         for index, made in enumerate(itertools.chain.from_iterable(map(read, answers))):
             yield from self._new(index, made.text)
+            # An empty text had no piece, so nothing has opened it yet.
             yield from () if index in self._sent else self._open(index)
             yield self._event([form.closing(index, made)])
         if self._with_usage:

@@ -67,6 +67,7 @@ def _prompt(one: Any) -> Prompt:
 
 
 def _are_ids(value: Any) -> bool:
+    # By type: to isinstance True is an int.
     return isinstance(value, list) and bool(value) and all(type(one) is int for one in value)
 
 
@@ -82,7 +83,7 @@ class StreamOptions(BaseModel):
 class Sampling(BaseModel):
     """What both requests share. ``model`` may be anything: one model is served."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow")  # kept, so that faults() sees what it must refuse
 
     model: str = ""
     n: int = Field(default=1, ge=1, le=MOST)
@@ -104,7 +105,7 @@ class Sampling(BaseModel):
     def faults(self) -> list[Fault]:
         """What is asked for and not done here, all of it."""
         extra = self.model_extra or {}
-        neutral = _NEUTRAL | {"best_of": (self.n,)}
+        neutral = _NEUTRAL | {"best_of": (self.n,)}  # the best n of n are all of them
         return [
             fault(name, f"is not offered here; leave it out{_unless(values)}")
             for name, values in neutral.items()

@@ -99,6 +99,7 @@ def _plan(name: str, rule: Rule, edit: Edit, prompt: str) -> Plan:
     return Plan(
         name=name,
         adapter=rule.adapter,
+        # Not str.format: all other braces of the template are text.
         prompt=rule.wrap.replace("{prompt}", prompt) if rule.wrap else prompt,
         wrapped=bool(rule.wrap),
         stops=tuple(rule.stop),
@@ -206,5 +207,6 @@ def _regex_faults(key: str, pattern: str) -> list[Fault]:
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
+        # Beside re.error: OverflowError of a{99999999999}, RecursionError of endless brackets.
         return [(key, f"{pattern!r} is no regular expression: {error}")]
     return []

@@ -158,7 +158,7 @@ def check_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn binds
         try:
             probe.bind((host, port))
-            probe.listen()
+            probe.listen()  # with SO_REUSEADDR two sockets may be bound, but one may listen
         except OSError as error:
             raise StartError(
                 f"{host} port {port} cannot be used: {error.strerror}; stop the other program or"

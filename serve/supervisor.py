@@ -92,6 +92,7 @@ class Server(litserve.LitServer):
         """
         logs.configure()  # LitServe has just set up a logger of its own
         worker = self.inference_workers[0]
+        # The HTTP process and the queue's: without either no accepted request is answered.
         others = {p.sentinel for p in multiprocessing.active_children() if p is not worker}
         try:
             self._watch(others)
@@ -120,6 +121,7 @@ class Server(litserve.LitServer):
         """Starts a worker in place of the dead one, unless that would be in vain."""
         dead = self.inference_workers[0]
         dead.join()
+        # A worker that never was ready would fail to load again: see _check_hope.
         self._was_ready |= self.state.ready
         self.state.ready = False
         # First the sacrifice, then the word: what is sent on that word has the queue to itself.

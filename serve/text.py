@@ -120,12 +120,14 @@ class TextCodec:
     """
 
     def __init__(self, tokenizer: Tokenizer, bos: str | None, eos: str | None) -> None:
+        # A tokenizer.json may store both, from whoever trained with it.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
-        self._byte_level = "ByteLevel" in str(tokenizer.decoder)
+        self._byte_level = "ByteLevel" in str(tokenizer.decoder)  # str: or one of several
         self._added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
         self._lead = _added_in_front(tokenizer)
+        # Asked before special tokens become text: one of them may be the separator.
         self.prefixes_space = self._puts_space("")
         self.prefixes_everywhere = self.prefixes_space and self._puts_space(self._separator())
         self._plain = self._encoder(tokenizer, specials_as_text=True)
@@ -191,6 +193,7 @@ class TextCodec:
     def unknown_ids(self, ids: Iterable[int]) -> list[int]:
         """Positions of the ids that are in no vocabulary entry."""
         size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        # A bound first: id_to_token raises OverflowError where an id is no 32-bit number.
         bound = max(size, 1 + max(self._added, default=0))
         return [
             place
@@ -250,6 +253,7 @@ class TextCodec:
         if not self.prefixes_space or len(alike) > 1:
             return _Encoder(tokenizer, None)
         added = [t.content for t in self._added.values() if not (t.special and specials_as_text)]
+        # The longest first: of alternatives re takes the first that fits.
         splits = map(re.escape, sorted(added, key=len, reverse=True))
         heads = "|".join([r"\A", *(splits if self.prefixes_everywhere else [])])
         return _Encoder(tokenizer, re.compile(f"({heads}) "))

@@ -111,6 +111,7 @@ class Worker(litserve.LitAPI):
     def __init__(
         self, model_dir: Path, config: ServeConfig, device: str, spec: LitSpec, state: State
     ) -> None:
+        # Asynchronous: every job reaches predict at once, and the engine does the batching.
         super().__init__(enable_async=True, spec=spec, api_path="/process")
         self._model_dir, self._config, self._device = model_dir, config, device
         self._state = state
@@ -130,7 +131,7 @@ class Worker(litserve.LitAPI):
 
     async def decode_request(self, request: Any) -> Any:
         """Jobs arrive as they are."""
-        return request
+        return request  # in an async def: LitServe runs a plain one in a thread, each time
 
     async def encode_response(self, output: Any) -> Any:
         """Answers leave as they are."""
@@ -178,6 +179,7 @@ class Worker(litserve.LitAPI):
             self._growing.pop(job.id, None)
 
     async def _answer(self, job: Job) -> Response:
+        # Shielded: a job that is cancelled must not cancel the loading that all wait for.
         engine = await asyncio.shield(asyncio.wrap_future(self._engine))
         plan = None if job.ids is not None else self._plan(job.body)
         fitted = self._fit(engine, job, plan)
@@ -198,7 +200,7 @@ class Worker(litserve.LitAPI):
                 plan.prompt if plan else job.body.prompt, parse_special=self._config.parse_special
             )
         context = engine.info.context
-        room = max(1, context - len(prompt.ids))
+        room = max(1, context - len(prompt.ids))  # at least 1, so that fit() sees a full context
         new = room if job.fills else job.body.max_new_tokens
         return fit(prompt, new, context, "error" if job.openai else self._config.overflow)
 
@@ -283,7 +285,7 @@ class Worker(litserve.LitAPI):
                 file=sys.stderr,
                 flush=True,
             )
-            os._exit(LOAD_FAILED)
+            os._exit(LOAD_FAILED)  # sys.exit would end this thread only
         self._engine.set_result(engine)
         self._state.ready = True
         announce(self._config, engine)
@@ -295,6 +297,7 @@ class Worker(litserve.LitAPI):
 
         engine = build_engine(self._model_dir, self._config, self._device)
         prompt = engine.text.encode_prompt(WARM_UP)
+        # Two tokens: the first tries the prompt's pass, the second one that goes on.
         fitted = fit(prompt, 2, engine.info.context, "truncate_left")
         request = GenRequest(
             id="warm-up",
@@ -350,7 +353,7 @@ def engine_request(
         temperature=body.temperature,
         top_k=body.top_k,
         top_p=body.top_p,
-        seed=None if body.seed is None else (body.seed + index) % 2**64,
+        seed=None if body.seed is None else (body.seed + index) % 2**64,  # torch takes 64 bits
         candidates=body.top_k_per_token,
         echo=body.echo_prompt,
         stops=(*body.stop_sequences, *(plan.stops if plan else ())),
@@ -361,11 +364,13 @@ def engine_request(
 
 
 def _json(content: dict[str, Any]) -> Response:
+    # NaN fails here: no JSON has it, and HELM's metrics break on a null.
     return Response(json.dumps(content, allow_nan=False).encode(), media_type="application/json")
 
 
 def announce(config: ServeConfig, engine: Engine) -> None:
     """Says on stdout that requests are answered, once the HTTP port is open."""
+    # All interfaces are no address that one connects to.
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
     while True:
         try:

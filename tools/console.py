@@ -10,7 +10,7 @@ QUIET = {
     "AXOLOTL_DO_NOT_TRACK": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
+    "TOKENIZERS_PARALLELISM": "false",  # it warns of deadlocks at every fork after use
     # A busy neighbour makes spinning OpenMP threads ten times slower (a step of 3 s took 30 s).
     "OMP_WAIT_POLICY": "PASSIVE",
 }
@@ -47,4 +47,5 @@ def environment(**extra: str) -> dict[str, str]:
 def duration(seconds: float) -> str:
     """Hours, minutes and seconds, ``1:02:03``."""
     minutes, rest = divmod(abs(round(seconds)), 60)
+    # What rounds to nothing has no sign: -0:00:00 would say that a day was passed.
     return f"{'-' if seconds <= -0.5 else ''}{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -16,6 +16,7 @@ LONG = 2**28  # bytes; fewer are hashed before a bar would be seen
 
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a value's canonical JSON."""
+    # Every fingerprint is of this form: another one would have all finished stages made again.
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -51,11 +52,12 @@ def _digest(path: Path, seen: Callable[[int], Any]) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` so that a reader sees the old or the new text, never a part."""
+    # In the same folder: a rename is whole only within one file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        os.fsync(file.fileno())  # else a power cut may leave the new name with no text
     temporary.replace(path)
 
 

@@ -11,6 +11,6 @@ def dies_with_parent(how: signal.Signals) -> Callable[[], None] | None:
 
     def ask() -> None:
         pr_set_pdeathsig = 1  # <linux/prctl.h>
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, how)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, how)  # libc's: Python has no prctl
 
     return ask if sys.platform == "linux" else None

@@ -33,6 +33,7 @@ def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
 
 
 def _build(model_dir: Path, config: ServeConfig, device: str) -> Engine:
+    # Imported where they are built: none needs the libraries of another.
     if config.engine == "vllm":
         from serve.engine.vllm import Vllm
 
@@ -56,6 +57,7 @@ def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
     from serve.engine.packed import pack
 
     own = loaded.model.config._attn_implementation
+    # Before packing and our attention: they are held against what the model gives now.
     samples = stepping.self_check_samples(loaded.model.get_input_embeddings().num_embeddings)
     expected = stepping.expected_logits(loaded.model, samples)
     if loaded.info.device == "cpu":

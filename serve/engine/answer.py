@@ -51,7 +51,7 @@ class Answer:
     def result(self) -> GenResult:
         """The finished answer."""
         assert self.finish_reason is not None
-        if self.finish_reason != "stop":
+        if self.finish_reason != "stop":  # a stop ends the text before what is unfinished
             self._flush()
         return GenResult(tuple(self._tokens), self.finish_reason, tuple(self._prompt), self._end)
 

@@ -88,14 +88,14 @@ class Batch:
     pieces: Sequence[Piece]
     device: torch.device
     fixed: int = 0
-    masks: dict[Any, torch.Tensor] = field(default_factory=dict)
+    masks: dict[Any, torch.Tensor] = field(default_factory=dict)  # once a pass, for all layers
 
     def __post_init__(self) -> None:
         slots = [piece.slot for piece in self.pieces for _ in range(piece.size)]
         places = [place for piece in self.pieces for place in _places(piece)]
         self.slots = torch.tensor(slots, device=self.device)
         self.places = torch.tensor(places, device=self.device)
-        self.positions = self.places.clamp(min=0)
+        self.positions = self.places.clamp(min=0)  # padding's -1 is a place, no position
         singles = [piece for piece in self.pieces if piece.size == 1]
         self.groups = _groups(singles, self.device)
         self.chunks = [piece for piece in self.pieces if piece.size > 1]
@@ -161,7 +161,7 @@ def _keys(pieces: list[Piece]) -> int:
 
 def _group(pieces: list[Piece], row: int, device: torch.device) -> _Group:
     first, last = pieces[0].slot, pieces[-1].slot + 1
-    lengths = [1] * (last - first)
+    lengths = [1] * (last - first)  # not 0: a softmax over no key is NaN
     for piece in pieces:
         lengths[piece.slot - first] = max(piece.stop, 1)
     gaps = len(pieces) < last - first
@@ -334,6 +334,7 @@ class _Probe:
         key, value = new
         self.shapes[layer] = (key.shape[1], key.shape[3], value.shape[3])
         rows = query[0].transpose(0, 1)
+        # Any numbers do: only the shape is looked at by what comes after.
         return rows[..., :1].expand(*rows.shape[:2], value.shape[3])[None]
 
 
@@ -350,6 +351,7 @@ def install(model: PreTrainedModel) -> list[nn.Module]:
     modules = [m for m in model.modules() if hasattr(m, "layer_idx") and hasattr(m, "is_causal")]
     if not modules:
         raise Unsupported("the model's attention layers are not of transformers' present form")
+    # No mask function has that name, so transformers makes no masks of its own.
     model.set_attn_implementation(NAME)
     return modules
 

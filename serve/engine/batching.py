@@ -140,6 +140,7 @@ class Batching:
                 raise EngineError("the engine is closed")
             check_request(request, self.info, self._vocabulary, self._adapters)
             answer = Answer(request, self.text, self._eos_ids)
+            # Nothing to make and nothing to score.
             if answer.finish_reason and not (request.echo and request.prompt):
                 future.set_result(answer.result())
                 return future
@@ -147,7 +148,8 @@ class Batching:
             future.set_exception(error)
             return future
         sequence = _Sequence(request, answer, future)
-        self._known[request.id] = sequence
+        self._known[request.id] = sequence  # before it is queued: cancel() may come at once
+        # From here on only the engine ends it: a cancelled future takes no result.
         future.set_running_or_notify_cancel()
         self._inbox.put(sequence)
         return future
@@ -162,7 +164,7 @@ class Batching:
         """See :class:`serve.engine.base.Engine`."""
         if not self._thread.is_alive():
             return float("inf")
-        beat = self._beat
+        beat = self._beat  # read once: the engine's thread may set it to None meanwhile
         return 0.0 if beat is None else time.monotonic() - beat
 
     def stats(self) -> EngineStats:
@@ -199,14 +201,14 @@ class Batching:
         self._receive_all()
 
     def _receive_all(self) -> None:
-        while not self._inbox.empty():
+        while not self._inbox.empty():  # only this thread takes from it
             sequence = self._inbox.get()
             if sequence:
                 self._waiting.append(sequence)
 
     def _turn(self) -> None:
         """One step; an error of the model itself fails all that took part in it."""
-        self._drop_ended()
+        self._drop_ended()  # first: their slots are given out in the same step
         self._admit()
         parts = self._compose()
         if not parts:
@@ -220,7 +222,7 @@ class Batching:
         self._failures = 0
         self._count(steps=1)
         sound = self._sound(parts, logits)
-        self._score_prompts(sound)
+        self._score_prompts(sound)  # first: it reads ``done`` as it was before the pass
         self._advance(sound)
 
     def _sound(self, parts: list[_Part], logits: list[torch.Tensor]) -> _Stepped:
@@ -275,6 +277,7 @@ class Batching:
         parts = [_Part(sequence, 1, completes=True) for sequence in answers]
         for place, count in self._turns.next([s.pending for s in prompts], len(answers)):
             parts.append(_Part(prompts[place], count, count == prompts[place].pending))
+        # The order that Batch and the stepper want.
         return sorted(parts, key=lambda part: (part.count > 1, part.slot))
 
     def _score_prompts(self, stepped: _Stepped) -> None:
@@ -290,13 +293,13 @@ class Batching:
                             sequence.request, start, chunk, sequence.last_logits, rows
                         )
                     )
-                    sequence.last_logits = rows[-1:].clone()
+                    sequence.last_logits = rows[-1:].clone()  # a view would keep the whole piece's
 
     def _advance(self, stepped: _Stepped) -> None:
         """Notes what was fed; chooses the next tokens."""
         for part, _ in stepped:
             part.sequence.done += part.count
-            if part.sequence.slot:
+            if part.sequence.slot:  # none where scoring its prompt has failed
                 part.sequence.slot.ready = part.sequence.done
         ready = [
             (part.sequence, rows[-1:])
@@ -365,6 +368,7 @@ class Batching:
 
     def _count(self, **added: int) -> None:
         stats = self._stats
+        # A new object each time: other threads read it without a lock.
         self._stats = replace(
             stats, **{name: getattr(stats, name) + n for name, n in added.items()}
         )

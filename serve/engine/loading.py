@@ -58,7 +58,7 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
         StartError: an adapter cannot be read or does not fit.
     """
     cpu = device == "cpu"
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # stderr is for lines of JSON
     if cpu:
         torch.set_num_threads(thread_count(config))
     else:

@@ -119,6 +119,7 @@ class LoraLinear(nn.Module):
         up = torch.cat([delta.up for delta in deltas.values()]).to(device, dtype)
         self.down: Tensor
         self.up: Tensor
+        # They move with the model, and are no part of what it saves.
         self.register_buffer("down", down, persistent=False)
         self.register_buffer("up", up, persistent=False)
 
@@ -170,10 +171,11 @@ class Adapters:
         Raises:
             KeyError: a name is not one of ``names``.
         """
-        if self._used == list(names):
+        if self._used == list(names):  # the masks of the last step still fit
             return
         indexes = [self._index[name] for name in names]
         kinds = set(indexes)
+        # Also for one_shape: the zeros that a mixed batch adds change no number.
         if kinds <= {-1}:
             self._choice.set(None, None)
         elif len(kinds) == 1 and not self._one_shape:
@@ -237,7 +239,7 @@ def _read(folder: Path, model: Any) -> Iterator[tuple[str, _Delta]]:
         scale = _setting(config, path, "alpha_pattern", "lora_alpha") / (
             math.sqrt(len(a)) if config.get("use_rslora") else len(a)
         )
-        yield path, _Delta(a.float(), b.float().T * scale)
+        yield path, _Delta(a.float(), b.float().T * scale)  # scaled before it is rounded
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -321,6 +323,7 @@ def _misfit(
     if not isinstance(module, nn.Linear | Conv1D):
         return f"{path}: is a {type(module).__name__} in the model, not a linear module"
     if module is model.get_output_embeddings():
+        # The stepper gives it the wanted rows only, but adapters are chosen by token.
         return f"{path}: the output head, which is not adapted beside a model ({_MERGE})"
     inputs, outputs = _features(module)
     rank = _setting(config, path, "rank_pattern", "r")

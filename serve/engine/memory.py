@@ -29,7 +29,7 @@ def slots(loaded: LoadedModel, token_bytes: int, config: ServeConfig) -> tuple[i
     if not budget:
         free = free_bytes(device) * SHARE[device.split(":")[0]]
         budget = min(config.max_batch * context, int(free / token_bytes))
-    context = min(context, budget)
+    context = min(context, budget)  # rather one short slot than none
     count = max(1, min(config.max_batch, budget // context))
     size = count * context * token_bytes / 2**20
     log.info("KV cache: %d slots of %d tokens, %.0f MiB", count, context, size)

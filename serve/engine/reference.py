@@ -57,6 +57,7 @@ class Reference(Serial):
     def _whole(self, job: Job, ids: torch.Tensor) -> Any:
         """Generates to EOS or the length, with the logits of each place."""
         seed = job.request.seed
+        # generate draws from torch's global numbers; with one request at a time that is fair.
         torch.seed() if seed is None else torch.manual_seed(seed)
         job.check()
         return self._model.generate(

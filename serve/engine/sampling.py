@@ -82,6 +82,7 @@ def draw(
         numbers: the requests' generators.
     """
     total = logits.logsumexp(-1)
+    # One number a row tells of all: a NaN or +inf makes the sum so, a lone -inf does not.
     whole = total.isfinite().tolist()
     fine = [row for row, good in enumerate(whole) if good]
     drawn: list[tuple[int, Score] | EngineError] = [EngineError(BROKEN)] * len(whole)

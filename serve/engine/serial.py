@@ -83,7 +83,7 @@ class Serial(ABC):
 
     def heartbeat(self) -> float:
         """See :class:`serve.engine.base.Engine`."""
-        beat = self._beat
+        beat = self._beat  # read once: the engine's thread may set it to None meanwhile
         if self._over or not self._thread.is_alive():
             return float("inf")
         return 0.0 if beat is None else time.monotonic() - beat
@@ -117,7 +117,7 @@ class Serial(ABC):
 
     def _end(self, reason: str) -> None:
         with self._gate:
-            self._over = self._over or reason
+            self._over = self._over or reason  # the first reason is the cause
 
     def _run(self) -> None:
         while not self._over and (job := self._inbox.get()):

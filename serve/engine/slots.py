@@ -91,6 +91,7 @@ class Slots:
         tokens = numpy.array(prompt, numpy.int64)
         shared = self._shared(tokens, adapter) if reuse else {}
         ready = {index: min(n, self._slots[index].ready) for index, n in shared.items()}
+        # Of equals a free one: nothing has to be copied from it.
         best = max(ready, key=lambda i: (ready[i], not self._slots[i].busy), default=0)
         if max(shared.values(), default=0) - ready.get(best, 0) >= WORTH:
             return None

@@ -61,7 +61,7 @@ class Stepper:
         self._attention = install(loaded.model)
         self._shapes = probe(loaded.model, self._attention)
         parameters = inspect.signature(loaded.model.forward).parameters
-        self._can_skip_logits = "logits_to_keep" in parameters
+        self._can_skip_logits = "logits_to_keep" in parameters  # not every class has it
         self._slots = self._length = 0
 
     @property
@@ -119,7 +119,7 @@ class Stepper:
         output = self._model(
             input_ids=torch.tensor([tokens + [0] * padding], device=device),
             position_ids=pad(batch.positions, (0, padding))[None],
-            use_cache=False,
+            use_cache=False,  # keys and values are our attention's to keep
             **options,
         )
         self.damaged |= self.cache.damaged()
@@ -190,7 +190,7 @@ def self_check(stepper: Stepper, samples: list[list[int]], expected: list[torch.
         difference = float((torch.cat(rows) - wanted).abs().max())
         allowed = TOLERANCE[stepper.cache.keys[0].dtype] * float(wanted.abs().max())
         log.debug("self-check: logits differ by %.2g, allowed %.2g", difference, allowed)
-        if not difference <= allowed:
+        if not difference <= allowed:  # so written, NaN is refused, too
             raise Unsupported(f"logits differ by {difference:.2g} from transformers' own")
 
 

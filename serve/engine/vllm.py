@@ -71,7 +71,7 @@ class Vllm:
         self._futures: dict[str, Future[GenResult]] = {}
         self._running: set[str] = set()  # those that have had their first token
         self._over: str | None = None
-        self._gate = threading.Lock()
+        self._gate = threading.Lock()  # nothing is taken once it is over
         self._beat = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
@@ -93,7 +93,7 @@ class Vllm:
             with self._gate:
                 if self._over or self._llm.errored:
                     raise EngineError(self._over or DEAD)
-                if not self._futures:
+                if not self._futures:  # the last beat is from before it was idle
                     self._beat = time.monotonic()
                 future = asyncio.run_coroutine_threadsafe(self._answer(request), self._loop)
                 self._futures[request.id] = future
@@ -150,6 +150,7 @@ class Vllm:
 
         ranks = {name: _rank(Path(path)) for name, path in config.adapters.items()}
         settings = engine_settings(model_dir, config, folder.info, ranks)
+        # Here, because AsyncLLM wants to be made in the loop that it will run in.
         llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**settings))
         for number, (name, path) in enumerate(config.adapters.items(), start=1):
             self._loras[name] = LoRARequest(name, number, str(path))

@@ -42,6 +42,7 @@ def engine_settings(
         "generation_config": "vllm",  # none of the model's own defaults
         "max_model_len": info.context + 1,  # a prompt that is only scored has one token generated
         "max_num_seqs": config.max_batch,
+        # Prompts' tokens, and beside them one of each answer.
         "max_num_batched_tokens": config.prefill_tokens + config.max_batch,
         "enable_prefix_caching": True,
         "max_logprobs": MAX_CANDIDATES,
@@ -71,6 +72,7 @@ def sampling_settings(
     """
     from vllm.sampling_params import RequestOutputKind
 
+    # vLLM would sample at 0.01 what is greedy here, and it refuses a top_p of 0.
     greedy = request.temperature <= GREEDY_TEMPERATURE or request.top_p == 0
     candidates = min(request.candidates, vocabulary)
     return {
@@ -83,7 +85,7 @@ def sampling_settings(
         "prompt_logprobs": candidates if request.echo else None,
         "stop_token_ids": sorted(eos_ids),
         "ignore_eos": True,  # the tokenizer's: it is among ours
-        "detokenize": False,
+        "detokenize": False,  # texts and stops are ours, see Answer
         "output_kind": RequestOutputKind.DELTA,
     }
 

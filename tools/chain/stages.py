@@ -105,7 +105,7 @@ def _on_the_clock(run: Run, name: str) -> Any:
     if name == "train":
         from tools.stages.preflight import preflight
 
-        preflight(run, base, day)
+        preflight(run, base, day)  # off the ledger: what is refused costs nothing of the day
     with budget.clock(run).spend(name, run.fingerprint(name), day.limit(name)) as allowance:
         made = _call(run, name, allowance)
     if (left := budget.day(run).left) < 0:

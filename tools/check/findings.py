@@ -82,6 +82,7 @@ def _apply(rule: Rule, loaded: Loaded, facts: Facts, demo: bool) -> Iterator[Fin
         if demo and verdict == "fail":
             verdict, message = "warn", f"{message} ({DEMO})"
         where = _origin(loaded.origins, key)
+        # A message may quote a value, and a value may be a secret.
         yield Finding(rule.name, verdict, redact(message), remedy, rule.reference, key, where)
     if clean:
         yield Finding(rule.name, "pass", "holds", "", rule.reference)

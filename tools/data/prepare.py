@@ -35,6 +35,7 @@ def prepare(run: Run) -> dict[str, Any]:
     with run.produce("data") as work:
         tally: Counter[str] = Counter()
         splits = _split(data, tally)
+        # Seeded by a text of its own: what the sources draw moves nothing here.
         rng = random.Random(f"{data.seed}/blocks")
         for name in ("train", "validation"):
             rows = [row(b) for b in blocks(splits[name], data.shots, rng)]
@@ -75,11 +76,13 @@ def _split(data: Data, tally: Counter[str]) -> dict[str, list[Pair]]:
     seen: set[str] = set()
     for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
         held = sum(counts.get(name, 0) for counts in share.values())
+        # Seeded by its name: one more source moves none of this one's draws.
         pairs = read(
             name, source, held, random.Random(f"{data.seed}/{name}"), data.max_words, tally
         )
         pairs = [p for p in pairs if p.prompt not in seen]
         seen.update(p.prompt for p in pairs)
+        # Held-out ones first: a recipe with more rows to train on still asks the same questions.
         for split, counts in share.items():
             count = counts.get(name, 0)
             splits[split] += pairs[:count]

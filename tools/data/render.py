@@ -32,11 +32,13 @@ def pair(source: str, question: Question) -> Pair:
     if question.format == "letter":
         lines += [f"{LETTERS[i]}. {choice}" for i, choice in enumerate(question.choices)]
         answer = LETTERS[question.choices.index(question.output)]
+    # The space is the answer's: HELM's prompts end with the colon.
     return Pair(source, "\n".join([*lines, "Answer:"]), f" {answer}", question)
 
 
 def blocks(pairs: Sequence[Pair], shots: int, rng: random.Random) -> Iterator[list[Pair]]:
     """Cut the pairs, source by source, into runs of one to ``shots``; free prompts stay alone."""
+    # Sorted: a set of texts has another order in each process, and rows must not.
     for source in sorted({p.source for p in pairs}):
         rest = [p for p in pairs if p.source == source]
         start = 0

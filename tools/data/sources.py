@@ -106,6 +106,7 @@ def _enough(where: str, pairs: Iterable[Pair], wanted: int) -> list[Pair]:
 
 
 def _jsonl(where: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    # As bytes: json.loads then finds what is not UTF-8, and its line is known.
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -122,6 +123,7 @@ def _jsonl(where: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _hub(where: str, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
+    # Takes seconds to import; makers and local files need none of it.
     from datasets import load_dataset
 
     try:

@@ -113,4 +113,5 @@ def _write(path: Path, codec: TextCodec, rows: Path) -> None:
             counts["learnt"] += sum(label != IGNORED for label in row["labels"])
             target.write(json.dumps(row) + "\n")
     temporary.replace(path)
+    # Last: rows without their counts are written anew.
     write_json(_counts(path), counts)

@@ -65,17 +65,19 @@ def holder(run: Run) -> str:
     try:
         with (run.path / ".lock").open(encoding="utf-8") as file:
             try:
+                # Shared: two who only look must not take each other for the holder.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return file.read().strip() or "unknown"
     except FileNotFoundError:
-        pass
+        pass  # no verb has worked there yet
     return ""
 
 
 def at_work(run: Run) -> Interval | None:
     """The interval in progress; None when no process is at work, or not on the clock."""
     pid = holder(run)
+    # A killed process leaves its interval open, so open alone does not mean at work.
     open_ones = [one for one in clock(run).intervals() if not one.ended and str(one.pid) == pid]
     return open_ones[-1] if open_ones else None
 
@@ -87,6 +89,7 @@ def alone(run: Run) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
+    # Entered by hand: a UserError of the body's own says nothing of the lock.
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(run.lock())
@@ -102,7 +105,7 @@ def render(run: Run) -> str:
     found = day(run)
     lines = [_headline(run, found)]
     lines += [f"  {stage:<12}{duration(seconds)}" for stage, seconds in found.used.items()]
-    if found.others >= 0.5:
+    if found.others >= 0.5:  # less would read 0:00:00
         lines.append(f"  {'not counted':<12}{duration(found.others)}   other recipes in {run.path}")
     if torn := clock(run).torn():
         lines.append(f"  {torn} line(s) of clock.jsonl torn by a crash, a heartbeat each")
@@ -130,7 +133,7 @@ def as_json(run: Run) -> dict[str, Any]:
 
 def _headline(run: Run, found: Day) -> str:
     used, total = duration(sum(found.used.values())), duration(found.total)
-    if found.left <= -0.5:
+    if found.left <= -0.5:  # nearer to 0 it would read 0:00:00 over the day
         return f"clock: {run.path}: {used} of {total} used, {duration(-found.left)} over the day"
     left = max(found.left, 0.0)
     reserved = duration(min(found.reserve, left))

@@ -17,6 +17,7 @@ from tools.files import file_digest, write_json
 COMPLETE = ".complete"
 STAGING = ".saving"  # in the output folder: what a save fills before it gets its name
 STATE = "trainer_state.json"
+# Adopted where the clock cut training short: only with the schedule can that be made again.
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json", "schedule.json")
 
 
@@ -39,7 +40,7 @@ def seal(folder: Path) -> int:
     """
     files = {path.relative_to(folder).as_posix(): _sealed(path) for path in _files(folder)}
     write_json(folder / COMPLETE, {"files": files})
-    _sync(folder)
+    _sync(folder)  # the names in a folder are on the disk only once the folder is
     return sum(entry["size"] for entry in files.values())
 
 
@@ -53,7 +54,7 @@ def publish(staged: Path, final: Path) -> int:
     if final.exists():  # an epoch's last step may be saved twice
         shutil.rmtree(final)
     staged.rename(final)
-    _sync(final.parent)
+    _sync(final.parent)  # the rename, too, lasts only then
     return size
 
 
@@ -69,7 +70,7 @@ def fault(checkpoint: Path) -> str:
         path = checkpoint / name
         if not path.is_file():
             return f"incomplete: {name} is missing"
-        if path.stat().st_size != entry["size"]:
+        if path.stat().st_size != entry["size"]:  # told before gigabytes are hashed
             return f"truncated: {name} has {path.stat().st_size} bytes, not {entry['size']}"
         if file_digest(path) != entry["sha256"]:
             return f"corrupted: {name} is not what was written"
@@ -110,6 +111,7 @@ def adopt(folder: Path, best: bool) -> int | None:
     whole = found(folder)
     if not whole:
         return None
+    # Its name alone: the run folder may have moved since.
     name = Path(state(whole[0]).get("best_model_checkpoint") or "").name
     chosen = folder / name if best and folder / name in whole else whole[0]
     for file in _ADAPTER:
@@ -127,6 +129,7 @@ def _sealed(path: Path) -> dict[str, Any]:
 
 
 def _sync(path: Path) -> None:
+    # A folder opens in no other way, and fsync asks for no right to write.
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

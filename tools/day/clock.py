@@ -85,6 +85,7 @@ class Clock:
             OSError: the ledger cannot be written, so nothing was begun.
         """
         allowance = Allowance(time.monotonic(), self.used({stage: work})[stage], limit)
+        # An id beside the pid, which the system gives to others again.
         names = {"id": uuid.uuid4().hex, "stage": stage, "work": work, "pid": os.getpid()}
         ended = threading.Event()
 
@@ -104,7 +105,7 @@ class Clock:
             yield allowance
         finally:
             ended.set()
-            beats.join()
+            beats.join()  # a beat behind the stop would open the interval again
             with contextlib.suppress(OSError):  # would hide why the stage itself failed
                 note("stop")
 
@@ -129,7 +130,7 @@ class Clock:
                 stage=line["stage"],
                 work=line["work"],
                 pid=line["pid"],
-                since=before.since if before else line["wall"],
+                since=before.since if before else line["wall"],  # of the first line that is whole
                 seconds=max(line["seconds"], before.seconds if before else 0.0),
                 ended=line["event"] == "stop",
             )
@@ -160,7 +161,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     """A line's object; no part of an object is itself one, so a torn line is None."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except ValueError:  # of JSON, or of the decoder: a power cut may leave zeros
         return None
     return value if isinstance(value, dict) else None
 

@@ -28,6 +28,7 @@ def loss_fault(step: int, logs: Mapping[str, float], vocabulary: int) -> str:
             f"the loss is exactly 0 at step {step}, so nothing is learnt; are all labels masked, "
             "or is the attention kernel broken (train.attn_implementation)?"
         )
+    # Only the first loss is the base's own; a high learning rate may raise later ones.
     if step == 1 and loss is not None and loss > math.log(vocabulary) + HEADROOM:
         return (
             f"the first loss is {loss:.2f}; a model that guesses among its {vocabulary:,} tokens "

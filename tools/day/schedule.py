@@ -105,6 +105,7 @@ class Meter:
     @property
     def longest(self) -> float:
         """Seconds that the next step may take."""
+        # The slowest, no mean: a step that was begun is not given up.
         return max(self._recent, default=self._first)
 
     @property
@@ -192,18 +193,20 @@ class ByClock:
 
     def effective(self, step: int) -> float:
         """The step itself, exactly, as long as time never pressed."""
-        if step > self.state["step"]:
+        if step > self.state["step"]:  # each parameter group asks; time moves on once a step
             self._advance(step)
         return effective(step, self.state["progress"], self._planned)
 
     def _advance(self, step: int) -> None:
         left = self._left()
+        # Up to the start of the last step: decide stops where one more might not fit.
         steps_end = left - self._meter.ending - self._meter.longest
         progress, done = self.state["progress"], step / self._planned
         if self._meter.need(self._planned - step) > steps_end:
             progress = push(progress, self._before - left, steps_end)
         if progress > done:
             self.state["pressed"].append([step, progress])
+        # In place: this very object is Timed's __dict__.
         self.state |= {"step": step, "progress": max(progress, done)}
         self._before = left
 
@@ -215,6 +218,7 @@ class ByClock:
             return Decision(False, evaluate, save)
         wanted = evaluate or (not last and meter.compares)
         fits = left >= meter.evaluation + meter.save + meter.finish
+        # At the planned end the trainer asks for its own save; where it is cut nobody else does.
         return Decision(True, wanted and fits, save or not last)
 
 
@@ -270,6 +274,7 @@ def push(progress: float, taken: float, left: float) -> float:
 
 def effective(step: int, progress: float, planned: int) -> float:
     """The later of a step and a progress in steps; the whole number while it is not behind."""
+    # Not always the product: it may be a bit off, and all later weights with it.
     return step if progress <= step / planned else progress * planned
 
 
@@ -303,6 +308,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not one.
     """
+    # JSON gives floats back to the last bit, so the learning rates are the same.
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or found.keys() != {"planned", "stop", "evaluated", "pressed"}:
         raise ValueError(f"{path}: not a {FILE}")
@@ -321,6 +327,7 @@ def no_step_fits(allowance: Allowance, ending: float) -> str:
         allowance: of training.
         ending: seconds that saving and ending take.
     """
+    # Rounded apart: figures that do not fit must not look as if they did.
     return (
         f"no step fits: {math.ceil(allowance.elapsed())} s went by until training could begin, "
         f"saving and ending take {math.ceil(ending)} s, and budget.hours leaves "

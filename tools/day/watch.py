@@ -177,7 +177,7 @@ class View:
         stamped = self._write(event)
         self.progress = after(self.progress, stamped)
         if self._live is None:
-            self._print(at_once=event["event"] in ("begin", "end"))
+            self._print(at_once=event["event"] in ("begin", "end"))  # or a short run says nothing
 
     def close(self) -> None:
         """Leave the last view standing."""
@@ -186,6 +186,7 @@ class View:
 
     def _write(self, event: Event) -> Event:
         """Append one event; without its log, on a full disk, training still goes on."""
+        # The event stays the first key: _OPEN is looked for as text.
         stamped = {**event, "wall": _now(), "monotonic": time.monotonic()}
         line = json.dumps({key: _finite(value) for key, value in stamped.items()}) + "\n"
         try:
@@ -204,7 +205,7 @@ class View:
             self._due = time.monotonic() + LINE_SECONDS
 
     def _start(self) -> "Live":
-        from rich.console import Console
+        from rich.console import Console  # here: without a terminal rich is never loaded
         from rich.live import Live
 
         live = Live(

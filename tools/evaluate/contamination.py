@@ -82,6 +82,7 @@ def contamination(run: Run) -> dict[str, Any]:
     """
     inputs, path = _inputs(run), run.path / FILE
     known = read_json(path)
+    # METHOD names all thresholds: with others the statement is another one.
     if isinstance(known, dict) and (known.get("inputs"), known.get("method")) == (inputs, METHOD):
         return known
     asked = list(_asked(run))
@@ -174,7 +175,7 @@ def _question(run_spec: str, instance: dict[str, Any]) -> Asked:
         if "correct" in reference.get("tags", []):
             answers.append(words(reference["output"].get("text") or ""))
             if len(references) > 1:
-                answers.append((chr(ord("a") + index),))
+                answers.append((chr(ord("a") + index),))  # in lower case, as words() has it
     known = tuple(answer for answer in answers if answer)
     return Asked(run_spec, instance["input"].get("text") or "", known)
 

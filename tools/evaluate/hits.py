@@ -4,7 +4,7 @@ import urllib.request
 
 Hits = dict[str, dict[str, int]]  # by rule, by what it did
 
-SAMPLE = "oneday_rule_hits_total"
+SAMPLE = "oneday_rule_hits_total"  # of a sample: the parser takes _total off its family's name
 
 
 def rule_hits(url: str) -> Hits:

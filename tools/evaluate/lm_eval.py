@@ -71,6 +71,7 @@ def lm_eval(run: Run, tasks: str, models: Mapping[str, Path]) -> dict[str, Any]:
     for who, model in models.items():
         inputs = _inputs(run, asked, model)
         before = read_json(run.path / FOLDER / who / SCORES) or {}
+        # A task of the user's own is asked anew: what it includes is not among the inputs.
         if before.get("inputs") == json.loads(json.dumps(inputs)) and not any(asked.values()):
             say(f"lm-eval: {who}: up to date ({run.path / FOLDER / who})")
             found[who] = before["scores"]
@@ -86,6 +87,7 @@ def find_tasks(text: str) -> dict[str, Own | None]:
         UserError: there are none, or some are not known, not there or no tasks.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
+    # A path may hold spaces; between names they part.
     words = [word for part in parts for word in ([part] if _is_path(part) else part.split())]
     if not words:
         raise UserError(
@@ -126,7 +128,7 @@ def read_task(path: Path) -> tuple[str, Own]:
     if not path.is_file():
         raise UserError(f"TASKS: no file {path}; give a path relative to where you call make")
     try:
-        content = load_yaml_config(str(path), mode="simple")
+        content = load_yaml_config(str(path), mode="simple")  # runs no !function of the task
         kind = next(kind for kind in ("group", "task") if isinstance(content.get(kind), str))
     except Exception as error:  # of the YAML reader, of an include; no dict; neither key
         cause = f" ({str(error).splitlines()[0]})" if str(error) else ""
@@ -148,7 +150,7 @@ def _unknown(names: list[str]) -> Iterator[str]:
 
 def known_tasks() -> list[str]:
     """Names of the tasks, groups and tags that the installed lm-eval has."""
-    say("lm-eval: reading the list of its tasks")
+    say("lm-eval: reading the list of its tasks")  # before the import, which itself takes seconds
     from lm_eval.tasks import TaskManager
 
     return list(TaskManager().all_tasks)
@@ -240,6 +242,7 @@ def configuration(
             "add_bos_token": adds_bos(model),
             "max_length": _context(url),
             "num_concurrent": run.recipe.eval.threads,
+            # Later than the worker's own: it gives up first, and says why.
             "timeout": int(run.recipe.serve.deadline_s) + 60,
         },
         "tasks": tasks,
@@ -295,6 +298,7 @@ class _Harness:
     def ask(self, config: Path, url: str) -> None:
         """Run it to its end."""
         words = [sys.executable, "-m", "lm_eval", "run", "--config", str(config)]
+        # Unbuffered: its bar is read from the log while it works.
         env = environment(no_proxy=no_proxy(), PYTHONUNBUFFERED="1")
         with child(words, self._log, env) as process:
             code = self._follow(process, url)

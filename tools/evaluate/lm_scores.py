@@ -18,6 +18,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
     Raises:
         StageError: there is no such file: lm-eval only warns when it cannot write.
     """
+    # By name, which ends in the time it was written.
     files = sorted(folder.rglob("results_*.json"), key=lambda path: path.name)
     content = read_json(files[-1]) if files else None
     if not content:
@@ -32,6 +33,7 @@ def _metrics(task: str, content: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for key, value in values.items():
         metric, _, kind = key.partition(",")
+        # What has no filter behind a comma, such as alias, is no metric.
         if kind and not metric.endswith("_stderr") and isinstance(value, int | float):
             error = values.get(f"{metric}_stderr,{kind}")
             found[metric if kind == "none" else f"{metric}:{kind}"] = {

@@ -86,7 +86,7 @@ class Overlap:
             elif len(question) >= SHORT:
                 self._short.add(question[:SHORT])
         for question in texts:
-            self._probe(question)
+            self._probe(question)  # only now: which gram is rare is known once all are counted
         self._add_lines(text for text in questions if len(words(text)) < SHORT)
 
     def _probe(self, question: Words) -> None:
@@ -102,7 +102,7 @@ class Overlap:
         for text in texts:
             self._lines.add(line(text))
             self._height = max(self._height, len(_pieces(text)))
-        self._lines.discard("")
+        self._lines.discard("")  # a row has it wherever a line is signs or a label alone
 
     def scan(self, row: int, text: str) -> None:
         """Look a training row through.
@@ -116,7 +116,7 @@ class Overlap:
             for at, gram in grams.find(found):
                 self._note(gram, row)
                 for question, offset in self._probes.get(gram, ()):
-                    start = max(at - offset, 0)
+                    start = max(at - offset, 0)  # below 0 a slice would count from the row's end
                     if found[start : start + len(question)] == question:
                         self._whole.setdefault(question, row)
         if self._lines:
@@ -126,6 +126,7 @@ class Overlap:
     def _note(self, gram: Words, row: int) -> None:
         """Remember which rows hold a gram: one more than may, so that boilerplate is known."""
         rows = self._rows[gram]
+        # Numbers only grow, so the last one tells whether this row is there already.
         if len(rows) <= COMMON and rows[-1:] != [row]:
             rows.append(row)
 

@@ -86,14 +86,14 @@ def evaluate(recipe: Recipe, run: Run, who: Who, model: Path) -> dict[str, Score
         with serving(model, recipe.serve, recipe.hardware.device, worker_log) as url:
             asked = Asked(entries, recipe.eval, run.output("data"), data.online)
             missing, minutes = _timed(helm, url, asked)
-            _add_hits(work.folder / METRICS, rule_hits(url))
+            _add_hits(work.folder / METRICS, rule_hits(url))  # the worker's counters end with it
         helm.summarize()
         scores = read_scores(helm.runs)
         write_json(work.folder / SCORES, scores)
         values = {name: score["value"] for name, score in scores.items()}
         work.note(tier=recipe.eval.tier, minutes=minutes, helm_data=data.digests(), scores=values)
         work.note(failed=missing)
-        data.unlink(work.folder / OUTPUT)
+        data.unlink(work.folder / OUTPUT)  # before the outputs are hashed: data is none of them
     but = f", {len(missing)} failed" if missing else ""
     say(f"eval: {who}: {len(scores)} run specs scored{but}; {run.output(f'eval_{who}') / SCORES}")
     return scores
@@ -118,6 +118,7 @@ def _go_on(run: Run, who: Who) -> None:
         return
     copy = unfinished.with_name(f"{unfinished.name}.copy")  # a crash must not leave a part of it
     shutil.rmtree(copy, ignore_errors=True)
+    # With its record the copy would count as whole work that lacks its name only.
     shutil.copytree(final, copy, ignore=shutil.ignore_patterns(RECORD))
     copy.rename(unfinished)
 
@@ -272,6 +273,7 @@ def _row(
 
 def _mean(scores: dict[str, Score], names: list[str]) -> float | None:
     values = [scores[name]["value"] for name in names if name in scores]
+    # A mean over fewer run specs does not compare with the other model's.
     return statistics.fmean(values) if len(values) == len(names) else None
 
 

@@ -19,7 +19,7 @@ def serve(args: Args) -> None:
     port = {"port": args.port} if args.port else {}
     config = type(run.recipe.serve)(**{**run.recipe.serve.__dict__, **port})
     words = command(run.output(stage), config, run.recipe.hardware.device, run.path / "serve.json")
-    os.execvpe(words[0], words, environment())
+    os.execvpe(words[0], words, environment())  # in our place: a signal reaches the worker itself
 
 
 def lm_eval(args: Args) -> None:
@@ -30,6 +30,7 @@ def lm_eval(args: Args) -> None:
     if not args.tasks:
         raise UserError("TASKS: none given; name lm-eval's tasks, such as TASKS=arc_easy,my.yaml")
     run = run_of(args)
+    # Tuned first: what is not made is told before a base is fetched.
     models = {"tuned": run.output(_made(run, args)), "base": local_folder(run.recipe.model)}
     with alone(run):
         say(table(ask(run, args.tasks, {who: models[who] for who in ("base", "tuned")})))

@@ -75,7 +75,7 @@ def child(
             env=env,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=dies_with_parent(signal.SIGTERM),
+            preexec_fn=dies_with_parent(signal.SIGTERM),  # it may have processes of its own to end
         )
     try:
         yield process
@@ -102,6 +102,7 @@ def free_port(port: int) -> int:
         UserError: something listens there already.
     """
     with socket.socket() as probe:
+        # A port that was just let go is free to the worker, so it must be to us.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

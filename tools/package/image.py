@@ -46,6 +46,7 @@ def ignore(root: Path, rows: Sequence[str]) -> str:
 
 
 def _replaced(text: str, pattern: str, new: str) -> str:
+    # A function: in a replacement text re would read backslashes.
     made, count = re.subn(pattern, lambda match: new, text, flags=re.MULTILINE)
     if count != 1:
         raise RuntimeError(f"the Dockerfile has {count} lines like {pattern}, not one")

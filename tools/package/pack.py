@@ -63,7 +63,7 @@ def package(run: Run, dist: Path, limit_mb: float = LIMIT_MB) -> Packed:
     stage = served(run.recipe)
     unfinished = _unfinished(run, stage)
     found = [*unfinished, *weights.faults(run.recipe), *contents.recipe_faults(run.recipe)]
-    if not unfinished:
+    if not unfinished:  # else there is no record to hold anything against
         found += [*_manifest_faults(run), *weights.changed(run, stage)]
     if found:
         raise UserError(found)

@@ -138,7 +138,7 @@ def render(recipe: Recipe, weights: dict[str, Any]) -> str:
         "call": make_words(recipe.name),
         "hours": _hours(recipe),
         "size": _size(weights),
-        "grace": recipe.serve.drain_s + 10,
+        "grace": recipe.serve.drain_s + 10,  # then last bytes are sent, processes ended
         "start": MOUNTED if rebuilt else FETCHED,
         "volume": "" if rebuilt else " and a volume for `/app/model`",
         "device": recipe.hardware.device,

@@ -48,13 +48,16 @@ def _read(path: Path) -> Architecture:
     except ValueError as error:
         raise UserError(f"{path}: no JSON ({error}); give the folder of a whole model") from None
     found = {ours: _first(config, names) for ours, names in _NAMES.items()}
+    # GPT-2's n_inner is null as a rule, and four times the width is meant by it.
     found["mlp"] = found["mlp"] or 4 * (found["hidden"] or 0)
+    # multi_query is BigCode's word for one head of keys and values.
     found["kv_heads"] = found["kv_heads"] or (1 if config.get("multi_query") else found["heads"])
     missing = [ours for ours in ("hidden", "layers", "vocab", "heads") if not found[ours]]
     if missing:
         raise UserError(f"{path}: tells no {', '.join(missing)}; add model.arch to the recipe")
     return Architecture(
         **{ours: value or 0 for ours, value in found.items()},
+        # transformers 4 leaves it out of the file where it is true, its default.
         tied=config.get("tie_word_embeddings", True),
         gated=config.get("model_type") not in _UNGATED,
     )

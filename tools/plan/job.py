@@ -37,7 +37,7 @@ def job(recipe: Recipe) -> Job:
         checkpointing=checkpointing,
         offload=offload,
         loss=_loss(train),
-        optimizer=str(train.get("optimizer") or "adamw_torch_fused"),
+        optimizer=str(train.get("optimizer") or "adamw_torch_fused"),  # Axolotl's default
         base_bytes=_base_bytes(train, size),
         embedding_bytes=size,
         compute_bytes=size,
@@ -102,6 +102,7 @@ def _method(train: dict[str, Any]) -> Method:
 
 
 def _loss(train: dict[str, Any]) -> Loss:
+    # The plugin's own default is true: listing it is enough.
     cut = _CCE in (train.get("plugins") or ()) and train.get("cut_cross_entropy") is not False
     if cut or train.get("cut_cross_entropy") or train.get("liger_fused_linear_cross_entropy"):
         return "fused"
@@ -113,6 +114,7 @@ def _loss(train: dict[str, Any]) -> Loss:
 def _checkpointing(train: dict[str, Any]) -> tuple[bool, bool]:
     """Whether layers are computed again, and whether what they keep goes to host memory."""
     wanted = train.get("gradient_checkpointing")
+    # As a text it is offload or offload_disk.
     offload = isinstance(wanted, str) or bool(train.get("activation_offloading"))
     return bool(wanted), bool(wanted) and offload
 
@@ -125,6 +127,7 @@ def _compute_bytes(train: dict[str, Any], device: str) -> int:
 def _base_bytes(train: dict[str, Any], size: int) -> float:
     if _method(train) == "qlora":
         options = train.get("bnb_config_kwargs") or {}
+        # Axolotl quantizes the scales, too, unless it is told not to.
         return NF4 if options.get("bnb_4bit_use_double_quant") is False else NF4_DOUBLE
     return INT8 if train.get("load_in_8bit") else float(size)
 
@@ -140,5 +143,6 @@ def _zero_stage(train: dict[str, Any]) -> int:
         options = json.loads(Path(named).read_text(encoding="utf-8"))
         return int(options["zero_optimization"]["stage"])
     except (OSError, ValueError, KeyError, TypeError):
+        # The file may be on the machine with the cards only; by custom its name tells the stage.
         digit = re.search(r"zero_?(\d)", named)
         return int(digit[1]) if digit else 0

@@ -143,7 +143,7 @@ class _Reader:
         """What the point describes, None when a number is missing that nothing can stand for."""
         method, arch = self._choice("method", _METHODS), self._arch()
         sequence = self._whole("sequence_len")
-        rank = 0 if method == "full" else self._whole("lora_r", 8)
+        rank = 0 if method == "full" else self._whole("lora_r", 8)  # PEFT's default
         batch = self._whole("micro_batch", 1)
         if method is None or arch is None or not sequence or batch is None or rank is None:
             return None

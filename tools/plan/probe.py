@@ -82,6 +82,7 @@ def three_steps(found: Plan, runs: Path) -> Measured:
 
 def render(found: Plan, measured: Measured) -> str:
     """Predicted beside measured, and the verdict on what was measured."""
+    # The formula's total holds both, what torch counted holds neither.
     unseen, real = CONTEXT + _paged(found.job), measured.peak
     predicted = found.peak.total - unseen
     verdict = share_verdict((real + unseen) / found.card)
@@ -148,5 +149,6 @@ def _rows(found: Plan) -> str:
 
 
 def _plugins(found: Plan) -> dict[str, Any]:
+    # It tells each log line as an event, which the figures are read from.
     mine = "tools.axolotl.plugin.OnedayPlugin"
     return {"plugins": [*found.recipe.train.get("plugins", []), mine]}

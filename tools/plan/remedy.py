@@ -140,6 +140,7 @@ def _same_result(found: Plan) -> Iterator[Offer]:
         yield {"gradient_checkpointing": True}, slower
     if job.micro_batch > 1:
         batch = _batch_that_fits(found)
+        # Rounded up: a step must not see fewer rows than before.
         rest = -(-job.micro_batch * job.accumulation // batch)
         halved = {"micro_batch_size": batch, "gradient_accumulation_steps": rest}
         yield halved, "smaller passes, which use the card less well"

@@ -83,5 +83,6 @@ def hours(tokens: float, speed: Range) -> Range:
 
 def _shares(job: Job, card: Hardware) -> tuple[float, float]:
     kind = "cpu" if card.device == "cpu" else card.capability
+    # Neither unpacks 4-bit weights on the way, which is what sets qlora apart.
     method = "lora" if job.method == "full" else job.method
     return _SHARES.get((kind, method), _ANY)

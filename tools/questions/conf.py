@@ -132,7 +132,7 @@ def _words(text: str, path: Path) -> Iterator[tuple[str, str, int]]:
     line = 1
     for found in _TOKEN.finditer(text):
         kind = found.lastgroup or ""
-        if kind == "odd":
+        if kind == "odd":  # only a quote that nothing closes is left for it
             raise UserError(f"{path}:{line}: a text that does not end in its line")
         if kind != "space":
             yield kind, found[0], line
@@ -157,6 +157,7 @@ def _members(text: _Text, end: str) -> _Value:
         if kind not in ("text", "word"):
             raise text.wanted("a key" + (f" or {end!r}" if end else ""))
         text.at += 1
+        # HOCON lets the colon be left out before a brace.
         if not text.takes(":", "=") and text.next()[1] not in ("{", "["):
             raise text.wanted(f"':' after {word}")
         found[_plain(kind, word)] = _value(text)

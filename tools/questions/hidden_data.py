@@ -209,7 +209,7 @@ def _fetch(task: str, url: str, path: Path) -> str:
     try:
         with urllib.request.urlopen(url, timeout=SECONDS) as reply:
             part.write_bytes(reply.read())
-        questions(task, part)
+        questions(task, part)  # an error page may come as 200, too
         part.replace(path)
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         return str(getattr(error, "reason", None) or error)
@@ -229,6 +229,7 @@ def _rows(task: str, path: Path) -> Iterator[Row]:
 def _fields(task: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and asked-for fields of each row."""
     columns = SOURCES[task].columns
+    # -sig: a byte order mark, as spreadsheets write it, would become part of a column's name.
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         file.seek(0)

@@ -77,6 +77,7 @@ def fingerprint(asked: Eval) -> dict[str, Any]:
     most = max((int(bound[1]) for bound in bounds if bound), default=0)
     return {
         "entries": [[one.description, list(one.groups)] for one in found],
+        # With a bound in every entry the recipe's own asks nothing, so its edit changes nothing.
         "max_instances": asked.max_instances if unbounded else most,
         "data": _data(asked, found),
     }
@@ -109,6 +110,7 @@ def stage(name: str, own: dict[str, list[str]] | None = None) -> list[str]:
             f"eval.tier: no tier {name!r}{nearest(word, known)}; there are {', '.join(known)}; "
             f"or give a number of questions, as open:100, or a HELM conf file, as my.conf"
         )
+    # isdigit alone takes ² as well, which int refuses.
     if colon and not (number.isascii() and number.isdigit() and int(number)):
         raise UserError(f"eval.tier: {name!r}: give a number of questions, as {word}:100")
     names = ("open", "hidden") if word == BOTH else (word,)

@@ -172,7 +172,7 @@ def _short(value: str) -> str:
     """A hash by its first digits, and what is long by its beginning."""
     if len(value) == 64 and not set(value) - set("0123456789abcdef"):
         return value[:SHOWN]
-    text = redact(value)
+    text = redact(value)  # a recipe's value may be a key or a token
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

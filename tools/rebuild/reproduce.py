@@ -47,6 +47,7 @@ def reproduce(folder: Path, into: Path, make: Make, recipe_file: Path | None = N
         UserError: the manifest does not tell enough, ``into`` holds something else, or an input is
             missing.
     """
+    # Its name becomes the run's, and neither . nor .. is one.
     into = into if into.name not in ("", "..") else into.resolve()
     manifest = Manifest(folder)
     if faults := list(manifest.faults()):
@@ -65,7 +66,7 @@ def reproduce(folder: Path, into: Path, make: Make, recipe_file: Path | None = N
         say("\n".join(render_differences(found.differences)))
         for stage, record in chain.items():
             _make(run, stage, _replay(manifest, record), make, found)
-            if stage == "data":
+            if stage == "data":  # at once: training on other rows may take hours
                 for note in _rows(folder, run):
                     _note(found, note)
         _compare(folder, run, chain, found)
@@ -154,6 +155,7 @@ def _recipes(stored: Recipe, file: Path, found: Comparison) -> list[Difference]:
         _note(found, f"{shown(file)}: not compared, for it has faults: {error.faults[0]}")
         return []
     then, now = dataclasses.asdict(stored), dataclasses.asdict(present)
+    # A name is no input: a copy under another one is the same recipe.
     return differences("recipe", {**then, "name": ""}, {**now, "name": ""})
 
 
@@ -230,6 +232,7 @@ def _rows(folder: Path, run: Run) -> Iterator[str]:
             continue
         one, other = (path.read_bytes().splitlines() for path in (old, new))
         longest = range(max(len(one), len(other)))
+        # Slices, for one file may be shorter: beyond its end they are empty.
         rows = [at + 1 for at in longest if one[at : at + 1] != other[at : at + 1]]
         named = ", ".join(map(str, rows[:NAMED])) + (", …" if len(rows) > NAMED else "")
         yield (

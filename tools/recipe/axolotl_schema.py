@@ -42,7 +42,7 @@ def train_schema(plugins: Sequence[str] = ()) -> dict[str, Any]:
         plugins: class paths as in ``train.plugins``; the keys of those Axolotl ships are allowed.
     """
     stored = _stored()
-    properties = dict(stored["config"]["properties"])
+    properties = dict(stored["config"]["properties"])  # a copy: the stored one is cached
     for plugin in plugins:
         properties |= stored["plugins"].get(plugin, {}).get("properties", {})
     required = [key for key in stored["config"]["required"] if key not in OWNED]
@@ -209,6 +209,7 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(part)
 
 
+# Words of JSON schema that refuse nothing.
 _PROSE = ("title", "description", "default", "help", "examples", "deprecated")
 
 
@@ -220,6 +221,7 @@ def close(schema: Any) -> Any:
         return schema
     kept = {key: _close_part(key, part) for key, part in schema.items() if key not in _PROSE}
     if "properties" in kept:
+        # Where a model takes any key, pydantic has said so already.
         kept.setdefault("additionalProperties", False)
     return kept
 

@@ -71,6 +71,7 @@ class Composition:
             return
         try:
             node = yaml_map.compose(text)
+        # RecursionError: from the parser in Python, where PyYAML was built without libyaml.
         except (yaml.YAMLError, RecursionError) as error:
             self._broken(f"{_place(path, error)}; {_remedy(text, error)}")
             self._include_all(_defaults_alone(text), path, parents)
@@ -85,6 +86,7 @@ class Composition:
                 f"{shown(path)}:{line}: {key}: again, first in line {first}; keep one"
             )
         self._include_all(node, path, parents)
+        # OmegaConf's own loader stops at a key that comes twice, so it gets the mended tree.
         self._merge(path, yaml.serialize(node) if repeats else text, node)
 
     def _misfit(self, path: Path, node: yaml.Node | None) -> str:
@@ -126,6 +128,7 @@ class Composition:
 
     def _merge(self, path: Path, text: str, node: yaml.Node | None) -> None:
         try:
+            # By OmegaConf, for PyYAML reads 1e-4 as a text.
             values = OmegaConf.to_container(OmegaConf.create(text)) if node is not None else {}
         except _ODD_TEXT as error:
             self._broken(
@@ -155,7 +158,7 @@ class Composition:
         for word in words(text):
             if word.startswith("~"):
                 self._remove(word[1:])
-            elif "=" in word.lstrip("="):
+            elif "=" in word.lstrip("="):  # a word that begins with = names no key
                 self._set(*word.split("=", 1))
             else:
                 self._wrong(f"{word!r}: write key=value, or ~key to remove a key")
@@ -167,9 +170,11 @@ class Composition:
         if re.match(r"defaults\b", key):
             self._wrong(f"{key}: only a file can include others; write one, with its own defaults")
             return
+        # Sections that come to be on the way to the key have no other origin.
         made = [part for part in _around(key) if not OmegaConf.is_config(self._at(part))]
         try:
             yaml_map.guard(text)
+            # Parsed by OmegaConf, so that a value means here what it means in a file.
             value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[call-overload,index]
             below = [full_key((key, *path)) for path, _ in leaves(value)]
             self.origins |= dict.fromkeys([*made, key, *below], COMMAND_LINE)
@@ -197,6 +202,7 @@ class Composition:
             if why := self._no_value(path, value):
                 self.faults.append(f"{self.origin(path)}: {full_key(path)}: {why}")
                 self.unresolved.add(path)
+        # Taken out first: resolving the whole would stop at them.
         for path in self.unresolved:
             self._parent(path)[path[-1]] = None
         resolved: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
@@ -204,6 +210,7 @@ class Composition:
 
     def _no_value(self, path: KeyPath, value: Any) -> str:
         """Why a value is none: a number out of bounds, a reference to nothing or to itself."""
+        # Written so that it also holds for nan, of which every comparison is false.
         if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
             return f"must be a number between -2^63 and 2^63{_nearly(value)}"
         if not (isinstance(value, str) and "${" in value):
@@ -248,6 +255,7 @@ def words(text: str) -> list[str]:
             quote = char
         else:
             depth += (char in "[{(") - (char in "]})")
+        # Below 0 after a stray closing bracket, which must not glue the words behind it.
         if char.isspace() and not quote and depth <= 0:
             found.append("")
         else:
@@ -278,6 +286,7 @@ def _defaults_alone(text: str) -> yaml.Node | None:
     """The ``defaults`` list of a text that is no YAML elsewhere: its files may have faults, too."""
     found = re.search(r"^defaults:.*(?:\n[ -].*)*", text, re.MULTILINE)
     try:
+        # Empty lines above, so that faults name the lines of the file.
         above = "\n" * text[: found.start()].count("\n") if found else ""
         return yaml_map.compose(above + found.group()) if found else None
     except yaml.YAMLError:

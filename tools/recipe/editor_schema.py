@@ -37,6 +37,7 @@ def generate() -> dict[str, Any]:
     del properties["name"]  # it is the file's name
     properties |= {"defaults": _defaults(), "train": train}
     for name, prose in _attributes().items():
+        # The recipe itself is the schema's root, not one of its definitions.
         _describe(definitions.get(name, made), prose)
     whole = {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -51,6 +52,7 @@ def generate() -> dict[str, Any]:
 def _defaults() -> dict[str, Any]:
     """The list of files, those that are shipped by name."""
     files = sorted(file.relative_to(RECIPES).with_suffix("") for file in RECIPES.rglob("*.yaml"))
+    # rules.yaml is what make check reads, no layer of a recipe.
     names = [file.as_posix() for file in files if file.name != "rules"]
     items = {"anyOf": [{"enum": names}, {"type": ["string", "integer"]}]}  # 4090 needs no quotes
     return {"type": "array", "items": items, "description": _DEFAULTS}

@@ -81,6 +81,7 @@ def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) 
     found |= entry_faults(tree.get("eval"))
     lines = []
     for path, (text, missing) in _together(found).items():
+        # Told already; or the key may well stand in the file that could not be read.
         if path in composed.unresolved or (missing and composed.incomplete):
             continue
         where = composed.origin(path[:-1] if missing else path)

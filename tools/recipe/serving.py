@@ -33,6 +33,7 @@ def _well_shaped(section: dict[str, Any]) -> ServeConfig:
     try:
         return adapter.validate_python(section)
     except ValidationError as error:
+        # Two deep: of the rules only the wrong one is left out, and the others are looked at.
         wrong = {tuple(map(str, fault["loc"][:2])) for fault in error.errors()}
     kept = {key: value for key, value in section.items() if (key,) not in wrong}
     for key, *name in wrong:

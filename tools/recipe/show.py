@@ -24,6 +24,7 @@ def show(loaded: Loaded) -> str:
     for entry in yaml_map.entries(yaml_map.compose(text)):
         origin = _origin(loaded.origins, entry)
         if origin:
+            # Behind the value: to_yaml quotes long texts, and a | block would take the comment in.
             last = entry.last_line - 1
             lines[last] = f"{lines[last]}  # {origin}"
     files = ", ".join(shown(file) for file in loaded.files)

@@ -56,6 +56,7 @@ def guard(text: str) -> None:
     Raises:
         yaml.YAMLError: it holds more of what nests than any recipe.
     """
+    # Each level of nesting costs one of these characters, in whatever style.
     if sum(map(text.count, "[{-?:")) > LARGEST:
         raise yaml.YAMLError(f"more than {LARGEST} brackets, dashes and colons")
 

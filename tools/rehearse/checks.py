@@ -126,6 +126,7 @@ def _tail(text: str) -> str:
 def contract(url: str) -> str:
     """The other routes, scoring, and the refusal of what is no request."""
     for text in ROUND_TRIPS:
+        # HELM sends max_length even where nothing is to be cut.
         body = {"text": text, "truncation": False, "max_length": 1}
         tokens = _valid(f"{url}/tokenize", body, TokenizeResponse).tokens
         back = _valid(f"{url}/decode", {"tokens": tokens}, DecodeResponse).text

@@ -229,6 +229,7 @@ class Buildah:
         name = printed(*_BUILDAH, "from", "--pull=never", tag)
         try:
             root = Path(printed(*_BUILDAH, "mount", name))
+            # lstat: links would lead out of the mounted root, into this machine's.
             files = (path.lstat() for path in root.rglob("*") if not path.is_dir())
             return sum(found.st_size for found in files)
         finally:
@@ -273,7 +274,7 @@ class BuildahContainer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True,  # for killpg; and Ctrl+C is not for it
             )
 
     def running(self) -> bool:

@@ -161,6 +161,7 @@ def _weights(mine: Rehearsal) -> Mount | None:
     if mine.options.model is None:
         return None
     shutil.rmtree(mine.copy, ignore_errors=True)
+    # copyfile leaves the files' rights behind; those of the folder itself come along.
     shutil.copytree(mine.options.model, mine.copy, copy_function=shutil.copyfile)
     mine.copy.chmod(0o755)
     return Mount(mine.copy, IMAGE_MODEL)

@@ -11,6 +11,7 @@ def step_of(span: float, count: int) -> float:
         count: most steps.
     """
     power = 10.0 ** math.floor(math.log10(span / count))
+    # 1e-9: a span of just so many steps must not miss it by a rounding.
     return next(
         power * factor for factor in (1, 2, 5, 10) if span <= power * factor * count * (1 + 1e-9)
     )
@@ -22,6 +23,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     # What is as good as one value, or as nothing, gives no step that floats could tell apart.
     span = 1.0 if size < 1e-100 else high - low if high - low > 1e-9 * size else size
     step = step_of(span, count)
+    # Rounded: 0.3 / 0.1 is a little under 3, and 3 * 0.1 a little over 0.3.
     first, last = math.floor(round(low / step, 6)), math.ceil(round(high / step, 6))
     return [float(f"{i * step:.12g}") for i in range(first, max(last, first + 1) + 1)]
 

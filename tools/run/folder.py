@@ -54,6 +54,7 @@ class Stage:
 
 
 _TORCH = ("torch", "transformers")
+# What is known to decide answers: another port or batch size evaluates nothing anew.
 _SERVED = (
     "serve.engine",
     "serve.dtype",
@@ -215,8 +216,10 @@ class Run:
             UserError: another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        # a+, not w: the holder's number must still be there when the lock is refused.
         with (self.path / ".lock").open("a+", encoding="utf-8") as file:
             try:
+                # The kernel gives it back when the process ends, even by SIGKILL: no stale locks.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
@@ -247,15 +250,16 @@ class Run:
         else:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
-        work, started = Work(partial), time.monotonic()
+        work, started = Work(partial), time.monotonic()  # setting the clock changes no length
         try:
             yield work
-        except BaseException:
+        except BaseException:  # Ctrl+C, too, must leave no half-made folder
             if not resume:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
         record = self._describe(name, work, provenance, time.monotonic() - started)
         write_json(partial / RECORD, record)
+        # First the name, then the list: a crash between them is mended by _settle.
         self._swap(name, partial, keep=resume)
         Manifest(self.path).add(record)
 
@@ -299,6 +303,7 @@ class Run:
         if keep and before not in ("", self.fingerprint(name)) and not kept.exists():
             final.rename(kept)
         elif final.exists():
+            # Two renames: no folder can take the name of one that holds files.
             final.rename(old)
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)

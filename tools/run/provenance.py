@@ -145,6 +145,7 @@ def _commit(root: Path) -> dict[str, Any]:
     found = _output("git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD").splitlines()
     if len(found) != 2 or Path(found[0]) != root:
         return {}
+    # Without locks: status would write the index, in the way of a git at work meanwhile.
     status = ("--no-optional-locks", "status", "--porcelain", "--", "tools", "serve")
     return {"commit": found[1], "dirty": bool(_output("git", "-C", str(root), *status))}
 
@@ -204,6 +205,7 @@ def model_files(model: Model) -> dict[str, str]:
     if model.source == "local" and not model.path:
         return {}
     folder = Path(model.path) if model.source == "local" else local_folder(model)
+    # The hub's cache holds links: a file that two revisions share is then hashed once.
     files = {path.name: path.resolve() for path in sorted(folder.glob("*")) if path.is_file()}
     found = _remembered(list(files.values()))
     return {name: found[path] for name, path in files.items()}
@@ -218,5 +220,6 @@ def _remembered(paths: list[Path]) -> dict[Path, str]:
         hashes = file_digests(fresh, "model files")
         known |= {str(path): [*stamps[path], sha256] for path, sha256 in hashes.items()}
         HASHES.parent.mkdir(parents=True, exist_ok=True)
+        # Without files that are gone: the list would only ever grow.
         write_json(HASHES, {path: entry for path, entry in known.items() if Path(path).exists()})
     return {path: known[str(path)][2] for path in paths}

@@ -108,6 +108,7 @@ def _draw(
         return {}
     table = numpy.array(list(values.values()), dtype=float)  # columns x instances, None as NaN
     count = table.shape[1]
+    # By name and count, so that all who were asked the same are redrawn alike; hash() is salted.
     draws = numpy.random.default_rng([seed, zlib.crc32(spec.name.encode()), count])
     chosen = draws.integers(0, count, (resamples, count), dtype=numpy.int32)
     return {column: _means(row, chosen) for column, row in zip(values, table, strict=True)}
@@ -124,4 +125,5 @@ def _means(
     mean = filled.sum() / known.sum()
     counts = known[chosen].sum(axis=1)
     sums = filled[chosen].sum(axis=1)
+    # A draw may hit no instance that has a value.
     return float(mean), numpy.where(counts, sums / numpy.maximum(counts, 1), mean)

@@ -114,6 +114,7 @@ def _folder(path: Path) -> tuple[list[Entry], list[str]]:
         return found, faults
     if suites.is_suite(path):
         return _suite(path)
+    # The folder that HELM ran in, one that holds runs/, or that of the runs itself.
     for inner in (path / SUITES, path / "runs", path):
         found, faults = _below(inner) if inner.is_dir() else ([], [])
         if found or faults:
@@ -227,7 +228,7 @@ def _suite(path: Path) -> tuple[list[Entry], list[str]]:
 
 
 def _entry(name: str, source: Path, specs: list[Spec], finished: datetime | None = None) -> Entry:
-    touched = max(spec.folder.stat().st_mtime for spec in specs)
+    touched = max(spec.folder.stat().st_mtime for spec in specs)  # HELM writes no time
     when = finished.timestamp() if finished else touched
     return Entry(name, suites.columns(specs), source, tuple(specs), when=when)
 
@@ -235,7 +236,7 @@ def _entry(name: str, source: Path, specs: list[Spec], finished: datetime | None
 def _published(path: Path) -> tuple[list[Entry], list[str]]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"), parse_constant=_CONSTANTS.get)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # too many brackets
         return [], [f"{path}: not JSON ({error}); {_SHAPE}"]
     rows = tree.get("entries") if isinstance(tree, dict) else None
     if not isinstance(rows, list) or not rows:

@@ -46,6 +46,7 @@ class Ranking:
 
         def key(row: Ranked) -> tuple[float, ...]:
             known = [row.score[one] for one in (FINAL, *STAGES)]
+            # No score is negative, so who has none comes behind a score of 0.
             return tuple(-1.0 if value is None else value for value in known)
 
         return sorted(self.rows, key=key, reverse=True)

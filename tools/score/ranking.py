@@ -95,9 +95,11 @@ def column(name: str) -> Column:
     prefix, _, metric = (part.strip() for part in name.partition(" - "))
     lower = "stereotyp" in metric.lower() or "representation" in metric.lower()
     task = re.fullmatch(r"ethics[ _-]+(\w+)", prefix, re.IGNORECASE)
+    # Without brackets: MATH is the board's MATH (chain-of-thoughts), however it is written.
     start = _squeeze("ethics" if task else re.sub(r"\(.*?\)", "", prefix))
     found = _spellings().get((start, _squeeze(metric)))
     if found is None:
+        # A metric that a scenario of the board has not is misspelt; it makes no new scenario.
         foreign = start not in {squeezed for squeezed, _ in _spellings()}
         rated = foreign and not task and _KNOWN.fullmatch(metric)
         return Column(name, prefix.partition(":")[0] if rated else None, None, lower)

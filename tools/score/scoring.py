@@ -217,6 +217,7 @@ def _widest(gain: Gain) -> tuple[str, tuple[float, float, float]]:
 
 
 def _value(value: float) -> str:
+    # What a missing value counts as where lower is better; none that is there comes near.
     return "missing" if value >= 1000 else f"{value:.3f}"
 
 

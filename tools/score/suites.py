@@ -232,7 +232,7 @@ def figure(spec: Spec, metric: str, perturbation: str | None) -> float | None:
     """
     for stat in spec.stats or []:
         name = stat["name"]
-        if name.get("name") != metric or "sub_split" in name:
+        if name.get("name") != metric or "sub_split" in name:  # a sub_split is a part of a split
             continue
         if _of(name, spec.chosen) and _is(name, perturbation):
             return _finite(stat.get("mean"))

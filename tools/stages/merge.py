@@ -61,14 +61,15 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
     file = tokens.files(run, base)["validation"]
     prompts = [ids for ids, _ in tokens.read(file, PROBES, run.recipe.serve.context)]
     plain = _load(run, base, _as_trained(run))
-    before = _logits(plain, prompts)
+    before = _logits(plain, prompts)  # first: PEFT puts its layers into this very model
     trained = _logits(PeftModel.from_pretrained(plain, adapter).eval(), prompts)
-    del plain
+    del plain  # or it would stand in memory beside the merged one
     after = _logits(_load(run, merged), prompts)
     diff, change = _distance(trained, after), _distance(before, after)
     allowed = run.recipe.merge.max_logit_error
     if change == 0:
         raise StageError("merge: the merged model computes what the base does: nothing was merged")
+    # As a share of the change: how large logits are differs from model to model.
     if not (isfinite(diff) and diff <= allowed * change):
         raise StageError(
             f"merge: the merged model's logits differ from base + adapter by {diff:.3g}, "
@@ -100,6 +101,7 @@ def _restore_embeddings(base: Path, folder: Path) -> None:
         for name in sorted(tensors.keys() & original.keys() & _embeddings(folder)):
             with safe_open(original[name], "pt") as weights:
                 tensors[name] = weights.get_tensor(name).to(tensors[name].dtype)
+        # Beside it: the tensors that were read may still be backed by the shard.
         temporary = shard.with_suffix(".tmp")
         save_file(tensors, temporary, {"format": "pt"})
         temporary.replace(shard)
@@ -110,7 +112,7 @@ def _embeddings(folder: Path) -> set[str]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with torch.device("meta"):
+    with torch.device("meta"):  # names are all that is wanted: no memory, no weights
         net = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     ends = (net.get_input_embeddings(), net.get_output_embeddings())
     return {
@@ -128,7 +130,7 @@ def _as_trained(run: Run) -> dict[str, Any]:
     if not _nf4_aware(run):
         return {}
     dtype = torch.bfloat16 if run.recipe.train.get("bf16") else torch.float32
-    nf4 = BitsAndBytesConfig(
+    nf4 = BitsAndBytesConfig(  # as Axolotl 0.19.0 loads a base for qlora
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

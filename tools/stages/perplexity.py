@@ -15,6 +15,7 @@ def perplexity(net: Any, data: list[Row], label: str) -> float:
         for ids, labels in each(data, len(data), label, "row"):
             logits = net(torch.tensor([ids], device=net.device)).logits[0, :-1].float()
             wanted = torch.tensor(labels[1:], device=net.device)
+            # What is IGNORED, its default ignore_index, adds nothing to this sum.
             total += torch.nn.functional.cross_entropy(logits, wanted, reduction="sum").item()
             count += int((wanted != IGNORED).sum())
     return float(torch.tensor(total / count, dtype=torch.float64).exp())  # inf, not OverflowError

@@ -45,6 +45,7 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+    # What the worker computes in: float32 where there is no card.
     dtype = torch.float32 if run.recipe.hardware.device == "cpu" else torch.bfloat16
     if run.recipe.quantize.format == "int8":
         how = BitsAndBytesConfig(load_in_8bit=True)
@@ -93,7 +94,7 @@ def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
         ) from error
     after = perplexity(net, data, "perplexity of quantized")
     ratio = after / before
-    if not ratio <= wanted.max_perplexity_ratio:
+    if not ratio <= wanted.max_perplexity_ratio:  # so put, NaN does not pass
         raise StageError(
             f"quantize: perplexity grew from {before:.4f} to {after:.4f}, ratio {ratio:.4f}, more "
             f"than quantize.max_perplexity_ratio = {wanted.max_perplexity_ratio:g}; use a finer "

@@ -42,12 +42,13 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
         raise UserError(wrong)
     config = axolotl.render(run, base)
     with run.produce("train", resume=True) as work:
+        # Before Axolotl looks: it would take the highest number, whole or not.
         checkpoints.settle(work.folder, lambda text: say(f"train: {text}"))
         story = _attempt(run, config, work.folder, allowance)
         if not story.ended:
             _adopt(run, work.folder, story)
         work.note(learnt_share=round(share, 4), **_results(work.folder, story))
-        _tidy(work.folder)
+        _tidy(work.folder)  # last: the results are read from the newest checkpoint
     say(_summary(work.metrics))
     return work.metrics
 
@@ -101,10 +102,10 @@ def _attempt(run: Run, config: Path, folder: Path, allowance: Allowance) -> Stor
         axolotl.call(
             run, "train", config, _overrides(run, folder), watch, **_limits(run, allowance, left)
         )
-    except axolotl.Overdue as error:
+    except axolotl.Overdue as error:  # first: it is a StageError, too
         story.stopped, story.reason = "time", str(error)
     except StageError:
-        if story.stopped != "fault":
+        if story.stopped != "fault":  # else the plugin has told why, and better than a log's end
             raise
     finally:
         view.close()
@@ -151,6 +152,7 @@ def _adopt(run: Run, folder: Path, story: Story) -> None:
     if story.stopped != "time":
         raise StageError(f"axolotl train stopped at step {story.step}, before its end; run again")
     say(f"train: {story.reason}")
+    # Once more: a process that was ended may have been at a save.
     checkpoints.settle(folder, lambda text: say(f"train: {text}"))
     step = checkpoints.adopt(folder, bool(run.recipe.train.get("load_best_model_at_end")))
     if step is None:

@@ -41,6 +41,7 @@ def bf16(recipe: Recipe, facts: Facts) -> Faults:
     """The card has the number formats that training asks for, and only one is asked for."""
     card, train = recipe.hardware, recipe.train
     for key, least in {"bf16": _AMPERE, "bfloat16": _AMPERE, "tf32": _AMPERE, "fp8": _ADA}.items():
+        # Not "auto", which has Axolotl look at the card by itself.
         if train.get(key) is True and not _able(card, least):
             said = f"train.{key} is true, {card.name} has no {key} of its own"
             yield fail(f"train.{key}", said, f"set train.{key}=false")
@@ -80,6 +81,7 @@ def kernels(recipe: Recipe, facts: Facts) -> Faults:
         if recipe.hardware.device == "cpu":
             said = f"train.{key} is a Triton kernel, {recipe.hardware.name} is no GPU"
             yield fail(f"train.{key}", said, f"set train.{key}=false")
+        # bitsandbytes leaves the embedding whole, and Axolotl refuses only the other three.
         elif train.get("load_in_8bit") and key != "lora_embedding_kernel":
             said = f"train.{key} cannot read 8-bit weights (train.load_in_8bit)"
             yield fail(f"train.{key}", said, f"set train.{key}=false")

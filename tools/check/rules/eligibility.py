@@ -71,6 +71,7 @@ def _closed_data(source: Source, facts: Facts) -> str:
         if plain(part) in path:
             return f"{part} holds rows written by {maker}"
     named = [name for name in facts["refused_origins"] if plain(name) in path]
+    # A local file may be called anything; only a hub id tells who made the rows.
     return f"rows of {named[0]} are not allowed" if named and source.kind == "hub" else ""
 
 

@@ -140,6 +140,7 @@ _HOME = re.compile(
 def home_paths(recipe: Recipe, facts: Facts) -> Faults:
     """No path leads into somebody's home."""
     for key, value in _texts(recipe):
+        # A rule's text is a pattern or an answer's form, never opened as a file.
         if _HOME.search(value) and not key.startswith("serve.rules"):
             said = f"{key} leads into a home folder that others do not have: {value}"
             yield fail(key, said, "write a path relative to the folder you call make from")

@@ -27,6 +27,7 @@ def packing(recipe: Recipe, facts: Facts) -> Faults:
     train, cuda = recipe.train, recipe.hardware.device == "cuda"
     windowed = bool(recipe.model.arch and recipe.model.arch.window)  # Axolotl then ignores the key
     name = attention(train)
+    # A kernel of the hub may name its revision (@) and its function (:), too.
     able = name.partition("@")[0].partition(":")[0] in _PACKING
     able |= name == "sdpa" and train.get("sdpa_varlen") is True and cuda and not windowed
     if train.get("sample_packing") and not able:
@@ -69,6 +70,7 @@ def adapter(recipe: Recipe, facts: Facts) -> Faults:
     if not name:
         said = "train.adapter is not set, and the merge needs an adapter"
         yield fail("train.adapter", said, "set train.adapter to lora or qlora")
+    # A plugin may bring an adapter of its own.
     elif name not in ("lora", "qlora") and not train.get("plugins"):
         said = f"train.adapter {name} is no adapter of ours{nearest(name, ['lora', 'qlora'])}"
         yield fail("train.adapter", said, "set train.adapter to lora or qlora")
@@ -148,6 +150,7 @@ def best_checkpoint(recipe: Recipe, facts: Facts) -> Faults:
     train = recipe.train
     if not train.get("load_best_model_at_end"):
         return
+    # What the Trainer takes where nothing is said.
     evaluated, saved = train.get("eval_strategy") or "no", train.get("save_strategy") or "steps"
     key = "train.save_strategy"
     if evaluated == "no":
@@ -162,10 +165,12 @@ def best_checkpoint(recipe: Recipe, facts: Facts) -> Faults:
 
 def _same_steps(train: dict[str, Any]) -> Faults:
     """Every checkpoint is one that was evaluated: steps of one are a multiple of the other's."""
+    # An epoch's count runs the other way: the more saves in it, the fewer steps apart.
     pairs = {"save_steps": "eval_steps", "evals_per_epoch": "saves_per_epoch"}
     for more, fewer in pairs.items():
         first, second = train.get(more), train.get(fewer)
         ratio = first / second if first and second else 0
+        # With a margin: steps may be shares of all, and 0.3 / 0.1 is not quite 3.
         if (first or second) and not (ratio > 0.999 and abs(ratio - round(ratio)) < 0.001):
             said = f"train.{more} {first} is no multiple of train.{fewer} {second}: a checkpoint"
             remedy = "set both to the same, or train.load_best_model_at_end=false"

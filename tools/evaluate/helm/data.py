@@ -70,7 +70,7 @@ class Data:
 
     def link(self, output: Path) -> None:
         """Put links to all data into HELM's output folder, where HELM looks first."""
-        self.unlink(output)
+        self.unlink(output)  # those of an interrupted attempt may lead nowhere by now
         for folder in reversed(self._folders):  # what is given wins
             for source in _files(folder):
                 link = output / source.relative_to(folder)
@@ -80,7 +80,7 @@ class Data:
 
     def unlink(self, output: Path) -> None:
         """Take the links away; what HELM fetched itself is kept for the next evaluation."""
-        for source in list(_files(output)):
+        for source in list(_files(output)):  # a list: files move away meanwhile
             kept = self._folders[-1] / source.relative_to(output)
             if not source.is_symlink() and not kept.exists():
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +114,7 @@ def _given(text: str) -> Path:
 def _files(folder: Path) -> Iterator[Path]:
     """All files below the data folders, and links to files; not HELM's locks."""
     for name in FOLDERS:
+        # A user's copy may be put together from links to folders.
         for where, _, files in os.walk(folder / name, followlinks=True):
             yield from (Path(where, file) for file in files if not file.endswith(".lock"))
 

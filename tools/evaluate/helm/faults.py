@@ -29,6 +29,7 @@ _KNOWN = (
         "data: make eval DATA=FOLDER",
     ),
     (
+        # Last: a download that failed may say some of these words, too.
         r"(ConnectionRefused|Connection refused|HTTPConnectionPool|RemoteDisconnected"
         r"|Failed to make request)",
         "the worker did not answer five times in a row; see its log",

@@ -57,6 +57,7 @@ class Fetcher:
 
     def _get(self, url: str, kind: str, path: str) -> str:
         target = self._folder / path
+        # By process: two evaluations may fetch into one cache.
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             if kind == "hub":
@@ -68,7 +69,7 @@ class Fetcher:
                 _unpack(part, target)
             else:
                 part.replace(target)
-        except urllib.error.HTTPError as error:
+        except urllib.error.HTTPError as error:  # first, being a URLError, too: its host is alive
             return f"the server says {error.code} {error.reason}"
         except (OSError, tarfile.TarError) as error:  # URLError is an OSError
             why = f"cannot be downloaded ({getattr(error, 'reason', None) or error})"
@@ -88,6 +89,7 @@ def _download(url: str, part: Path) -> None:
             while block := reply.read(_BLOCK):
                 file.write(block)
                 progress.update(len(block))
+        # Where a connection breaks, read just ends: urllib raises nothing for a read in blocks.
         if total and file.tell() != total:
             raise OSError(f"{file.tell()} of {total} bytes came")
 
@@ -98,7 +100,7 @@ def _unpack(archive: Path, target: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         with tarfile.open(archive) as file:
-            file.extractall(folder, filter="data")
+            file.extractall(folder, filter="data")  # no path or link that leads out of the folder
         inside = list(folder.iterdir())
         whole = inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
         shutil.rmtree(target, ignore_errors=True)

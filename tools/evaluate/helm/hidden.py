@@ -135,6 +135,7 @@ class HiddenScenario(Scenario):
 
 def scenario(task: str) -> ScenarioSpec:
     """How HELM finds a scenario."""
+    # By __name__: HELM chooses what a plug-in's module is called.
     return ScenarioSpec(f"{__name__}.{HiddenScenario.__name__}", {"task": task})
 
 

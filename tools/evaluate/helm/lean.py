@@ -68,5 +68,6 @@ def missing() -> list[str]:
     return [name for name in WANTED if importlib.util.find_spec(name) is None]
 
 
+# Early enough: HELM imports plug-ins before it makes any metric.
 if missing():
     sys.modules[REPLACED] = sys.modules[__name__]

@@ -52,4 +52,4 @@ def load(path: str, *args: Any, cache_dir: str = "", **options: Any) -> Any:
     return _helms(path, *args, cache_dir=cache_dir, **options)
 
 
-math_scenario.load_dataset = load
+math_scenario.load_dataset = load  # there: it was imported by name

@@ -71,6 +71,7 @@ class Log:
 
     def read(self) -> bool:
         """Read on; whether there was anything new."""
+        # The last piece may be half a line, so it waits for the rest.
         *lines, self._rest = (self._rest + self._file.read()).split("\n")
         for line in lines:
             self._line(line)
@@ -89,7 +90,7 @@ class Log:
     def spent(self) -> dict[str, float]:
         """Seconds of each run spec that another one has followed."""
         names, moments = list(self.started), list(self.started.values())
-        pairs = zip(names, moments, moments[1:], strict=False)
+        pairs = zip(names, moments, moments[1:], strict=False)  # the last one goes on
         return {name: (end - start).total_seconds() for name, start, end in pairs}
 
     def text(self) -> str:
@@ -124,6 +125,7 @@ def forecast(specs: dict[str, Spec], spent: dict[str, float], known: set[str]) -
         Seconds from the first one's start, or None as long as too few are done.
     """
     done = {name: seconds for name, seconds in spent.items() if name in specs.keys() - known}
+    # A small tier, or the rest of one, has fewer in all.
     if len(done) < min(FORECAST_AFTER, len(specs) - len(known)) or not done:
         return None
     coming = [spec for name, spec in specs.items() if name not in done and name not in known]

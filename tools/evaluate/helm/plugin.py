@@ -158,6 +158,7 @@ def oneday(skill: str) -> RunSpec:
     form = read_rows("test.jsonl", skill)[0]["format"]
     return RunSpec(
         name=f"oneday:skill={skill}",
+        # By __name__: HELM chooses what a plug-in's module is called.
         scenario_spec=ScenarioSpec(f"{__name__}.{OnedayScenario.__name__}", {"skill": skill}),
         adapter_spec=adapter(form),
         metric_specs=metrics(form),

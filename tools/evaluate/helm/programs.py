@@ -153,7 +153,7 @@ class Helm:
         options += ["-m", asked.eval.max_instances, "-n", asked.eval.threads]
         if needed := plugins(asked.entries):
             options += ["--plugins", *needed]
-        known = set(_whole_ones(self.runs))
+        known = set(_whole_ones(self.runs))  # before HELM looks: what is broken goes
         log = Log(self._log)
         progress = Progress(log, known, asked.eval.limit_minutes)
         with self._start("helm-run", options, env) as process:
@@ -187,6 +187,7 @@ class Helm:
         self, program: str, words: list[Any], env: dict[str, str]
     ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
         command = [str(word) for word in (self._bin / program, *words)]
+        # Unbuffered: its log is read while it works.
         env = environment(PYTHONUNBUFFERED="1", PYTHONPATH=str(ROOT), **env)
         return child(command, self._log, env, self._folder)
 
@@ -252,5 +253,5 @@ def _write_punkt(root: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     abbreviations = "\n".join(["dr", "mr", "mrs", "ms", "e.g", "i.e", "vs", "u.s", "st", ""])
     (folder / "abbrev_types.txt").write_text(abbreviations, encoding="utf-8")
-    for name in ("collocations.tab", "sent_starters.txt", "ortho_context.tab"):
+    for name in ("collocations.tab", "sent_starters.txt", "ortho_context.tab"):  # NLTK opens all
         (folder / name).write_text("", encoding="utf-8")

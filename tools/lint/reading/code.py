@@ -116,9 +116,10 @@ def _module(name: str, place: str, step: Step, main: bool, folder: Folder) -> Mo
 def _parse(module: Module, text: str) -> Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # escapes in others' code are not ours
             module.tree = ast.parse(text.removeprefix("\ufeff"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # ValueError: a null byte; the last two: nested deeper than the parser bears.
         if not _newer(module, text, error):
             module.error = error if isinstance(error, SyntaxError) else SyntaxError(str(error))
         return module
@@ -148,6 +149,7 @@ def _newer(module: Module, text: str, error: Exception) -> bool:
 def _argument(call: ast.Call, module: Module) -> None:
     """An argparse option: its strings and its default, by its dest."""
     texts = [str(one.value) for one in call.args if isinstance(one, ast.Constant)]
+    # argparse names the dest after the first long option.
     names = sorted((text for text in texts if text.startswith("-")), key=_is_short)
     if not names:
         return
@@ -238,7 +240,7 @@ def _of_python(words: list[str], step: Step) -> list[tuple[str, bool]]:
 def _of_server(step: Step, words: list[str]) -> list[tuple[str, bool]]:
     for word in words[1:]:
         if found := _TARGET.fullmatch(expand(word, step.scope)):
-            if found[1] in ("unix", "fd", "localhost"):
+            if found[1] in ("unix", "fd", "localhost"):  # the address of --bind
                 continue
             return _places(found[1], step, False)
     return []
@@ -334,7 +336,7 @@ def value(node: ast.expr | None, module: Module, scope: Scope, depth: int = 0) -
     """What an expression is, or :data:`UNKNOWN`: constants, environment, argparse's defaults."""
     if isinstance(node, ast.Constant):
         return node.value
-    if node is None or depth > 5:
+    if node is None or depth > 5:  # constants may name each other
         return UNKNOWN
     if isinstance(node, ast.Name) and node.id in module.constants:
         return value(module.constants[node.id], module, scope, depth + 1)
@@ -377,6 +379,7 @@ def strings(module: Module) -> Iterator[ast.Constant]:
     """The texts in a module that are values: no docstrings, nothing that is only compared with."""
     if module.tree is None:
         return
+    # live() gives parents first, so what they pass over is known in time.
     passed: set[int] = set()
     for node in module.live():
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):

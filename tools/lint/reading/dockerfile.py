@@ -283,6 +283,7 @@ def _stage(file: Dockerfile, one: Instruction) -> Stage:
     texts = [word.text for word in one.words]
     base = expand(texts[0], one.scope) if texts else ""
     named = len(texts) > 2 and texts[1].upper() == "AS"
+    # FROM takes a stage by its name only; numbers are for COPY --from.
     parent = file.stage(base) if not base.isdigit() else None
     stage = Stage(base, texts[2].lower() if named else "", len(file.stages), [one], parent)
     if parent:

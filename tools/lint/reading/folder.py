@@ -63,6 +63,7 @@ class Folder:
         return [name for name in self.sizes if not _excluded(name, rules)]
 
     def _rules(self) -> list[tuple[re.Pattern[str], bool]]:
+        # BuildKit takes the Dockerfile's own before the folder's.
         text = self.text("Dockerfile.dockerignore") or self.text(".dockerignore") or ""
         rules = []
         for line in text.splitlines():

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+# The longer ones first: the first that fits is taken.
 _OPERATORS = ("&&", "||", ";;", "|&", ";", "&", "|", "(", ")", "\n")
 _REDIRECTION = re.compile(r"&>>|&>|\d*(?:<<<|<<-|<<|<>|>>|>\||>&|<&|>|<)")
 _RESERVED = {"if", "then", "elif", "else", "do", "while", "until", "!", "{", "}", "fi", "done"}
@@ -176,6 +177,7 @@ class _Lexer:
         while self.at < len(self.text):
             char = self.text[self.at]
             if char in self.ends:
+                # $(…), arrays X=(…) and bash's patterns @(…), ?(…) stay in their word.
                 if char != "(" or not self.text[start : self.at].endswith(("$", "=", "@", "?")):
                     break
                 parts.append(self._balanced("(", ")"))
@@ -201,6 +203,7 @@ class _Lexer:
         begun, text = self.at, []
         while self.at < len(self.text) and self.text[self.at] != quote:
             if self.text[self.at] == "\\" and quote != "'":
+                # Between double quotes a backslash quotes these only, and joins lines (POSIX).
                 if self.text[self.at + 1 : self.at + 2] in '"\\$`':
                     text.append(self.text[self.at + 1 : self.at + 2])
                 elif not self.text.startswith("\\\n", self.at):
@@ -280,7 +283,7 @@ def _command(words: list[Word], redirects: list[Redirect], before: str, file: st
         text = rest[0].text
         if text in _RESERVED:
             rest.pop(0)
-        elif _ASSIGNMENT.match(rest[0].raw):
+        elif _ASSIGNMENT.match(rest[0].raw):  # as written: 'X=1' in quotes is a word
             key, _, value = text.partition("=")
             assigned[key.rstrip("+")] = value
             rest.pop(0)

@@ -25,6 +25,7 @@ _GATED = re.compile(
     r"(?:/resolve/.*|/?)"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# A model's name in these is a folder or a message: nothing is fetched.
 _QUIET = {
     "mkdir",
     "echo",

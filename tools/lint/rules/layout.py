@@ -41,7 +41,7 @@ def check(folder: Folder) -> Iterator[Finding]:
 
 def _name(folder: Folder) -> Iterator[Finding]:
     name = folder.root.resolve().name
-    tag = name.replace("-", "_").lower()
+    tag = name.replace("-", "_").lower()  # as the organizers' script does
     if not _NAME.fullmatch(tag):
         yield finding("unsafe-name", ".", 0, f"the folder is named {name!r}, the image {tag!r}")
 
@@ -112,7 +112,7 @@ def _sizes(folder: Folder) -> Iterator[Finding]:
 
 def _weights(folder: Folder) -> Iterator[Finding]:
     for name, size in folder.sizes.items():
-        text = folder.text(name) if size < 1000 else None
+        text = folder.text(name) if size < 1000 else None  # a pointer of git lfs is smaller
         if text and text.startswith(_LFS):
             yield finding("lfs-pointer", name, 0, f"{name} is a pointer of git lfs")
         elif _WEIGHTS.fullmatch(name) or (_TORCH.fullmatch(name) and _is_weights(name, size)):

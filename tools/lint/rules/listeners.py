@@ -61,6 +61,7 @@ _ENVIRONMENT = {
     "llama-server": ("LLAMA_ARG_HOST", "LLAMA_ARG_PORT"),
 }
 # Python's calls: positions of host and port among the arguments, and the defaults.
+# 99: given by keyword only.
 _CALLS: dict[str, tuple[int, int, str, int]] = {
     "uvicorn.run": (99, 99, "127.0.0.1", 8000),
     "uvicorn.Config": (99, 99, "127.0.0.1", 8000),
@@ -98,7 +99,7 @@ def _of_step(step: Step) -> Iterator[Listener]:
         hosts, ports, host, port = _COMMANDS[name]
         if name == "fastapi" and "dev" in texts:
             host = "127.0.0.1"
-        if word_after(step, "--uds", "--fd"):
+        if word_after(step, "--uds", "--fd"):  # a socket without a port
             return
         names = _ENVIRONMENT.get(name, ("", ""))
         yield Listener(
@@ -141,6 +142,7 @@ def _bound(step: Step, name: str) -> Iterator[Listener]:
         if word_after(step, "-c", "--config") or step.scope.get("GUNICORN_CMD_ARGS"):
             yield Listener(name, None, None, *_at(step))
             return
+        # gunicorn's setting bind is 0.0.0.0:$PORT where that is set.
         port = step.scope.get("PORT") if name == "gunicorn" else None
         host = "0.0.0.0" if port else "127.0.0.1"
         yield Listener(name, host, int(port) if port and port.isdigit() else 8000, *_at(step))
@@ -207,6 +209,7 @@ def _shape(
     if last in ("HTTPServer", "ThreadingHTTPServer", "WSGIServer", "TCPServer") and call.args:
         pair = call.args[0]
         if isinstance(pair, ast.Tuple) and len(pair.elts) == 2:
+            # Their address is one pair: taken apart, it reads as the others' host and port.
             call.keywords = [
                 *call.keywords,
                 *(ast.keyword(arg=key, value=one)

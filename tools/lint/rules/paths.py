@@ -22,6 +22,7 @@ _HOME = re.compile(
 # Folders too wide to be made by one file in them.
 _ROOTS = {"", "/", "/root", "/home", "/Users", "/mnt"}
 _CONFIG = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
+# Part of a base image's name, and the user whose home it has.
 _BASE_USERS = {
     "jupyter": "jovyan",
     "mamba": "mambauser",

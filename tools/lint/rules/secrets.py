@@ -51,6 +51,7 @@ def kind_of(line: str) -> str:
     """What kind of secret a line holds; empty when none."""
     for found in _pieces(line):
         kind = redact.secret("", found)
+        # 40 hex digits by themselves are rather a commit; _WANDB asks for the name as well.
         if kind and "40 hex" not in kind and not _is_placeholder(found, kind):
             return kind
     if _WANDB.search(line):

@@ -17,6 +17,7 @@ from tools.lint.rules.instructions import PLAIN
 from tools.lint.rules.listeners import Listener, listeners
 
 _LOCAL = {"127.0.0.1", "localhost", "::1", "[::1]"}
+# Not the port of import, export, report, support; not the end of a slice, [:80].
 _EIGHTY = re.compile(
     r"(?i)(?:(?<!im)(?<!ex)(?<!re)(?<!sup)port|listen|bind|expose)[^\d\n]{0,24}\b80\b(?![.\d])"
     r"|(?<!\[):80\b(?!\])"

@@ -85,6 +85,7 @@ def _gpu(step: Step) -> Iterator[Finding]:
 def _serving(step: Step, after: list[Step]) -> Iterator[Finding]:
     """A server, or a training, that RUN starts."""
     command, texts = step.command, step.texts()
+    # Put behind with &: RUN asks it something, and ends.
     if after and after[0].command.before == "&":
         return
     module = texts[texts.index("-m") + 1] if "-m" in texts[:-1] else ""
@@ -181,7 +182,7 @@ def _clone(step: Step, after: list[Step]) -> Iterator[Finding]:
             if refs:
                 return
         if other.command.name == "git" and "clone" in words:
-            break
+            break  # a checkout behind another clone is that one's
     said = f"git clone {address} takes the branch as it is that day"
     yield finding("unpinned-git", command.file, command.line, said)
 

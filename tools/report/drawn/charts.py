@@ -59,7 +59,7 @@ class _Frame:
 
     def across(self, value: float) -> float:
         """Units from the left."""
-        return UNITS * (value - self.x[0]) / ((self.x[1] - self.x[0]) or 1.0)
+        return UNITS * (value - self.x[0]) / ((self.x[1] - self.x[0]) or 1.0)  # a single point
 
     def down(self, value: float) -> float:
         """Units from the top."""
@@ -244,6 +244,7 @@ def _grid(frame: _Frame, marks: list[float]) -> list[Html]:
 
 def _curve(series: Series, frame: _Frame) -> Html:
     places = [f"{frame.across(x):.1f} {frame.down(y):.1f}" for x, y in series.points]
+    # h0 is a line of no length, of which the style's round ends make a dot.
     line = tag("path", d="M" + "L".join(places) + ("h0" if len(places) == 1 else ""))
     marks = tag("path", d="".join(f"M{place}h0" for place in places), class_="dots")
     return tag("g", line, marks if series.dots else None, class_=f"curve {series.style}")

@@ -88,7 +88,7 @@ def day(part: Part) -> list[Html | None]:
 
 def _attempts(part: Part) -> str:
     told = f"Stretches of work: {part['attempts']}, of them cut off by a crash: {part['cut_off']}."
-    if part["not_counted"] >= 0.5:
+    if part["not_counted"] >= 0.5:  # less would read as 0 s
         told += f" Other recipes in the same folder took {duration(part['not_counted'])}."
     return told
 

@@ -62,6 +62,7 @@ def choose(values: Values, seed: str, graded: bool) -> list[Place]:
     """At most ``SAMPLE`` wrong answers, or of graded ones the lowest."""
     if graded:
         return sorted(values, key=lambda place: (values[place], place))[:SAMPLE]
+    # Sorted, so that the draw hangs on the seed and not on the files' order.
     wrong = sorted(place for place, value in values.items() if value < 1)
     return sorted(random.Random(seed).sample(wrong, min(SAMPLE, len(wrong))))
 

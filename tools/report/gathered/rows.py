@@ -106,6 +106,6 @@ def histogram(lengths: Sequence[int]) -> Part:
         "tokens": sum(lengths),
         "shortest": lengths[0],
         "median": statistics.median(lengths),
-        "p95": lengths[math.ceil(0.95 * len(lengths)) - 1],
+        "p95": lengths[math.ceil(0.95 * len(lengths)) - 1],  # nearest rank: a length that there is
         "longest": lengths[-1],
     }
