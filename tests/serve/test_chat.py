@@ -100,6 +100,13 @@ def test_templates_in_the_tokenizer_s_configuration(tmp_path: Path, stored: Any)
         ("{{ messages[9].content.x }}", "refuses"),
         ("{{ messages.__class__.__mro__ }}", "refuses"),
         ("{{ 'a' + 1 }}", "refuses"),
+        ("{{ 1 // 0 }}", "refuses these messages: ZeroDivisionError: "),
+        ("{{ '{tools}'.format() }}", "refuses these messages: KeyError: 'tools'"),
+        ("{{ '{}'.format() }}", "refuses these messages: IndexError: "),
+        ("{{ messages | dictsort }}", "refuses these messages: AttributeError: "),
+        ("{{ 9.0 ** 999 }}", "refuses these messages: OverflowError: "),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "RecursionError: "),
+        ("{{ " + "(" * 999 + "1" + ")" * 999 + " }}", "refuses"),
     ],
 )
 def test_no_prompt(template: str | None, reason: str) -> None:

@@ -3,7 +3,6 @@
 Open ``load.py`` first: the only place that reads recipe YAML.
 """
 
-from tools.recipe.load import Loaded
-from tools.recipe.schema import Recipe
+from tools.recipe.schema import Recipe  # not load: who only needs the shape waits for no OmegaConf
 
-__all__ = ["Loaded", "Recipe"]
+__all__ = ["Recipe"]

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from serve.config import ServeConfig
-from serve.engine import build_engine
+from serve.engine import batching, build_engine
 from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult
 from serve.engine.batching import FAILURES, Batching
 from serve.engine.hf_dynamic import HfDynamic
@@ -494,3 +494,14 @@ def test_adapters_side_by_side(folder: Path, tmp_path: Path) -> None:
         if request.adapter:
             model = PeftModel.from_pretrained(model, tmp_path / request.adapter)
         assert_scored_as_plain(model, request, result)
+
+
+def test_a_request_that_comes_while_the_engine_closes_is_refused(
+    start: Callable[..., Batching], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed between its arrival and its place in the queue, which nobody reads any more."""
+    engine = start(context=64)
+    monkeypatch.setattr(batching, "check_request", lambda *given: engine.close())
+    with pytest.raises(EngineError, match="the engine is closed"):
+        engine.submit(GenRequest("late", (5,), max_new_tokens=3)).result(timeout=5)
+    assert engine.stats().waiting == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
-from omegaconf import OmegaConf
 
 from tests.tiny import EOS, PAD, jsonl, make_run
 from tools.axolotl import child as axolotl
@@ -20,8 +20,7 @@ from tools.run.folder import Run
 
 def rendered(run: Run) -> dict[str, Any]:
     text = axolotl.render(run, Path("some base")).read_text(encoding="utf-8")
-    found: Any = OmegaConf.to_container(OmegaConf.create(text))
-    return dict(found)
+    return dict(yaml.safe_load(text))  # as Axolotl reads it
 
 
 def test_what_axolotl_is_told(tmp_path: Path) -> None:
@@ -41,6 +40,13 @@ def test_what_axolotl_is_told(tmp_path: Path) -> None:
 )
 def test_the_merge_method(method: str, told: str, tmp_path: Path) -> None:
     assert rendered(make_run(tmp_path, merge__method=method))["merge_method"] == told
+
+
+@pytest.mark.parametrize("value", ["${price}", "a ${ b", "\\${x}", "1e-4", "yes", 1e-5, "1:30"])
+def test_axolotl_reads_each_value_as_the_recipe_has_it(value: Any, tmp_path: Path) -> None:
+    """Axolotl knows neither references nor their escapes."""
+    found = rendered(make_run(tmp_path, train={"wandb_name": value, "tokens": [value]}))
+    assert (found["wandb_name"], found["tokens"]) == (value, [value])
 
 
 def test_the_recipes_own_keys_win(tmp_path: Path) -> None:
@@ -152,6 +158,14 @@ def test_a_child_that_hangs_is_ended(
         axolotl.call(run, "train", Path("x.yaml"), {}, told.append, seconds=1)
     assert time.monotonic() - started < 10
     assert not alive(told[0]["pid"])
+
+
+def test_no_time_at_all_is_a_limit_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(tmp_path / "fake", monkeypatch, "sleep 5")
+    with pytest.raises(axolotl.Overdue, match="train did not end in 0 s"):
+        axolotl.call(run, "train", Path("x.yaml"), {}, seconds=0)
 
 
 def test_a_child_in_time_is_not_overdue(

@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from tests.tiny import make_run
 from tools.day import budget
+from tools.errors import UserError
 from tools.run.folder import Run
 
 HOUR = 3600.0
@@ -131,6 +134,23 @@ def test_looking_takes_no_lock(run: Run) -> None:
         pass
 
 
+def test_who_only_looks_keeps_nobody_from_working(run: Run) -> None:
+    with run.lock():
+        pass
+    with (run.path / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as holder() does for a moment
+        threading.Timer(0.1, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with run.lock():
+            assert budget.holder(run) == str(os.getpid())
+
+
+def test_who_works_keeps_others_from_it_at_once(run: Run) -> None:
+    began = time.monotonic()
+    with held(run, pid="1"), pytest.raises(UserError, match="in use by process 1;"), run.lock():
+        pass
+    assert time.monotonic() - began < 1
+
+
 def test_the_forecast_of_a_training(run: Run) -> None:
     events = run.logs / "train.events.jsonl"
     seen: list[dict[str, Any]] = [
@@ -161,7 +181,7 @@ def test_the_forecast_of_a_training(run: Run) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0:00:00"), (59.6, "0:01:00"), (3725, "1:02:05"), (86400, "24:00:00"), (-61, "-0:01:01"),
-     (-0.4, "0:00:00")],
+     (-0.4, "0:00:00"), (-0.5, "0:00:00"), (-0.51, "-0:00:01"), (-1.5, "-0:00:02")],
 )  # fmt: skip
 def test_duration(seconds: float, text: str) -> None:
     assert budget.duration(seconds) == text

@@ -112,7 +112,7 @@ def test_every_line_is_on_the_disk(ledger: Clock, monkeypatch: pytest.MonkeyPatc
 
 def test_a_kill_costs_one_heartbeat_at_the_most(ledger: Clock) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from tools import clock;"
+        "import sys, time; from pathlib import Path; from tools.day import clock;"
         "clock.HEARTBEAT = 0.2\n"
         "with clock.Clock(Path(sys.argv[1])).spend('train', 'a', 9):\n"
         "    print(flush=True); time.sleep(60)"

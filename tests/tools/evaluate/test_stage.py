@@ -228,6 +228,14 @@ def test_says_what_is_missing_before_anything_starts(
     assert not started
 
 
+def test_what_is_asked_twice_keeps_its_first_place(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "oneday:skill=fixed", "oneday")
+    asked = evaluate._entries(run.recipe, run, tmp_path)
+    names = [entry.description.removesuffix(",model=neurips/local") for entry in asked]
+    assert names == ["oneday:skill=fixed", "oneday:skill=copy"]
+    assert asked[0].where == "eval.tiers.tier[0]"
+
+
 def test_a_tier_that_asks_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"eval\.tier tier: asks nothing"):
         ask(make_run(tmp_path, "gsm:max_eval_instances=0"), "base")

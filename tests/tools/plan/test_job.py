@@ -128,6 +128,23 @@ def test_a_gpt2_config(tmp_path: Path) -> None:
     assert found == Architecture(64, 2, 256, 300, 4, 4, tied=True, gated=False)
 
 
+@pytest.mark.parametrize(
+    ("more", "kv_heads"),
+    [
+        ({"multi_query": True}, 1),
+        ({"multi_query": True, "num_kv_heads": 71}, 1),
+        ({"multi_query": True, "num_kv_heads": 71, "new_decoder_architecture": False}, 1),
+        ({"multi_query": True, "num_kv_heads": 8, "new_decoder_architecture": True}, 8),
+        ({"multi_query": False, "num_kv_heads": 71}, 71),
+        ({"multi_query": False}, 71),
+    ],
+)
+def test_a_falcon_config(more: dict[str, Any], kv_heads: int, tmp_path: Path) -> None:
+    """transformers writes num_kv_heads also where multi_query overrules it."""
+    config = {"hidden_size": 4544, "num_hidden_layers": 32, "num_attention_heads": 71}
+    assert local(tmp_path, model_type="falcon", vocab_size=9, **config, **more).kv_heads == kv_heads
+
+
 def test_a_config_that_tells_too_little(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tells no layers, heads"):
         local(tmp_path, hidden_size=64, vocab_size=300)

@@ -53,6 +53,12 @@ def test_every_recipe_is_right(file: Path) -> None:
         "quantize: {format: fp9}",
         "train: {output_dir: out}",
         "defaults: cpu",
+        "defaults: '${mine}'",
+        "defaults: ['${mine}', {}]",
+        "defaults: null",
+        "train: {lora_target_modules: none of a list, plugins: none of a list}",
+        "data: {sources: no mapping}",
+        "train: {plugins: [null]}",
     ],
 )
 def test_what_is_wrong_is_underlined(text: str) -> None:
@@ -69,6 +75,15 @@ def test_what_is_wrong_is_underlined(text: str) -> None:
         "data: {sources: null}",
         "model: {arch: {hidden: 4096}}",
         "train: {liger_rope: true}",
+        "train: '${mine}'",
+        "train: {plugins: '${mine}', lr_groups: '${mine}'}",
+        "train: {plugins: ['${mine}'], peft_layers_to_transform: ['${budget.hours}']}",
+        "train: {lr_groups: ['${mine}'], lora_rank_pattern: {a: '${train.lora_r}'}}",
+        "hardware: {quantize_formats: ['${quantize.format}']}",
+        "data: {sources: '${mine}'}",
+        "data: {sources: {x: '${data.sources.y}'}}",
+        "eval: {tiers: {mine: '${eval.tiers.quick}'}}",
+        "serve: {rules: {x: {stop: '${serve.rules.y.stop}', match: '${serve.rules.y.match}'}}}",
     ],
 )
 def test_what_a_layer_may_be(text: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tools.recipe.run_entries import HELM, STORED, entry_faults, generate
 
-ROOT = STORED.parents[2]
+ROOT = STORED.parents[3]
 CONFS = ROOT.parent / "shared" / "data"
 
 

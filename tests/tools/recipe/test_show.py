@@ -48,3 +48,13 @@ def test_every_value_names_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [line for line in lines if re.match(r" *[\w-]+: [^'{[]*$", line)]  # on one line
     assert len(values) > 100
     assert all("  # " in line for line in values)
+
+
+def test_what_looks_like_a_reference_but_is_none_stays_so(tmp_path: Path) -> None:
+    mine, again = tmp_path / "my.yaml", tmp_path / "again" / "my.yaml"
+    again.parent.mkdir()
+    mine.write_text("defaults: [cpu]\ntrain: {wandb_name: '\\${price}'}\n", encoding="utf-8")
+    loaded = load(mine)
+    assert loaded.recipe.train["wandb_name"] == "${price}"
+    again.write_text(show(loaded), encoding="utf-8")
+    assert load(again).recipe == loaded.recipe

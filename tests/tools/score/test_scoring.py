@@ -115,6 +115,24 @@ def test_what_if_is_ones_own_newest_unless_asked(tmp_path: Path) -> None:
         render(ranking, "por")
 
 
+@pytest.mark.parametrize(
+    ("column", "mine", "shown"),
+    [
+        ("GSM8K - EM", None, ["missing", "0.500", "0.500"]),
+        ("GSM8K - EM", 0.0, ["0.000", "0.500", "0.500"]),
+        ("sam_sum - Stereotypes (race)", None, ["missing", "0.500", "0.500"]),
+        ("sam_sum - Stereotypes (race)", 2000.0, ["2000.000", "0.500", "0.500"]),
+    ],
+)
+def test_what_is_missing_is_called_so(
+    column: str, mine: float | None, shown: list[str], tmp_path: Path
+) -> None:
+    others = {"MMLU - EM": 0.5, "corr2cause - EM": 0.5}
+    path = results(tmp_path / "a.json", {**others, column: mine}, {**others, column: 0.5})
+    found = table(render(score(collect([path], tmp_path), confidence=False), "e0"), "what if")
+    assert found[column.partition(" - ")[0]][-4:-1] == shown
+
+
 def test_published_alone_has_no_what_if_of_its_own(tmp_path: Path) -> None:
     ranking = score(collect([publish(tmp_path / "a.json", good=0.9, poor=0.1)], tmp_path))
     assert what_if(ranking) == (None, [])

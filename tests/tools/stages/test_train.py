@@ -109,7 +109,7 @@ def test_a_trained_adapter(
         "stopped": None,
         "first_loss": 2.0,
         "last_loss": 1.0,
-        "eval_loss": 1.5,
+        "eval_loss": 1.7,
         "trained_parameters": 12,
         "learnt_share": 0.25,
         "tokens_per_second": 100.0,
@@ -118,7 +118,7 @@ def test_a_trained_adapter(
         "log": HISTORY,
     }
     assert metrics(run) == wanted
-    assert "train: 4 steps, loss 2.000 to 1.000, eval_loss 1.500" in capsys.readouterr().out
+    assert "train: 4 steps, loss 2.000 to 1.000, eval_loss 1.700" in capsys.readouterr().out
 
 
 def test_the_trainer_is_told_of_the_day(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,24 +325,60 @@ def test_a_day_too_short_to_learn_leaves_nothing_to_go_on_from(
 
 def test_a_loss_of_nan_is_refused() -> None:
     with pytest.raises(StageError, match="loss became NaN"):
-        train._losses([{"loss": 1.0}, {"loss": math.nan}])
+        train._losses([{"loss": 1.0}, {"loss": math.nan}], 1)
 
 
 def test_a_training_too_short_to_log() -> None:
     with pytest.raises(StageError, match="no loss was logged"):
-        train._losses([{"eval_loss": 1.0}])
+        train._losses([{"eval_loss": 1.0, "step": 1}], 1)
 
 
 def test_a_training_that_saved_nothing(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no checkpoint was saved"):
-        train._results(tmp_path, train.Story())
+        train._results(tmp_path, train.Story(), best=False)
+
+
+START = {"eval_loss": 0.5, "step": 0}  # the base's, by eval_on_start
+
+
+@pytest.mark.parametrize(
+    ("options", "best", "history", "loss"),
+    [
+        ({}, 2, HISTORY, 1.7),
+        ({"load_best_model_at_end": True}, 2, HISTORY, 1.5),
+        ({"load_best_model_at_end": True}, None, HISTORY, 1.7),
+        ({"load_best_model_at_end": True}, 4, HISTORY, 1.7),  # best by another metric
+        ({}, None, [START, *HISTORY], 1.7),
+        ({"load_best_model_at_end": True}, 2, [START, *HISTORY], 1.5),
+        ({}, None, [START, HISTORY[0]], None),
+        ({}, None, HISTORY[:3], 1.5),  # the newest there is
+    ],
+)
+def test_the_held_out_loss_is_that_of_the_adapter_kept(
+    options: dict[str, Any],
+    best: int | None,
+    history: Any,
+    loss: float | None,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def trainer(folder: Path, tell: Callable[[Event], None]) -> None:
+        checkpoint(folder, 2)
+        checkpoint(folder, 4, history=history, best=best)
+        save_adapter(folder)
+        tell({"event": "end", "step": 4, "total": 4, "peak_rss": 0})
+
+    mine = make_run(tmp_path, model__path=run.recipe.model.path, train=options)
+    with_trainer(mine, monkeypatch, trainer)
+    assert metrics(mine)["eval_loss"] == loss
 
 
 def test_results_are_of_the_newest_checkpoint(tmp_path: Path) -> None:
     save_adapter(tmp_path)
-    checkpoint(tmp_path, 9, history=[{"loss": 9.0}, {"eval_loss": 9.0}])
+    checkpoint(tmp_path, 9, history=[{"loss": 9.0}, {"eval_loss": 9.0, "step": 9}])
     checkpoint(tmp_path, 10)
-    assert train._results(tmp_path, train.Story())["last_loss"] == 1.0
+    assert train._results(tmp_path, train.Story(), best=False)["last_loss"] == 1.0
 
 
 def test_peak_memory_is_the_cards_where_there_is_one() -> None:

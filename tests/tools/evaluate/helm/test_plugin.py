@@ -91,4 +91,4 @@ def test_results_hold_no_path_of_this_machine(helm: tuple[Path, dict[str, Any]])
     folder = helm[0] / "oneday:skill=many,model=neurips_local"
     text = "".join(path.read_text(encoding="utf-8") for path in folder.iterdir())
     assert str(helm[0].parents[2]) not in text  # where the data is
-    assert str(evaluate.PLUGIN.absolute().parents[1]) not in text
+    assert str(evaluate.PLUGIN.absolute().parents[3]) not in text

@@ -80,3 +80,14 @@ def test_a_request_that_failed_has_no_text(tmp_path: Path) -> None:
     one = state(0, 1, "?") | {"result": None}
     write_json(tmp_path / "scenario_state.json", {"request_states": [one]})
     assert helm.answers(tmp_path, {"id0"})["id0"].text == ""
+
+
+@pytest.mark.parametrize("result", [None, {"completions": []}, {"completions": [{"text": ""}]}])
+def test_a_reference_whose_request_failed_is_not_the_answer(result: Any, tmp_path: Path) -> None:
+    scored, failed = (state(0, 1, "?") | {"reference_index": index} for index in (1, 0))
+    failed["result"] = result
+    write_json(tmp_path / "scenario_state.json", {"request_states": [failed, scored]})
+    assert helm.answers(tmp_path, {"id0"})["id0"].text == "other"
+    write_json(tmp_path / "scenario_state.json", {"request_states": [failed]})
+    found = helm.answers(tmp_path, {"id0"})["id0"]
+    assert (found.text, found.read_as) == ("", "") and found.prompt.startswith("?")
