@@ -3,6 +3,6 @@
 Open ``child.py`` first; ``job.py`` and ``plugin.py`` run in Axolotl's process.
 """
 
-from tools.axolotl.child import QUANTIZATION, Event, Overdue, call, render
+from tools.axolotl.child import QUANTIZATION, Event, Overdue, as_yaml, call, render
 
-__all__ = ["QUANTIZATION", "Event", "Overdue", "call", "render"]
+__all__ = ["QUANTIZATION", "Event", "Overdue", "as_yaml", "call", "render"]

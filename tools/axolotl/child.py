@@ -47,8 +47,6 @@ def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any
         name: of the file.
         values: keys of Axolotl over those.
     """
-    from omegaconf import OmegaConf
-
     recipe, rows = run.recipe, tokens.paths(run)
     config = {
         "base_model": str(base_model),
@@ -68,8 +66,15 @@ def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any
         **values,
     }
     path = run.path / name
-    write_text(path, _HEADER.format(path=path) + OmegaConf.to_yaml(config))
+    write_text(path, _HEADER.format(path=path) + as_yaml(config))
     return path
+
+
+def as_yaml(config: dict[str, Any]) -> str:
+    """A configuration as Axolotl reads it: by PyYAML, to which ``${`` is text like any other."""
+    import yaml
+
+    return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def call(
@@ -108,7 +113,8 @@ def call(
     with log.open("ab", buffering=0) as sink:
         child = _start(words, end, {**here, **(variables or {})})
         overdue = threading.Event()
-        limit = threading.Timer(seconds or threading.TIMEOUT_MAX, _overrun, (child, end, overdue))
+        wait = threading.TIMEOUT_MAX if seconds is None else seconds
+        limit = threading.Timer(wait, _overrun, (child, end, overdue))
         limit.daemon = True  # our own exit does not wait for it
         limit.start()
         try:

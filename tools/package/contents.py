@@ -9,6 +9,7 @@ from typing import Any
 
 from tools.package import image, readme, statement
 from tools.package.names import ROOT, make_words, slug
+from tools.recipe import written
 from tools.recipe.redact import redact
 from tools.recipe.schema import Recipe
 from tools.run.folder import Run
@@ -88,13 +89,8 @@ def _allowed() -> Iterator[Path]:
 
 
 def _recipe_text(recipe: Recipe) -> str:
-    from omegaconf import OmegaConf
-
-    tree = dataclasses.asdict(recipe)
-    del tree["name"]  # the file's name
-    return f"# recipe {recipe.name}, resolved: nothing is left to other files\n" + str(
-        OmegaConf.to_yaml(tree)
-    )
+    head = f"# recipe {recipe.name}, resolved: nothing is left to other files\n"
+    return head + written.text(recipe)
 
 
 def _json(value: Any) -> str:

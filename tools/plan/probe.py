@@ -119,10 +119,10 @@ def _scratch(found: Plan, runs: Path) -> Iterator[Run]:
 
 def _config(found: Plan, run: Run) -> Path:
     """The recipe's own Axolotl file, with rows of full length and nothing but training."""
-    from omegaconf import OmegaConf
+    import yaml
 
     path = axolotl.render(run, base_model.local_folder(run.recipe.model))
-    config: Any = OmegaConf.to_container(OmegaConf.load(path))
+    config: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     rows = run.path / "rows.jsonl"
     write_text(rows, _rows(found))
     config = {key: value for key, value in config.items() if key not in _NO_USE}
@@ -131,7 +131,7 @@ def _config(found: Plan, run: Run) -> Path:
         "dataset_prepared_path": str(run.path / "prepared"),
         "output_dir": str(run.path / "out"),
     }
-    write_text(path, OmegaConf.to_yaml(config))
+    write_text(path, axolotl.as_yaml(config))
     return path
 
 

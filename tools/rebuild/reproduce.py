@@ -14,6 +14,7 @@ from tools.errors import UserError
 from tools.files import digest, file_digest, read_json, write_json, write_text
 from tools.rebuild import likeness
 from tools.rebuild.comparison import Comparison, Difference, Row, differences, render_differences
+from tools.recipe import written
 from tools.recipe.compose import shown
 from tools.recipe.load import load
 from tools.recipe.schema import Recipe
@@ -137,12 +138,8 @@ def _claim(into: Path, chain: Chain) -> None:
 
 
 def _write_recipe(run: Run, name: str, folder: Path) -> None:
-    from omegaconf import OmegaConf
-
-    tree = dataclasses.asdict(run.recipe)
-    del tree["name"]  # the file's name
     header = f"# recipe {name}, from {shown(folder / MANIFEST)}\n"
-    write_text(run.path / "recipe.yaml", header + OmegaConf.to_yaml(tree))
+    write_text(run.path / "recipe.yaml", header + written.text(run.recipe))
 
 
 def _recipes(stored: Recipe, file: Path, found: Comparison) -> list[Difference]:

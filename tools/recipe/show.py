@@ -1,9 +1,8 @@
 """The show verb: the resolved recipe as YAML, each value with the file and line it came from."""
 
-import dataclasses
 from typing import Any
 
-from tools.recipe import yaml_map
+from tools.recipe import written, yaml_map
 from tools.recipe.compose import shown
 from tools.recipe.load import Loaded
 from tools.recipe.yaml_map import Entry, full_key
@@ -17,14 +16,12 @@ def show(loaded: Loaded) -> str:
     Args:
         loaded: as ``tools.recipe.load.load`` gives it.
     """
-    from omegaconf import OmegaConf
-
-    text = OmegaConf.to_yaml(plain(loaded))
+    text = written.text(loaded.recipe)
     lines = text.splitlines()
     for entry in yaml_map.entries(yaml_map.compose(text)):
         origin = _origin(loaded.origins, entry)
         if origin:
-            # Behind the value: to_yaml quotes long texts, and a | block would take the comment in.
+            # Behind the value: long texts are quoted, and a | block would take the comment in.
             last = entry.last_line - 1
             lines[last] = f"{lines[last]}  # {origin}"
     files = ", ".join(shown(file) for file in loaded.files)
@@ -33,9 +30,7 @@ def show(loaded: Loaded) -> str:
 
 def plain(loaded: Loaded) -> dict[str, Any]:
     """The resolved recipe as plain values, in the shape of a recipe file."""
-    tree = dataclasses.asdict(loaded.recipe)
-    del tree["name"]  # the file's name
-    return tree
+    return written.tree(loaded.recipe)
 
 
 def _origin(origins: dict[str, str], entry: Entry) -> str:

@@ -332,3 +332,10 @@ def test_a_moved_folder_packs_the_same(tmp_path: Path) -> None:
     shutil.move("runs", "elsewhere")
     moved = Run(run.recipe, Path("elsewhere"))
     assert package(moved, Path("dist")).archive.read_bytes() == first
+
+
+def test_what_looks_like_a_reference_is_packed_as_none() -> None:
+    """The recipe in a submission is read by OmegaConf, which takes ${price} for a key."""
+    packed = package(made(train={"adapter": "lora", "wandb_name": "${price}"}), Path("dist"))
+    text = (packed.folder / "recipes/tiny.yaml").read_text(encoding="utf-8")
+    assert "  wandb_name: \\${price}\n" in text

@@ -1,11 +1,13 @@
 """The probe: refused without a GPU; what it gives Axolotl, and what it makes of its events."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tools import axolotl, base_model
 from tools.errors import StageError, UserError
@@ -35,14 +37,13 @@ def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, dict[str, Any], list[Any]]]:
     """What Axolotl was called with; it tells of three steps."""
     import torch
-    from omegaconf import OmegaConf
 
     found: list[tuple[Run, dict[str, Any], list[Any]]] = []
 
     def call(
         run: Run, command: str, config: Path, overrides: Any, watch: Callable[[Any], None]
     ) -> None:
-        content: Any = OmegaConf.to_container(OmegaConf.load(config))
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))  # as Axolotl reads it
         rows = Path(content["datasets"][0]["path"]).read_text().splitlines()
         found.append((run, content, [json.loads(row) for row in rows]))
         for step, speed in enumerate((20.0, 2000.0, 1900.0)):
@@ -85,3 +86,12 @@ def test_no_step_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(base_model, "local_folder", lambda _: Path("somewhere"))
     with pytest.raises(StageError, match="no step was made"):
         probe.three_steps(planned(tmp_path), tmp_path)
+
+
+def test_what_looks_like_a_reference_is_given_on_as_it_is(
+    calls: list[tuple[Run, dict[str, Any], list[Any]]], tmp_path: Path
+) -> None:
+    found = planned(tmp_path)
+    recipe = dataclasses.replace(found.recipe, train={**found.recipe.train, "wandb_name": "a ${ b"})
+    probe.probe(dataclasses.replace(found, recipe=recipe), tmp_path)
+    assert calls[0][1]["wandb_name"] == "a ${ b"

@@ -180,6 +180,13 @@ def test_a_changed_key_of_the_recipe_is_named(by_name: bool, tmp_path: Path) -> 
     assert found.verdict == "identical", "the manifest's recipe is made, not the present one"
 
 
+def test_what_looks_like_a_reference_is_written_as_none(tmp_path: Path) -> None:
+    run = made(tmp_path / "runs", ["data"], train={"adapter": "lora", "wandb_name": "${price}"})
+    reproduce(run.path, tmp_path / "again", make)
+    text = (tmp_path / "again" / "recipe.yaml").read_text(encoding="utf-8")
+    assert "  wandb_name: \\${price}\n" in text
+
+
 def test_a_broken_recipe_does_not_keep_the_manifest_from_being_rebuilt(tmp_path: Path) -> None:
     run = made(tmp_path / "runs", ["data"])
     (tmp_path / "recipes").mkdir()

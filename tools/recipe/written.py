@@ -1,0 +1,36 @@
+"""A resolved recipe as a file: read back, it is the same recipe."""
+
+import dataclasses
+import re
+from typing import Any
+
+from tools.recipe.schema import Recipe
+
+# What would begin a reference, with the backslashes before it: they would escape one another.
+_REFERENCE = re.compile(r"(\\*)\$\{")
+
+
+def tree(recipe: Recipe) -> dict[str, Any]:
+    """A resolved recipe as plain values, in the shape of a recipe file."""
+    values = dataclasses.asdict(recipe)
+    del values["name"]  # the file's name
+    return values
+
+
+def text(recipe: Recipe) -> str:
+    """A resolved recipe as YAML, for ``tools.recipe.load`` and no other reader."""
+    from omegaconf import OmegaConf
+
+    # Nothing is left to resolve, so whatever looks like a reference is meant as it stands.
+    return str(OmegaConf.to_yaml(_escaped(tree(recipe))))
+
+
+def _escaped(value: Any) -> Any:
+    """The values, their texts written so that OmegaConf gives them back."""
+    if isinstance(value, dict):
+        return {key: _escaped(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    if isinstance(value, str):
+        return _REFERENCE.sub(lambda found: rf"{2 * found[1]}\${{", value)
+    return value
