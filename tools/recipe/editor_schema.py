@@ -18,6 +18,9 @@ STORED = RECIPES / "schema.json"
 
 # ${section.key}, which stands for a value of any kind, or null, which takes an earlier one away.
 _REFERENCE = {"type": ["string", "null"], "pattern": r"\$\{"}
+# Of a list no layer takes a part away: it is replaced as a whole.
+_REFERENCE_IN_LIST = {**_REFERENCE, "type": "string"}
+_NARROWED = {"enum", "const", "pattern", "format"}  # of a text: not any will do
 _DEFAULTS = "Recipe files that this one builds on, without .yaml; later ones win, this file last."
 _TRAIN = "Axolotl's own keys, verbatim."
 
@@ -32,10 +35,10 @@ def generate() -> dict[str, Any]:
 
     made: dict[str, Any] = axolotl_schema.close(TypeAdapter(schema.Recipe).json_schema())
     train = _train()
-    definitions = {**made.pop("$defs"), **train.pop("$defs")}
+    definitions = {**made.pop("$defs"), **train.pop("$defs"), "Train": train}
     properties = made["properties"]
     del properties["name"]  # it is the file's name
-    properties |= {"defaults": _defaults(), "train": train}
+    properties["train"] = {"$ref": "#/$defs/Train"}
     for name, prose in _attributes().items():
         # The recipe itself is the schema's root, not one of its definitions.
         _describe(definitions.get(name, made), prose)
@@ -43,9 +46,12 @@ def generate() -> dict[str, Any]:
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "oneday recipe",
         **made,
-        "$defs": {**definitions, "Reference": _REFERENCE},
+        "$defs": definitions,
     }
     layer: dict[str, Any] = _layer(whole)
+    layer["$defs"] |= {"Reference": _REFERENCE, "ReferenceInList": _REFERENCE_IN_LIST}
+    # Last: what a file is made of stands in it, no reference can name it.
+    layer["properties"]["defaults"] = _defaults()
     return layer
 
 
@@ -123,20 +129,30 @@ def _layer(part: Any) -> Any:
         return [_layer(one) for one in part]
     if not isinstance(part, dict):
         return part
-    kept = {key: _layer(value) for key, value in part.items() if key != "required"}
-    if isinstance(kept.get("properties"), dict):
-        kept["properties"] = {key: _open(value) for key, value in kept["properties"].items()}
-    return kept
+    return {key: _word(key, value) for key, value in part.items() if key != "required"}
 
 
-def _open(part: Any) -> Any:
+def _word(key: str, value: Any) -> Any:
+    """What stands behind a word of JSON schema, opened where it is the schema of values."""
+    if key == "$defs":
+        return {name: _layer(part) for name, part in value.items()}
+    if key == "properties":
+        return {name: _open(_layer(part)) for name, part in value.items()}
+    if key == "additionalProperties" and isinstance(value, dict):
+        return _open(_layer(value))
+    if key == "items" and isinstance(value, dict):
+        return _open(_layer(value), "ReferenceInList")
+    return _layer(value)
+
+
+def _open(part: dict[str, Any], reference: str = "Reference") -> dict[str, Any]:
     """A value's schema, a reference allowed; the description stays outside, where editors look."""
-    if part.get("type") in ("string", "array", "object") and "enum" not in part:
-        return {**part, "type": [part["type"], "null"]}
+    if part.get("type") == "string" and not _NARROWED & part.keys():  # a reference is a text
+        return part if reference == "ReferenceInList" else {**part, "type": ["string", "null"]}
     said = {"description": part["description"]} if "description" in part else {}
     plain = {key: value for key, value in part.items() if key != "description"}
     choices = plain["anyOf"] if plain.keys() == {"anyOf"} else [plain]
-    return {"anyOf": [*choices, {"$ref": "#/$defs/Reference"}], **said}
+    return {"anyOf": [*choices, {"$ref": f"#/$defs/{reference}"}], **said}
 
 
 if __name__ == "__main__":

@@ -54,11 +54,12 @@ def test_every_recipe_is_right(file: Path) -> None:
         "train: {output_dir: out}",
         "defaults: cpu",
         "defaults: '${mine}'",
-        "defaults: ['${mine}', {}]",
+        "defaults: [{}]",
         "defaults: null",
         "train: {lora_target_modules: none of a list, plugins: none of a list}",
         "data: {sources: no mapping}",
-        "train: {plugins: [null]}",
+        "train: {lr_groups: [null]}",
+        "model: {kind: masked}",
     ],
 )
 def test_what_is_wrong_is_underlined(text: str) -> None:
@@ -81,6 +82,7 @@ def test_what_is_wrong_is_underlined(text: str) -> None:
         "train: {lr_groups: ['${mine}'], lora_rank_pattern: {a: '${train.lora_r}'}}",
         "hardware: {quantize_formats: ['${quantize.format}']}",
         "data: {sources: '${mine}'}",
+        "model: {kind: '${mine}'}",
         "data: {sources: {x: '${data.sources.y}'}}",
         "eval: {tiers: {mine: '${eval.tiers.quick}'}}",
         "serve: {rules: {x: {stop: '${serve.rules.y.stop}', match: '${serve.rules.y.match}'}}}",
@@ -91,11 +93,11 @@ def test_what_a_layer_may_be(text: str) -> None:
 
 
 def test_keys_are_explained() -> None:
-    train, sections = SCHEMA["properties"]["train"]["properties"], SCHEMA["$defs"]
+    train, sections = SCHEMA["$defs"]["Train"]["properties"], SCHEMA["$defs"]
     assert not train.keys() & OWNED.keys()
     assert sum("description" in part for part in train.values()) > 250
     ours = ["Budget", "Hardware", "Model", "Source", "Data", "Merge", "Quantize", "Eval"]
-    for name in [*ours, "ServeConfig", "Rule", "Match", "Architecture"]:
+    for name in [*ours, "Train", "ServeConfig", "Rule", "Match", "Architecture"]:
         assert sections[name]["description"]
     source, serve = sections["Source"]["properties"], sections["ServeConfig"]["properties"]
     assert source["origin"]["description"].startswith("who made the rows")
