@@ -101,6 +101,21 @@ def state(checkpoint: Path) -> dict[str, Any]:
     return values
 
 
+def chosen(folder: Path, best: bool) -> Path | None:
+    """The checkpoint that is the adapter when training ends; None when there is none.
+
+    Args:
+        folder: the output folder, settled.
+        best: the best by evaluation, when it is known, instead of the newest.
+    """
+    whole = found(folder)
+    if not whole:
+        return None
+    # Its name alone: the run folder may have moved since.
+    name = Path(state(whole[0]).get("best_model_checkpoint") or "").name
+    return folder / name if best and folder / name in whole else whole[0]
+
+
 def adopt(folder: Path, best: bool) -> int | None:
     """Make a whole checkpoint the output folder's adapter; its step, None when there is none.
 
@@ -108,15 +123,12 @@ def adopt(folder: Path, best: bool) -> int | None:
         folder: the output folder, settled.
         best: take the best by evaluation, when it is known, instead of the newest.
     """
-    whole = found(folder)
-    if not whole:
+    taken = chosen(folder, best)
+    if taken is None:
         return None
-    # Its name alone: the run folder may have moved since.
-    name = Path(state(whole[0]).get("best_model_checkpoint") or "").name
-    chosen = folder / name if best and folder / name in whole else whole[0]
     for file in _ADAPTER:
-        shutil.copyfile(chosen / file, folder / file)
-    return number(chosen)
+        shutil.copyfile(taken / file, folder / file)
+    return number(taken)
 
 
 def _files(folder: Path) -> list[Path]:

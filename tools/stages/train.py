@@ -47,7 +47,8 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
         story = _attempt(run, config, work.folder, allowance)
         if not story.ended:
             _adopt(run, work.folder, story)
-        work.note(learnt_share=round(share, 4), **_results(work.folder, story))
+        found = _results(work.folder, story, _keeps_best(run))
+        work.note(learnt_share=round(share, 4), **found)
         _tidy(work.folder)  # last: the results are read from the newest checkpoint
     say(_summary(work.metrics))
     return work.metrics
@@ -154,7 +155,7 @@ def _adopt(run: Run, folder: Path, story: Story) -> None:
     say(f"train: {story.reason}")
     # Once more: a process that was ended may have been at a save.
     checkpoints.settle(folder, lambda text: say(f"train: {text}"))
-    step = checkpoints.adopt(folder, bool(run.recipe.train.get("load_best_model_at_end")))
+    step = checkpoints.adopt(folder, _keeps_best(run))
     if step is None:
         raise StageError(
             "train: time was over before there was a whole checkpoint; raise budget.hours, lower "
@@ -163,10 +164,15 @@ def _adopt(run: Run, folder: Path, story: Story) -> None:
     say(f"train: the checkpoint of step {step} becomes the adapter")
 
 
-def _results(folder: Path, story: Story) -> dict[str, Any]:
+def _keeps_best(run: Run) -> bool:
+    """Whether the best checkpoint becomes the adapter, and not the newest."""
+    return bool(run.recipe.train.get("load_best_model_at_end"))
+
+
+def _results(folder: Path, story: Story, best: bool) -> dict[str, Any]:
     """The record: steps, losses, speed, memory, and a look at the adapter itself."""
-    newest = checkpoints.found(folder)
-    if not newest:
+    newest, kept = checkpoints.found(folder), checkpoints.chosen(folder, best)
+    if kept is None:
         raise StageError("train: no checkpoint was saved; set train.save_strategy=steps")
     state = checkpoints.state(newest[0])
     history = state["log_history"]
@@ -174,15 +180,18 @@ def _results(folder: Path, story: Story) -> dict[str, Any]:
         "steps": state["global_step"],
         "planned_steps": state["max_steps"],
         "stopped": story.stopped or None,
-        **_losses(history),
+        **_losses(history, checkpoints.number(kept)),
         **_speed(history, story),
         **_verify(folder, story),
         "log": history,
     }
 
 
-def _losses(history: list[dict[str, Any]]) -> dict[str, Any]:
-    train, held_out = _values(history, "loss"), _values(history, "eval_loss")
+def _losses(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
+    """First and last loss in training, and on held-out rows that of the step that is kept."""
+    train = _values(history, "loss")
+    # Before the first step it is the base that is evaluated, behind the kept one another adapter.
+    held_out = [e["eval_loss"] for e in history if "eval_loss" in e and 0 < e["step"] <= kept]
     if not train:
         raise StageError("train: no loss was logged; lower train.logging_steps")
     if not all(math.isfinite(loss) for loss in train):
@@ -190,7 +199,7 @@ def _losses(history: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "first_loss": train[0],
         "last_loss": train[-1],
-        "eval_loss": min(held_out, default=None),
+        "eval_loss": held_out[-1] if held_out else None,
     }
 
 

@@ -33,7 +33,8 @@ def training(source: Source) -> Part:
         **{name: metrics.get(name) for name in FIGURES},
         "first_loss": metrics["first_loss"],
         "last_loss": metrics["last_loss"],
-        "best_eval_loss": min((loss for _, loss in curves["eval_loss"]), default=None),
+        # Before the first step it was the base that was evaluated.
+        "best_eval_loss": min((loss for step, loss in curves["eval_loss"] if step), default=None),
         "median_tokens_per_second": statistics.median(speeds) if speeds else None,
         "seconds": record["seconds"],
         "curves": curves,
