@@ -22,6 +22,8 @@ NO_TEMPLATE = (
     " chat_template.jinja into the model's folder"
 )
 
+_REFUSES = "the model's chat template refuses these messages"
+
 
 class NoPrompt(ValueError):
     """The messages cannot be made a prompt; the message says why."""
@@ -81,9 +83,11 @@ class ChatTemplate:
                 add_generation_prompt=True,
                 **self._tokens,
             )
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
-            # TypeError and ValueError: what a template computes raises Python's own.
-            raise NoPrompt(f"the model's chat template refuses these messages: {error}") from None
+        except jinja2.TemplateError as error:
+            raise NoPrompt(f"{_REFUSES}: {error}") from None
+        except Exception as error:
+            # What a template computes raises Python's own, whose text alone may be just a key.
+            raise NoPrompt(f"{_REFUSES}: {type(error).__name__}: {error}") from None
 
     @cached_property
     def _template(self) -> jinja2.Template:

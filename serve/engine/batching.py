@@ -128,6 +128,7 @@ class Batching:
         self._running: list[_Sequence] = []
         self._failures = 0
         self._closed = threading.Event()
+        self._gate = threading.Lock()  # nothing enters the inbox once it is closed
         self._beat: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -136,23 +137,26 @@ class Batching:
         """See :class:`serve.engine.base.Engine`."""
         future: Future[GenResult] = Future()
         try:
-            if self._closed.is_set():
-                raise EngineError("the engine is closed")
             check_request(request, self.info, self._vocabulary, self._adapters)
             answer = Answer(request, self.text, self._eos_ids)
-            # Nothing to make and nothing to score.
-            if answer.finish_reason and not (request.echo and request.prompt):
-                future.set_result(answer.result())
-                return future
+            with self._gate:
+                if self._closed.is_set():
+                    raise EngineError("the engine is closed")
+                # Else there is nothing to make and nothing to score.
+                if answer.finish_reason is None or (request.echo and request.prompt):
+                    self._queue(_Sequence(request, answer, future))
+                else:
+                    future.set_result(answer.result())
         except EngineError as error:
             future.set_exception(error)
-            return future
-        sequence = _Sequence(request, answer, future)
-        self._known[request.id] = sequence  # before it is queued: cancel() may come at once
-        # From here on only the engine ends it: a cancelled future takes no result.
-        future.set_running_or_notify_cancel()
-        self._inbox.put(sequence)
         return future
+
+    def _queue(self, sequence: _Sequence) -> None:
+        """Hands a request to the engine's thread; the gate is held."""
+        self._known[sequence.request.id] = sequence  # first: cancel() may come at once
+        # From here on only the engine ends it: a cancelled future takes no result.
+        sequence.future.set_running_or_notify_cancel()
+        self._inbox.put(sequence)
 
     def cancel(self, request_id: str) -> None:
         """See :class:`serve.engine.base.Engine`."""
@@ -174,9 +178,14 @@ class Batching:
 
     def close(self) -> None:
         """See :class:`serve.engine.base.Engine`."""
-        self._closed.set()
+        self._end_intake()
         self._inbox.put(None)
         self._thread.join()
+
+    def _end_intake(self) -> None:
+        """What has passed the gate is in the inbox, which is read once more; nothing follows."""
+        with self._gate:
+            self._closed.set()
 
     # The engine's thread, from here on.
 
@@ -364,7 +373,7 @@ class Batching:
         self._failures += 1
         if self._failures >= FAILURES:
             log.error("%d forward passes failed in a row: the engine stops", FAILURES)
-            self._closed.set()
+            self._end_intake()
 
     def _count(self, **added: int) -> None:
         stats = self._stats
