@@ -46,6 +46,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 def duration(seconds: float) -> str:
     """Hours, minutes and seconds, ``1:02:03``."""
-    minutes, rest = divmod(abs(round(seconds)), 60)
+    whole = round(seconds)
+    minutes, rest = divmod(abs(whole), 60)
     # What rounds to nothing has no sign: -0:00:00 would say that a day was passed.
-    return f"{'-' if seconds <= -0.5 else ''}{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    return f"{'-' if whole < 0 else ''}{minutes // 60}:{minutes % 60:02}:{rest:02}"

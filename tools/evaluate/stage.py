@@ -156,7 +156,10 @@ def expand(entries: Iterable[str], skills: list[str]) -> list[str]:
 
 
 def _entries(recipe: Recipe, run: Run, venv: Path) -> list[Entry]:
-    """The tier's entries as HELM takes them, checked before a model is loaded for them."""
+    """The tier's entries as HELM takes them, checked before a model is loaded for them.
+
+    What is asked twice, as by ``oneday:skill=x`` and ``oneday``, stands where it comes first.
+    """
     found = tiers.entries(recipe.eval)
     if not found:
         raise UserError(f"eval.tier {recipe.eval.tier}: asks nothing; add a HELM run entry")
@@ -170,12 +173,11 @@ def _entries(recipe: Recipe, run: Run, venv: Path) -> list[Entry]:
     if faults:
         raise UserError(faults)
     skills = _skills(run)
-    expanded = [
-        replace(entry, description=text)
-        for entry in found
-        for text in expand([entry.description], skills)
-    ]
-    return list({entry.description: entry for entry in reversed(expanded)}.values())[::-1]
+    once: dict[str, Entry] = {}
+    for entry in found:
+        for text in expand([entry.description], skills):
+            once.setdefault(text, replace(entry, description=text))
+    return list(once.values())
 
 
 def _run_specs(venv: Path) -> set[str]:

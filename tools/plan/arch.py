@@ -50,8 +50,10 @@ def _read(path: Path) -> Architecture:
     found = {ours: _first(config, names) for ours, names in _NAMES.items()}
     # GPT-2's n_inner is null as a rule, and four times the width is meant by it.
     found["mlp"] = found["mlp"] or 4 * (found["hidden"] or 0)
-    # multi_query is BigCode's word for one head of keys and values.
-    found["kv_heads"] = found["kv_heads"] or (1 if config.get("multi_query") else found["heads"])
+    # BigCode's and Falcon's word for one head of keys and values, whatever number stands beside it;
+    # Falcon's newer architecture does not heed it.
+    single = config.get("multi_query") and not config.get("new_decoder_architecture")
+    found["kv_heads"] = 1 if single else found["kv_heads"] or found["heads"]
     missing = [ours for ours in ("hidden", "layers", "vocab", "heads") if not found[ours]]
     if missing:
         raise UserError(f"{path}: tells no {', '.join(missing)}; add model.arch to the recipe")

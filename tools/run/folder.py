@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tools import __version__
 from tools.console import say
@@ -32,6 +32,7 @@ from tools.recipe.schema import Recipe
 from tools.run.provenance import Manifest, Record, made_with
 
 RECORD = "oneday.json"
+_GLANCE = 0.5  # seconds; who only looks at the lock, as make clock does, holds it for far less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,15 +219,12 @@ class Run:
         self.path.mkdir(parents=True, exist_ok=True)
         # a+, not w: the holder's number must still be there when the lock is refused.
         with (self.path / ".lock").open("a+", encoding="utf-8") as file:
-            try:
-                # The kernel gives it back when the process ends, even by SIGKILL: no stale locks.
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(file):
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
                 raise UserError(
                     f"{self.path}: in use by process {holder}; wait for it, or stop it with Ctrl+C"
-                ) from None
+                )
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -307,6 +305,21 @@ class Run:
             final.rename(old)
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file; False when another process holds it, and not only to look at it."""
+    end = time.monotonic() + _GLANCE
+    while True:
+        try:
+            # The kernel gives it back when the process ends, even by SIGKILL: no stale locks.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_GLANCE / 20)
+        else:
+            return True
 
 
 def _at(tree: Any, path: str) -> Any:

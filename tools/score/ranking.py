@@ -189,7 +189,11 @@ def takes_part(metrics: Metrics, stage: str) -> bool:
 
 def value_of(metrics: Metrics, one: Column) -> float:
     """An entry's value in a column, or what a missing one counts as."""
-    value = metrics.get(one.name)
+    return counts_as(metrics.get(one.name), one)
+
+
+def counts_as(value: float | None, one: Column) -> float:
+    """What a value of a column is ranked by, None being a missing one."""
     if value is None:
         return MISSING_LOW if one.lower else MISSING
     return float(value)

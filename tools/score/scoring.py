@@ -12,9 +12,9 @@ from tools.recipe.faults import nearest
 from tools.score import bootstrap, pool, whatif
 from tools.score.pool import Entry
 from tools.score.ranked import Ranked, Ranking
-from tools.score.ranking import FINAL, STAGES, ranks, standings
+from tools.score.ranking import FINAL, STAGES, column, counts_as, ranks, standings
 from tools.score.remarks import remarks
-from tools.score.whatif import Gain
+from tools.score.whatif import Gain, Target
 
 _SCORES = (*STAGES, FINAL)
 
@@ -211,14 +211,18 @@ def _gains(chosen: Ranked, found: list[Gain]) -> str:
     return "\n".join(filter(None, [title, aligned(rows, left=(0, 7)), why]))
 
 
-def _widest(gain: Gain) -> tuple[str, tuple[float, float, float]]:
+def _widest(gain: Gain) -> tuple[str, Target]:
     """The column in which most is missing to the best, of those that are there."""
-    return max(gain.targets.items(), key=lambda item: abs(item[1][2] - item[1][0]))
+
+    def gap(item: tuple[str, Target]) -> float:
+        now, _, best = (counts_as(value, column(item[0])) for value in item[1])
+        return abs(best - now)
+
+    return max(gain.targets.items(), key=gap)
 
 
-def _value(value: float) -> str:
-    # What a missing value counts as where lower is better; none that is there comes near.
-    return "missing" if value >= 1000 else f"{value:.3f}"
+def _value(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:

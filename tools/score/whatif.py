@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tools.score import ranking
 from tools.score.ranking import FINAL, STAGES, Column, Metrics, column
 
-Target = tuple[float, float, float]
+Target = tuple[float | None, float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Gain:
         score: which score is meant: ``full``, or the only stage the entry has.
         next: after passing, in each column, the next better entry (or whom it is level with).
         best: after passing everyone in each column.
-        targets: by column, the value now, the one to pass next, and the best of the others. Where
-            nobody is ahead or level all three are the entry's own.
+        targets: by column, the value now, the one to pass next, and the best of the others; None is
+            a missing value. Where nobody is ahead or level all three are the entry's own.
     """
 
     scenario: str
@@ -72,7 +72,7 @@ def gains(pool: Sequence[Metrics], at: int) -> list[Gain]:
             continue
         targets = {one: _target(pool, at, one) for one in _columns(pool, scenario)}
         passed = [
-            {one.name: _past(target, place, one.lower) for one, target in targets.items()}
+            {one.name: _past(target[place], one) for one, target in targets.items()}
             for place in (1, 2)
         ]
         near, far = (_step(pool, at, values, scenario, score, before) for values in passed)
@@ -89,20 +89,23 @@ def _columns(pool: Sequence[Metrics], scenario: str) -> list[Column]:
 def _target(pool: Sequence[Metrics], at: int, one: Column) -> Target:
     """The entry's value, the next one to pass, and the best of the others."""
     mine = ranking.value_of(pool[at], one)
+    others = [metrics for i, metrics in enumerate(pool) if i != at]
     ahead = [
-        value
-        for i, metrics in enumerate(pool)
-        if i != at and ranking.takes_part(metrics, one.stage or "")
+        metrics
+        for metrics in others
+        if ranking.takes_part(metrics, one.stage or "")
         if (value := ranking.value_of(metrics, one)) == mine or (value < mine) == one.lower
     ]
-    near, far = (max, min) if one.lower else (min, max)
-    return mine, near(ahead, default=mine), far(ahead, default=mine)
+    ahead.sort(key=lambda metrics: ranking.value_of(metrics, one), reverse=one.lower)
+    ends = (ahead[0], ahead[-1]) if ahead else (pool[at], pool[at])
+    near, far = (metrics.get(one.name) for metrics in ends)
+    return pool[at].get(one.name), near, far
 
 
-def _past(target: Target, place: int, lower: bool) -> float:
+def _past(value: float | None, one: Column) -> float:
     """The least value that beats another; the board's are shares, and none beats 1 (or 0)."""
-    other = target[place]
-    if lower:
+    other = ranking.counts_as(value, one)
+    if one.lower:
         return max(math.nextafter(other, -math.inf), 0.0)
     return min(math.nextafter(other, math.inf), max(1.0, other))
 

@@ -13,15 +13,7 @@ from tools.lint.reading.submission import Submission
 
 _SHORT_LIVED = {"cd", "export", "source", ".", "alias", "ulimit", "unset"}
 _DEVEL = re.compile(r"(?i)devel|nvcc|cuda-toolkit|cuda_toolkit|nvidia/cuda.*-devel|nemo|deepspeed")
-_COMPILED = {
-    "flash-attn",
-    "apex",
-    "deepspeed",
-    "xformers",
-    "auto-gptq",
-    "exllamav2",
-    "causal-conv1d",
-}
+_COMPILED = {"flash-attn", "apex", "auto-gptq", "exllamav2", "causal-conv1d"}
 _ON_GPU = re.compile(
     r"\.cuda\(|\.to\(\s*f?[\"']cuda|device\s*=\s*f?[\"']cuda|device_map\s*=\s*\{[^}]*[\"']?cuda"
     r"|load_in_[48]bit\s*=\s*True|torch\.cuda\.(?:get_device|current_device|set_device|mem_get)"
@@ -128,7 +120,7 @@ def _compiled(step: Step, submission: Submission) -> Iterator[Finding]:
         is_source = "git+" in text and re.search(
             r"(?i)flash-attention|apex|xformers|bitsandbytes", text
         )
-        if (name in _COMPILED - {"deepspeed", "xformers"} or is_source) and ".whl" not in text:
+        if (name in _COMPILED or is_source) and ".whl" not in text:
             said = f"{text} on {step.stage.image}"
             yield finding("needs-compiler", step.command.file, word.line, said)
 

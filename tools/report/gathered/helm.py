@@ -97,9 +97,9 @@ def _answer(states: list[dict[str, Any]]) -> Answer:
     first = states[0]
     references = first["instance"]["references"]
     by_reference = [state for state in states if state.get("reference_index") is not None]
-    chosen = max(
-        by_reference, key=lambda state: _completion(state).get("logprob", 0.0), default=None
-    )
+    # A request that failed has no score; any it were given might beat the others'.
+    scored = [state for state in by_reference if _completion(state).get("logprob") is not None]
+    chosen = max(scored, key=lambda state: _completion(state)["logprob"], default=None)
     if chosen is not None:
         text = read_as = references[chosen["reference_index"]]["output"]["text"]
     else:
