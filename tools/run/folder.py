@@ -32,6 +32,9 @@ from tools.recipe.schema import Recipe
 from tools.run.provenance import Manifest, Record, made_with
 
 RECORD = "oneday.json"
+# What a stage goes on from, and its output does not need. It goes once the record is on the disk:
+# were it gone before, a disk too full for the record would cost the whole training.
+SCRAP = ("checkpoint-*", ".saving")
 _GLANCE = 0.5  # seconds; who only looks at the lock, as make clock does, holds it for far less
 
 
@@ -140,6 +143,7 @@ class Run:
             if not record or record["fingerprint"] != self.fingerprint(name):
                 continue
             if _whole(partial, record) and not self.done(name):
+                _tidy(partial)
                 self._swap(name, partial, keep=partial == self.unfinished(name))
 
     def _beside(self, name: str, kind: str) -> Path:
@@ -257,6 +261,7 @@ class Run:
             raise
         record = self._describe(name, work, provenance, time.monotonic() - started)
         write_json(partial / RECORD, record)
+        _tidy(partial)
         # First the name, then the list: a crash between them is mended by _settle.
         self._swap(name, partial, keep=resume)
         Manifest(self.path).add(record)
@@ -347,9 +352,20 @@ def _whole(folder: Path, record: Record) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
 
 
+def _scrap(folder: Path) -> list[Path]:
+    return [path for pattern in SCRAP for path in folder.glob(pattern) if path.is_dir()]
+
+
+def _tidy(folder: Path) -> None:
+    for path in _scrap(folder):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of every file, each flushed to the disk on the way."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / RECORD)
+    aside = {folder / RECORD, *_scrap(folder)}
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [path for path in found if aside.isdisjoint((path, *path.parents))]
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())

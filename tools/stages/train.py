@@ -49,7 +49,6 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
             _adopt(run, work.folder, story)
         found = _results(work.folder, story, _keeps_best(run))
         work.note(learnt_share=round(share, 4), **found)
-        _tidy(work.folder)  # last: the results are read from the newest checkpoint
     say(_summary(work.metrics))
     return work.metrics
 
@@ -249,7 +248,7 @@ def _summary(found: dict[str, Any]) -> str:
 
 
 def _tidy(folder: Path) -> None:
-    """Checkpoints have served once the adapter is whole; they would triple the folder."""
+    """Remove checkpoints that nothing can go on from."""
     for checkpoint in checkpoints.found(folder):
         shutil.rmtree(checkpoint)
     shutil.rmtree(folder / checkpoints.STAGING, ignore_errors=True)

@@ -407,3 +407,43 @@ def test_a_foreign_record_in_the_output_is_no_output(tmp_path: Path) -> None:
         (work.folder / RECORD).write_text("{}")
         (work.folder / "file").write_text("x")
     assert run.done("merge")
+
+
+def test_what_is_gone_on_from_stays_until_the_record_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk too full for the record costs the record, not the training."""
+    run = make_run(tmp_path)
+
+    def train() -> None:
+        with run.produce("train", resume=True) as work:
+            (work.folder / "checkpoint-10").mkdir(exist_ok=True)
+            (work.folder / "checkpoint-10" / "optimizer.pt").write_text("state")
+            (work.folder / "adapter").write_text("weights")
+
+    def full(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tools.run.folder.write_json", full)
+        with pytest.raises(OSError, match="No space left"):
+            train()
+    assert (run.unfinished("train") / "checkpoint-10" / "optimizer.pt").is_file()
+    train()
+    made = run.output("train")
+    assert sorted(path.name for path in made.iterdir()) == ["adapter", "oneday.json"]
+    record = run.record("train")
+    assert record and list(record["outputs"]) == ["adapter"]
+
+
+def test_a_training_whose_power_failed_after_its_record_is_tidied(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with run.produce("train", resume=True) as work:
+        (work.folder / "adapter").write_text("weights")
+    run.output("train").rename(run.unfinished("train"))
+    (run.unfinished("train") / "checkpoint-10").mkdir()
+    with run.lock():
+        assert sorted(path.name for path in run.output("train").iterdir()) == [
+            "adapter",
+            "oneday.json",
+        ]
