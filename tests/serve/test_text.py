@@ -16,6 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from serve.text import Detokenizer, PromptTokens, StopMatcher, TextCodec
+from tests.pace import pace
 from tests.serve.conftest import byte_fallback_vocabulary, byte_level_tokenizer, prepend_tokenizer
 
 KINDS = ["byte_level", "prepend", "metaspace"]
@@ -266,7 +267,7 @@ def test_decoding_is_linear(codecs: dict[str, TextCodec]) -> None:
     ids = codecs["prepend"].encode("The capital 東京 " * 2000)
     start = time.perf_counter()
     codecs["prepend"].decode(ids)
-    assert time.perf_counter() - start < 1, f"{len(ids)} tokens"
+    assert time.perf_counter() - start < pace(), f"{len(ids)} tokens"
 
 
 def test_a_tokenizer_that_loses_text_is_named(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy
 import pytest
 
+from tests.pace import pace
 from tests.tools.score.helm_suite import original, write_run
 from tools.score.bootstrap import _draw, _middle, _redrawn, intervals
 from tools.score.pool import Entry
@@ -123,7 +124,7 @@ def test_a_thousand_resamples_of_the_open_stage_take_seconds(tmp_path: Path) -> 
     started = time.process_time()
     found = intervals(pool)
     assert found[0]["open"][0] <= found[0]["open"][1]
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 10 * pace()
 
 
 def test_a_run_spec_without_instances_weighs_as_much_as_before(tmp_path: Path) -> None:
