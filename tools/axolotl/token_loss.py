@@ -1,0 +1,70 @@
+"""``eval_loss`` as a mean over learnt tokens, whatever the batches.
+
+transformers' Trainer averages the losses of its evaluation batches, each a mean over the batch's
+own tokens: a batch of few tokens counts as much as one of many, so the same model has another loss
+at another batch size. The best checkpoint is chosen by it, and a broken training is told by it.
+"""
+
+import math
+from typing import Any
+
+IGNORED = -100  # label of a token that is not learnt, as in torch's cross entropy
+
+
+class TokenLoss:
+    """Weighs what each evaluation batch lost by its tokens.
+
+    Args:
+        trainer: transformers' or Axolotl's; two of its methods are wrapped.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._step, self._loop = trainer.prediction_step, trainer.evaluation_loop
+        self._sum = self._tokens = 0.0
+        trainer.prediction_step, trainer.evaluation_loop = self.step, self.loop
+
+    def step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """``prediction_step``: takes down the loss of a batch and its tokens."""
+        labels = inputs.get("labels")
+        # The first token of a row is nobody's target.
+        tokens = 0 if labels is None else int((labels[..., 1:] != IGNORED).sum())
+        made = self._step(model, inputs, *args, **kwargs)
+        if tokens and made[0] is not None:  # without a learnt token it is 0 / 0
+            self._sum += float(made[0]) * tokens
+            self._tokens += tokens
+        return made
+
+    def loop(self, *args: Any, **kwargs: Any) -> Any:
+        """``evaluation_loop``: its loss is replaced by the mean over all tokens of all jobs."""
+        self._sum = self._tokens = 0.0
+        output = self._loop(*args, **kwargs)
+        lost, tokens = self._of_all_jobs()
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        output.metrics[f"{prefix}_loss"] = lost / tokens if tokens else math.nan
+        return output
+
+    def _of_all_jobs(self) -> tuple[float, float]:
+        import torch
+
+        accelerator = self._trainer.accelerator
+        mine = torch.tensor(
+            [self._sum, self._tokens], dtype=torch.float64, device=accelerator.device
+        )
+        lost, tokens = accelerator.reduce(mine, reduction="sum").tolist()
+        return lost, tokens
+
+
+def evaluate_evenly(trainer: Any) -> None:
+    """Give every job as many held-out batches: Axolotl turns that off for packs, and leaves it off.
+
+    Where one job has a batch more, it waits for ever for the others.
+    """
+    plain = trainer.get_eval_dataloader
+
+    def loader(*args: Any, **kwargs: Any) -> Any:
+        trainer.accelerator.even_batches = True
+        return plain(*args, **kwargs)
+
+    if not getattr(trainer.args, "eval_sample_packing", False):
+        trainer.get_eval_dataloader = loader
