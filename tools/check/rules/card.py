@@ -1,12 +1,17 @@
 """What a card can do: number formats, attention, kernels, served formats, engines."""
 
+import importlib.metadata
+import importlib.util
+import shutil
+from pathlib import Path
 from typing import Any
 
-from tools.check.rules.base import Facts, Faults, capability, fail
+from tools.check.rules.base import Facts, Faults, capability, fail, warn
+from tools.files import read_json
 from tools.recipe.schema import Hardware, Recipe
 
 _AMPERE, _ADA, _HOPPER = (8, 0), (8, 9), (9, 0)  # compute capabilities
-# Axolotl's older switches, and what they mean (axolotl.utils.schemas.enums 0.19.0).
+# Axolotl's older switches, and what they mean (axolotl.utils.schemas.enums 0.21.0).
 _SWITCHES = {
     "xformers_attention": "xformers",
     "sage_attention": "sage",
@@ -67,8 +72,52 @@ def attention_kind(recipe: Recipe, facts: Facts) -> Faults:
     least, words = _NEEDS.get(name, ((0, 0), ""))
     if words and not _able(recipe.hardware, least):
         said = f"train.attn_implementation {name} needs {words}, {recipe.hardware.name} is none"
-        best = "flash_attention_2" if _able(recipe.hardware, _AMPERE) else "sdpa"
-        yield fail("train.attn_implementation", said, f"set train.attn_implementation={best}")
+        yield fail("train.attn_implementation", said, "set train.attn_implementation=sdpa")
+
+
+# What is in no lock but gpu.txt's, by attention: a package, and how it is had.
+_PACKAGES = {
+    "flash_attention_2": ("flash-attn", "make gpu builds flash-attn, with nvcc and an hour"),
+    "flash_attention_3": ("flash-attn-3", "it is built from its sources, with nvcc"),
+    "flash_attention_4": ("flash-attn-4", "pip install flash-attn-4 brings it"),
+    "sage": ("sageattention", "pip install sageattention builds it, with nvcc"),
+}
+
+
+def attention_package(recipe: Recipe, facts: Facts) -> Faults:
+    """The attention that is asked for is installed, where the card would run it."""
+    name = attention(recipe.train)
+    package, how = _PACKAGES.get(name, ("", ""))
+    runs = _able(recipe.hardware, _NEEDS.get(name, ((0, 0), ""))[0])
+    said, wheels = "", 'SET="train.attn_implementation=sdpa train.sdpa_varlen=true" needs no other'
+    if package and not _installed(package):
+        said = f"train.attn_implementation {name} needs {package}, which is not installed"
+    elif name == "xformers" and (other := _xformers_torch()):
+        said = f"train.attn_implementation xformers: its kernels are built for torch {other}"
+        how = "install an xformers for this torch"
+    if said and runs:
+        # Without a card this machine only looks at the recipe: another will run it.
+        tell = fail if shutil.which("nvidia-smi") else warn
+        yield tell("train.attn_implementation", said, f"{how}; {wheels}")
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _xformers_torch() -> str:
+    """The torch that xformers was built for, where it is another than the one installed."""
+    found = importlib.util.find_spec("xformers")
+    if found is None or not found.submodule_search_locations:
+        return "of none: it is not installed"
+    stored = Path(found.submodule_search_locations[0]) / "cpp_lib.json"
+    built = (read_json(stored) or {}).get("version", {}).get("torch", "")
+    here = importlib.metadata.version("torch")
+    return built if built.partition("+")[0] != here.partition("+")[0] else ""
 
 
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")

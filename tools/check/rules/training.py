@@ -7,7 +7,7 @@ from tools.check.rules.card import attention
 from tools.recipe.faults import nearest
 from tools.recipe.schema import Recipe
 
-# Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.19.0).
+# Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.21.0).
 _PACKING = {
     "flash_attention_2",
     "flash_attention_3",
@@ -22,21 +22,35 @@ _PACKING = {
 }
 
 
+# Axolotl's own patch for it (0.21.0) parts the rows and drops the window.
+_FORGETS_WINDOWS = {"xformers"}
+_FROM_WHEELS = "train.attn_implementation=sdpa train.sdpa_varlen=true"
+
+
 def packing(recipe: Recipe, facts: Facts) -> Faults:
     """Packed rows need attention of variable length, which knows where a row ends."""
-    train, cuda = recipe.train, recipe.hardware.device == "cuda"
-    windowed = bool(recipe.model.arch and recipe.model.arch.window)  # Axolotl then ignores the key
+    train, arch = recipe.train, recipe.model.arch
     name = attention(train)
     # A kernel of the hub may name its revision (@) and its function (:), too.
     able = name.partition("@")[0].partition(":")[0] in _PACKING
-    able |= name == "sdpa" and train.get("sdpa_varlen") is True and cuda and not windowed
+    able |= name == "sdpa" and train.get("sdpa_varlen") is True
+    remedy = f'SET="{_FROM_WHEELS}", or set train.sample_packing=false'
     if train.get("sample_packing") and not able:
         why = "rows packed together would see one another"
         if name in ("sdpa", "eager"):
             why = "it keeps rows apart by a mask of the packed length squared"
         said = f"train.sample_packing without variable-length attention ({name or 'none'}): {why}"
-        best = "set train.attn_implementation=flash_attention_2, or " if cuda else ""
-        yield fail("train.sample_packing", said, f"{best}set train.sample_packing=false")
+        yield fail("train.sample_packing", said, remedy)
+    if train.get("sample_packing") and name in _FORGETS_WINDOWS and arch and arch.window:
+        said = f"train.attn_implementation {name} forgets the window ({arch.window}) of packed rows"
+        yield fail("train.attn_implementation", said, remedy)
+
+
+def evaluation_packing(recipe: Recipe, facts: Facts) -> Faults:
+    """Held-out rows count whole: of packed ones the last, that are not full, are dropped."""
+    if recipe.train.get("eval_sample_packing") and recipe.train.get("sample_packing"):
+        said = "train.eval_sample_packing is true: a pack that is not full is dropped, rows and all"
+        yield warn("train.eval_sample_packing", said, "set train.eval_sample_packing=false")
 
 
 def window(recipe: Recipe, facts: Facts) -> Faults:
@@ -177,7 +191,7 @@ def _same_steps(train: dict[str, Any]) -> Faults:
             yield fail(f"train.{more}", f"{said} would be saved that was not evaluated", remedy)
 
 
-# What Axolotl 0.19.0 refuses together, after it has loaded the rows (axolotl.utils.schemas).
+# What Axolotl 0.21.0 refuses together, after it has loaded the rows (axolotl.utils.schemas).
 _EITHER = [
     ("warmup_steps", "warmup_ratio"),
     ("gradient_accumulation_steps", "batch_size"),
