@@ -20,7 +20,7 @@ PORT   ?=
 RUNS   ?= runs
 RUN    ?=
 INTO   ?=
-PYTHON ?= python3.11
+PYTHON ?=
 
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
@@ -180,28 +180,28 @@ setup: .venv/.train ## install the main environment (done by the others when nee
 
 helm: .venv-helm/.done ## install HELM's own environment (its pins clash with Axolotl's)
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+# Found only when an environment is made: other targets need no Python but that one's.
+FIND   = PYTHON="$(PYTHON)" sh requirements/find-python.sh $(firstword $(MAKECMDGOALS))
+
+# An environment of an older Python, or half made, is made anew; only packages are in it.
+FITS   = -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null
+
+.venv/bin/python .venv-helm/bin/python:
+	@python="$$($(FIND))" && "$$python" -m venv $(@D:%/bin=%)
 
 .venv/.train: requirements/train.txt | .venv/bin/python
-	@echo "set-up: main environment (log: .venv/setup.log); takes minutes, once" >&2
-	@$(PY) -m pip install --quiet --requirement $< > .venv/setup.log 2>&1 \
-	  || { tail -n 20 .venv/setup.log; echo "set-up failed; the same command goes on from here"; exit 1; }
+	@$(PY) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv; }
+	@$(PY) requirements/install.py train
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.train
-	@$(PY) -m pip install --quiet --requirement $< >> .venv/setup.log 2>&1 \
-	  || { tail -n 20 .venv/setup.log; exit 1; }
+	@$(PY) requirements/install.py dev
 	@touch $@
 
 gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc)
 	@$(PY) -m pip install --quiet --no-build-isolation --requirement requirements/gpu.txt
 
-.venv-helm/bin/python:
-	$(PYTHON) -m venv .venv-helm
-
 .venv-helm/.done: requirements/helm.txt | .venv-helm/bin/python
-	@echo "set-up: HELM environment (log: .venv-helm/setup.log)" >&2
-	@$(HELM) -m pip install --quiet --no-deps --requirement $< > .venv-helm/setup.log 2>&1 \
-	  || { tail -n 20 .venv-helm/setup.log; echo "set-up failed; the same command goes on from here"; exit 1; }
+	@$(HELM) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-helm; }
+	@$(HELM) requirements/install.py helm --no-deps
 	@touch $@

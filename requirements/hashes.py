@@ -1,7 +1,7 @@
 """Write requirements/hashed/: the locks with the SHA-256 of each package's file, for the images.
 
 Run by ``make lock`` after ``lock.py``. pip resolves the pins without installing them and reports
-which file it would take, so the hashes are those of Linux on x86-64 and CPython 3.11. torch's CUDA
+which file it would take, so the hashes are those of Linux on x86-64 and CPython 3.12. torch's CUDA
 build brings the packages of its own that the plain locks leave out. The locks for a CPU take torch
 where this machine's pip finds the CPU build (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS).
 Arguments name some of the locks.
@@ -21,9 +21,11 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NO_SOURCES = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_CONSTRAINT")
-LOCKS = ("serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "kernels", "kernel-tools")
-KERNELS = ("flash-attn",)  # of gpu.txt: what one card needs beside train.txt
-KERNEL_TOOLS = ("ninja==1.13.0", "wheel==0.45.1")  # what it is built with
+LOCKS = ("serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm")
+#: PyTorch's own CPU build for CPython 3.12 (download.pytorch.org/whl/cpu), for a machine whose pip
+#: reaches PyPI only, where torch is the CUDA build: version, SHA-256.
+TORCH_CPU = ("2.13.0+cpu", "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2")
+OF_CUDA = re.compile(r"(nvidia-(?!ml-py)|cuda-)")  # what the CUDA build brings
 
 
 def pins(lock: str) -> list[str]:
@@ -68,22 +70,9 @@ def locked(item: dict[str, Any]) -> tuple[str, str, str]:
     return name, data["version"], known
 
 
-def source_hash(pin: str) -> tuple[str, str, str]:
-    """Name, version and SHA-256 of a source package whose metadata take torch and wheel to make."""
-    name, _, version = pin.partition("==")
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-build-isolation", "--no-binary", name, "--dest", folder, pin]
-        env = {**os.environ, "FLASH_ATTENTION_SKIP_CUDA_BUILD": "TRUE"}
-        if subprocess.run(command, env=env, check=False).returncode:
-            raise SystemExit(f"{pin}: to make its metadata, torch and wheel must be installed")
-        (file,) = Path(folder).iterdir()
-        return name, version, hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def write(name: str, found: list[tuple[str, str, str]]) -> None:
     """Write one lock."""
-    lines = [f"# {name}: written by requirements/hashes.py. Linux, x86-64, CPython 3.11."]
+    lines = [f"# {name}: written by requirements/hashes.py. Linux, x86-64, CPython 3.12."]
     for package, version, sha256 in sorted(found):
         lines += [f"{package}=={version.partition('+')[0]} \\", f"    --hash=sha256:{sha256}"]
     folder = HERE / "hashed"
@@ -99,17 +88,16 @@ def resolved(name: str) -> list[tuple[str, str, str]]:
     if lock in ("serve", "train"):
         found = [locked(item) for item in report(pins(lock), own_sources=device == "cpu")]
         torch = next(version for package, version, _ in found if package == "torch")
-        if (device == "cpu") != torch.endswith("+cpu"):
+        if device == "cpu" and torch == TORCH_CPU[0].partition("+")[0]:
+            found = [one for one in found if one[0] != "torch" and not OF_CUDA.match(one[0])]
+            found.append(("torch", *TORCH_CPU))
+        elif (device == "cpu") != torch.endswith("+cpu"):
             raise SystemExit(
                 f"{name}: pip finds torch {torch}; for the CPU build call this with "
                 "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
             )
         return found
-    if name == "kernels":
-        kernels = [pin for pin in pins("gpu") if pin.partition("==")[0] in KERNELS]
-        return [source_hash(pin) for pin in kernels]
-    asked = pins("helm") if name == "helm" else list(KERNEL_TOOLS)
-    return [locked(item) for item in report(asked, "--no-deps", own_sources=False)]
+    return [locked(item) for item in report(pins(name), "--no-deps", own_sources=False)]
 
 
 if __name__ == "__main__":

@@ -14,9 +14,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
+#: Packages that torch's CUDA build brings, pinned by itself; with its CPU build they would be dead
+#: weight of 4 GB.
+CUDA = ("nvidia-", "cuda-")
+NO_CUDA = "nvidia-ml-py"  # reads the driver: Axolotl asks for it on every machine
 HEAD = {
-    "train": "the main environment, from train.in. On a machine with an NVIDIA card\n"
-    "# torch's CUDA build adds its own exactly pinned nvidia-* packages.",
+    "train": "the main environment, from train.in; Python 3.12. torch's CUDA build (PyPI's for\n"
+    "# Linux) adds its own exactly pinned nvidia-* and cuda-* packages.",
     "dev": "the tools for tests and lint, from dev.in, on top of train.txt.",
     "serve": "the serving image, from serve.in: a part of train.txt.",
     "helm": "HELM's environment, from helm.in; install with --no-deps: HELM asks for torch.",
@@ -36,6 +40,8 @@ def closure(requirements: list[Requirement]) -> dict[str, str]:
     while requirements:
         requirement = requirements.pop()
         name = canonicalize_name(requirement.name)
+        if name.startswith(CUDA) and name != NO_CUDA:
+            continue
         try:
             package = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-# The standard library's own parser; it has no public name (Python 3.11, as pyproject.toml asks).
+# The standard library's own parser; it has no public name (Python 3.12, as pyproject.toml asks).
 _parser: Any = import_module("re._parser")
 
 

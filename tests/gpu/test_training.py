@@ -17,7 +17,7 @@ from tools.rebuild.verify import verify
 from tools.recipe.load import load
 from tools.run.folder import RECORD, Run
 
-# What hardware/4090.yaml has, but for attention: flash-attn has to be built for each torch.
+# What hardware/4090.yaml has, but for packs: those tests that pack say so.
 TRAIN = "train:\n  bf16: true\n  tf32: true\n  attn_implementation: sdpa\n"
 FORMATS = {"int8": "8.0", "fp8": "8.9"}  # beside nf4, with the capability they need
 

@@ -25,6 +25,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import has_length, rotate_checkpoints
 
+from tools.axolotl import packed_attention
+from tools.axolotl.token_loss import TokenLoss, evaluate_evenly
 from tools.day import checkpoints, guard, schedule
 from tools.files import write_text
 
@@ -38,10 +40,16 @@ class OnedayPlugin(BasePlugin):
     def pre_model_load(self, cfg: DictDefault) -> None:
         """Seed before LoRA's A matrices are drawn: bare Axolotl seeds after it, so runs differ."""
         set_seed(cfg.seed)
+        plain = cfg.attn_implementation == packed_attention.NAME
+        if plain and cfg.sample_packing and cfg.sdpa_varlen:
+            packed_attention.install()  # over Axolotl's own, which leaves windows out
 
     def post_trainer_create(self, cfg: DictDefault, trainer: Any) -> None:
         """Watch every training; keep those to the day that were told of one."""
         trainer.add_callback(Watch())
+        trainer.add_callback(Apart())
+        evaluate_evenly(trainer)
+        TokenLoss(trainer)
         if text := os.environ.get(schedule.VARIABLE):
             # The trainer would hide a loss of NaN, and not log the first one.
             trainer.args.logging_nan_inf_filter = False
@@ -84,6 +92,17 @@ class Watch(TrainerCallback):
     ) -> None:
         """Tell of a regular end: Axolotl also exits with 0 after Ctrl+C."""
         _tell(event="end", step=state.global_step, total=state.max_steps, peak_rss=_peak_rss())
+
+
+class Apart(TrainerCallback):
+    """Ends a training in whose packs the documents see one another."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Look once the first step has shown which attention the model calls."""
+        if packed_attention.unused():
+            _end(state.global_step, "fault", guard.PACKS)
 
 
 class Guard(TrainerCallback):
@@ -344,10 +363,14 @@ def _unsaved(root: Path, step: int, error: Exception) -> str:
 
 
 def _point_to_best(args: TrainingArguments, state: TrainerState) -> None:
-    """Find the best checkpoint where the run folder is now; forget one that had to be removed."""
-    if state.best_model_checkpoint is None:
+    """Find the best checkpoint where the run folder is now; forget one that had to be removed.
+
+    By its step: transformers 5.20 drops the path already where the folder was moved, but keeps the
+    metric, so that no later checkpoint would be the best and none would be loaded at the end.
+    """
+    if not state.best_global_step:
         return
-    here = _folder(args) / Path(state.best_model_checkpoint).name
+    here = _folder(args) / f"checkpoint-{state.best_global_step}"
     state.best_model_checkpoint = str(here)
     if not here.is_dir():
         state.best_model_checkpoint = state.best_metric = state.best_global_step = None

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 # Nats that a first loss may lie above that of a uniform guess: a model that is surer than that of
 # wrong tokens has broken weights or another model's tokenizer (axolotl's issue 2039: 23).
 HEADROOM = 2.0
+# What a user is told of packed rows that attention does not keep apart.
+PACKS = (
+    "this model's attention cannot keep the documents of packed rows apart; set "
+    "train.sample_packing=false"
+)
 
 
 def loss_fault(step: int, logs: Mapping[str, float], vocabulary: int) -> str:

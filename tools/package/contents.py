@@ -23,12 +23,14 @@ ALLOWED = (
     "recipes/hardware/*.yaml",
     "recipes/deepspeed/*.json",
     "requirements/*.txt",
+    "requirements/find-python.sh",
+    "requirements/install.py",
     "requirements/hashed/*.txt",
     "serve/**/*",
     "tools/**/*",
 )
 # Of serve/ and tools/: their text. Editors and file managers leave other things there.
-TEXTS = {"", ".py", ".json", ".txt", ".yaml", ".html", ".css", ".js", ".svg"}
+TEXTS = {"", ".py", ".sh", ".json", ".txt", ".yaml", ".html", ".css", ".js", ".svg"}
 SAFE = re.compile(r"[A-Za-z0-9._/+-]+")
 _SAFE_ONLY = "Docker and the organizers' scripts take letters, digits, ._-+ in paths only"
 

@@ -100,7 +100,7 @@ model and licences.
 PLAIN = """\
 ## Without Docker
 
-Linux on x86-64, Python 3.11 with `venv`, and Make. The first call sets the environment up.
+Linux on x86-64, Python 3.12 with `venv`, and Make. The first call sets the environment up.
 
 ```bash
 make day {call}
@@ -111,10 +111,10 @@ make serve {call} PORT=8080
 PLAIN_FETCHED = """\
 ## Without Docker
 
-Linux on x86-64, Python 3.11 with `venv`.
+Linux on x86-64, Python 3.12 with `venv`.
 
 ```bash
-python3.11 -m venv .venv
+python3.12 -m venv .venv
 .venv/bin/pip install --require-hashes{index} --requirement requirements/hashed/serve-{device}.txt
 .venv/bin/python -m serve.launch --device {device} --port 8080
 ```

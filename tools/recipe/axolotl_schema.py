@@ -34,6 +34,9 @@ OWNED = {
     "quantization": "the quantize stage does that; set quantize.format",
 }
 
+# Keys that older versions of Axolotl had, and what has taken their place.
+DROPPED = {"fsdp": "Axolotl 0.20 dropped FSDP 1; set train.fsdp_version=2 and train.fsdp_config"}
+
 
 def train_schema(plugins: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON schema of ``train``, with the definitions it refers to under ``$defs``.
@@ -178,8 +181,18 @@ def _sharpen(properties: dict[str, Any]) -> None:
     properties["lr_scheduler"] = {"anyOf": [{"enum": sorted(schedules)}, null]}
     properties["optimizer"] = {"anyOf": [{"enum": sorted(set(optimizers))}, null]}
     # A path with a slash is a kernel of the hub.
-    attention = [{"enum": sorted(enums.CANONICAL_ATTN_IMPLS)}, {"type": "string", "pattern": "/"}]
+    names = sorted(enums.CANONICAL_ATTN_IMPLS - _unusable())
+    attention = [{"enum": names}, {"type": "string", "pattern": "/"}]
     properties["attn_implementation"] = {"anyOf": [*attention, null]}
+
+
+def _unusable() -> set[str]:
+    """Kinds of attention that Axolotl names and then refuses, a minute later."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    torchs = "flash_attention_torch"  # no transformers has it yet (5.20.1)
+    missing = set() if torchs in ALL_ATTENTION_FUNCTIONS else {torchs}
+    return missing | {"varlen"}  # of diffusion language models only
 
 
 def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -124,13 +124,15 @@ def _plugins(train: dict[str, Any]) -> list[Any]:
 def _without_owned(tree: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
     if not train:
         return tree
-    kept = {key: value for key, value in train.items() if key not in axolotl_schema.OWNED}
+    told = axolotl_schema.OWNED.keys() | axolotl_schema.DROPPED.keys()
+    kept = {key: value for key, value in train.items() if key not in told}
     return {**tree, "train": kept}
 
 
 def _owned(train: dict[str, Any]) -> dict[str, str]:
-    owned = axolotl_schema.OWNED
-    return {key: f"not for a recipe: {owned[key]}" for key in train if key in owned}
+    owned, dropped = axolotl_schema.OWNED, axolotl_schema.DROPPED
+    found = {key: f"not for a recipe: {owned[key]}" for key in train if key in owned}
+    return found | {key: f"no key any more: {dropped[key]}" for key in train if key in dropped}
 
 
 def _plugin_faults(train: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:

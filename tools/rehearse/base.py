@@ -1,10 +1,12 @@
 """A base image made of Debian packages, where no registry of images can be reached.
 
-It stands in for ``python:3.11-bookworm``: Debian 12 with its own Python 3.11 and a C compiler.
+It stands in for ``python:3.12-bookworm``: Debian 12 with a C compiler, and a copy of the Python
+3.12 that runs this, as Debian 12 has 3.11 and Debian 13 has 3.13.
 """
 
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +14,13 @@ from pathlib import Path
 from tools.errors import UserError
 from tools.rehearse.programs import call, printed
 
-NAME = "localhost/oneday-base:bookworm"
+NAME = "localhost/oneday-base:bookworm-3.12"
 SUITE = "bookworm"
-PACKAGES = "python3,python3-venv,ca-certificates,gcc,libc6-dev,make"
+# The libraries are those that Python's own modules are linked to.
+PACKAGES = (
+    "ca-certificates,gcc,libc6-dev,make,libbz2-1.0,libffi8,liblzma5,libncursesw6,libreadline8,"
+    "libsqlite3-0,libssl3,libuuid1,zlib1g"
+)
 
 
 def image(buildah: Sequence[str], log: Path) -> str:
@@ -25,7 +31,7 @@ def image(buildah: Sequence[str], log: Path) -> str:
         log: output of what makes it.
 
     Raises:
-        UserError: debootstrap is not installed.
+        UserError: debootstrap is not installed, or this Python cannot be copied.
         StageError: the packages cannot be had.
     """
     if NAME in _names(buildah):
@@ -35,14 +41,34 @@ def image(buildah: Sequence[str], log: Path) -> str:
             "no base image: debootstrap makes one (apt-get install debootstrap), or give BASE= an "
             "image that Buildah has"
         )
+    if sys.base_prefix == "/usr":  # its files lie among the system's own
+        raise UserError(
+            "no base image: one is made with a copy of the Python that runs make, and the system's "
+            "own cannot be copied; use uv's (uv python install 3.12), or give BASE= an image with "
+            "python3.12"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "root"
         call(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)], log)
         shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
+        _copy_python(root / "usr/local")
         container = printed(*buildah, "from", "scratch")
         call([*buildah, "add", "--quiet", container, str(root), "/"], log)
         call([*buildah, "commit", "--quiet", "--rm", container, NAME], log)
     return NAME
+
+
+def _copy_python(prefix: Path) -> None:
+    """Copy the interpreter; Python finds its library by where its program lies."""
+    home, name = Path(sys.base_prefix), f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    (prefix / "bin").mkdir(parents=True, exist_ok=True)
+    shutil.copy(home / "bin" / name, prefix / "bin" / name)
+    for part in (f"lib/{name}", f"include/{name}"):
+        ignored = shutil.ignore_patterns("__pycache__", "site-packages", "test")
+        shutil.copytree(home / part, prefix / part, ignore=ignored, dirs_exist_ok=True)
+    (prefix / "lib" / name / "site-packages").mkdir()
+    for library in (home / "lib").glob("libpython*.so*"):
+        shutil.copy(library, prefix / "lib" / library.name, follow_symlinks=False)
 
 
 def _names(buildah: Sequence[str]) -> list[str]:

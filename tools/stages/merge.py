@@ -86,7 +86,7 @@ def _nf4_aware(run: Run) -> bool:
 def _restore_embeddings(base: Path, folder: Path) -> None:
     """Put the base's embeddings and head back, which training never quantized.
 
-    Axolotl 0.19.0's NF4-aware merge sends every matrix through NF4, these too; bitsandbytes keeps
+    Axolotl 0.21.0's NF4-aware merge sends every matrix through NF4, these too; bitsandbytes keeps
     them whole in training. A trained copy (``modules_to_save``) is left as it is.
     """
     from safetensors import safe_open
@@ -130,7 +130,7 @@ def _as_trained(run: Run) -> dict[str, Any]:
     if not _nf4_aware(run):
         return {}
     dtype = torch.bfloat16 if run.recipe.train.get("bf16") else torch.float32
-    nf4 = BitsAndBytesConfig(  # as Axolotl 0.19.0 loads a base for qlora
+    nf4 = BitsAndBytesConfig(  # as Axolotl 0.21.0 loads a base for qlora
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from axolotl.utils.dict import DictDefault
+from safetensors.torch import load_file
 from torch.optim.lr_scheduler import OneCycleLR
 from transformers import (
     LlamaConfig,
@@ -465,12 +466,31 @@ def test_the_best_checkpoint_is_found_in_a_moved_run(tmp_path: Path, hand: Hand,
     assert Path(trainer.state.best_model_checkpoint).parent == tmp_path / "there"
 
 
+def test_an_older_best_checkpoint_is_loaded_from_a_moved_run(
+    tmp_path: Path, hand: Hand, day: Any
+) -> None:
+    """No later one is better: transformers alone would forget it, and keep the last weights."""
+    interrupted(tmp_path / "here", hand, 10)
+    state = checkpoints.state(tmp_path / "here" / "checkpoint-8")
+    old = tmp_path / "here" / "checkpoint-4"
+    state |= {"best_model_checkpoint": str(old), "best_metric": 0.001, "best_global_step": 4}
+    (tmp_path / "here" / "checkpoint-8" / checkpoints.STATE).write_text(json.dumps(state))
+    best = load_file(old / "model.safetensors")
+    (tmp_path / "here").rename(tmp_path / "there")
+    trainer = make(tmp_path / "there", hand)
+    trainer.train(resume_from_checkpoint=True)
+    assert Path(trainer.state.best_model_checkpoint) == tmp_path / "there" / "checkpoint-4"
+    kept = weights(trainer)
+    assert all(torch.equal(kept[name], value) for name, value in best.items())
+
+
 def test_a_best_checkpoint_that_is_gone(
     tmp_path: Path, hand: Hand, day: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interrupted(tmp_path, hand, 10)
     state = checkpoints.state(tmp_path / "checkpoint-8")
     state["best_model_checkpoint"], state["best_metric"] = str(tmp_path / "checkpoint-4"), 0.001
+    state["best_global_step"] = 4
     (tmp_path / "checkpoint-8" / checkpoints.STATE).write_text(json.dumps(state))
     for file in (tmp_path / "checkpoint-4").iterdir():
         file.unlink()

@@ -77,6 +77,9 @@ def test_a_submission_is_whole() -> None:
     assert packed.folder == Path("dist/submission-tiny") and len(there) == packed.files
     wanted = {"Dockerfile", ".dockerignore", "README.md", "LICENSE", "DATA.md", "Makefile"}
     wanted |= {"manifest.json", "weights.json", "serve.json", "recipes/tiny.yaml", "openapi.json"}
+    wanted |= set(
+        re.findall(r"requirements/(?:find|install)[\w.-]+", (ROOT / "Makefile").read_text())
+    )
     wanted |= {"serve/launch.py", "tools/__main__.py", "recipes/rules.yaml"}
     wanted |= {f"requirements/hashed/{lock}.txt" for lock in ("serve-cuda", "serve-cpu", "helm")}
     assert wanted <= there

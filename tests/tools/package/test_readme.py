@@ -143,8 +143,8 @@ def inner(words: list[str]) -> None:
             make(rest)
         case [".venv/bin/python" | "python", "-m", "serve.launch", *rest]:
             parse_arguments(rest)
-        case ["python3.11", "-m", "venv", ".venv"]:
-            assert 'requires-python = ">=3.11,<3.12"' in (ROOT / "pyproject.toml").read_text()
+        case ["python3.12", "-m", "venv", ".venv"]:
+            assert 'requires-python = ">=3.12,<3.13"' in (ROOT / "pyproject.toml").read_text()
         case [".venv/bin/pip", *rest]:
             pip(rest)
         case ["curl", *rest]:

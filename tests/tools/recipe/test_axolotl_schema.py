@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.recipe.axolotl_schema import OWNED, STORED, generate, train_schema
+from tools.recipe.axolotl_schema import DROPPED, OWNED, STORED, generate, train_schema
 from tools.recipe.compose import RECIPES
 from tools.recipe.faults import find
 from tools.recipe.load import load
@@ -24,6 +24,7 @@ def test_size_and_content() -> None:
     schema = train_schema()
     assert STORED.stat().st_size < 250_000
     assert len(schema["properties"]) > 350
+    assert not schema["properties"].keys() & DROPPED.keys()
     assert schema["properties"].keys() >= OWNED.keys()
     assert schema["required"] == ["learning_rate"]
 

@@ -117,7 +117,7 @@ def test_nan_in_a_later_row() -> None:
 def test_embeddings_that_axolotl_rounded_are_the_bases_again(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    """Axolotl 0.19.0's NF4-aware merge rounds embeddings and head, which training kept whole."""
+    """Axolotl 0.21.0's NF4-aware merge rounds embeddings and head, which training kept whole."""
     rounded = load(tiny_model)
     for weights in (rounded.model.embed_tokens.weight, rounded.lm_head.weight):
         weights.data = weights.data.round(decimals=1)
