@@ -92,7 +92,7 @@ def test_progress_is_told_and_everything_is_kept(
     pip(monkeypatch, tmp_path, *lines, "Installing collected packages: six, torch")
     assert install.install("train", []) == 0
     told = capsys.readouterr().err
-    assert "7 GB on the disk, about 5 minutes, once" in told
+    assert "7.1 GB on the disk, about 9 minutes, once" in told
     assert "set-up: unpacking all, 531 MB, " in told
     assert (tmp_path / "setup.log").read_text().splitlines()[:3] == lines
 
