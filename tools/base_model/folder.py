@@ -122,7 +122,7 @@ def _convert(gguf: Path, model: Model, folder: Path) -> None:
     """Write the GGUF's weights, in fp32, and its tokenizer as a Hugging Face folder."""
     # Here, not above: they take seconds to import, and a model is converted once.
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     source: dict[str, Any] = {"gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
@@ -130,7 +130,13 @@ def _convert(gguf: Path, model: Model, folder: Path) -> None:
     tokenizer.eos_token, tokenizer.pad_token = model.eos, model.pad
     if not model.bos:
         tokenizer.bos_token = None
-    net = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
+    # transformers 5.20 would keep the weights packed, and saves no model that was once quantized.
+    plain = GgufConfig(dequantize=True)
+    net = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, dtype=torch.float32, quantization_config=plain, **source
+    )
+    net.hf_quantizer = None
+    net.config.__dict__.pop("quantization_config", None)
     # generate() reads the second, which has ids of its own.
     for config in (net.config, net.generation_config):
         config.bos_token_id = tokenizer.bos_token_id
