@@ -8,9 +8,10 @@ through futures, and owns stop matching and detokenizing so that it can end a re
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from serve.text import TextCodec
+if TYPE_CHECKING:  # recipes are checked with these classes, where tokenizers is not wanted
+    from serve.text import TextCodec
 
 FinishReason = Literal["eos", "stop", "length"]
 
@@ -151,7 +152,7 @@ class Engine(Protocol):
         info: what is loaded.
     """
 
-    text: TextCodec
+    text: "TextCodec"
     info: ModelInfo
 
     def submit(self, request: GenRequest) -> Future[GenResult]:

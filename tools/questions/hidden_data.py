@@ -25,10 +25,8 @@ were mended to offer the answers in the order of their labels, and so these are 
 import csv
 import os
 import random
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +203,12 @@ def locate(task: str, folder: Path) -> Path:
 
 def _fetch(task: str, url: str, path: Path) -> str:
     """Download a file, whole and with questions in it, or say why not."""
+    from http.client import HTTPException  # `check` asks this file for names alone
+    from urllib.request import urlopen
+
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as reply:
+        with urlopen(url, timeout=SECONDS) as reply:
             part.write_bytes(reply.read())
         questions(task, part)  # an error page may come as 200, too
         part.replace(path)

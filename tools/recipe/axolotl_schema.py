@@ -7,7 +7,6 @@ tools.recipe.axolotl_schema`` (``make schema``) writes what its pydantic models 
 
 import functools
 import importlib
-import importlib.metadata
 import json
 import pkgutil
 from collections.abc import Iterator, Sequence
@@ -72,6 +71,8 @@ def generate() -> dict[str, Any]:
         schema of the keys a plugin adds; ``$defs``, what all of them refer to. Objects with named
         keys are closed.
     """
+    from importlib import metadata
+
     from axolotl.utils.schemas.config import AxolotlInputConfig
     from pydantic.json_schema import models_json_schema
 
@@ -89,7 +90,7 @@ def generate() -> dict[str, Any]:
     _sharpen(schemas[AxolotlInputConfig]["properties"])
     empty: dict[str, Any] = {"properties": {}}
     made = {
-        "version": importlib.metadata.version("axolotl"),
+        "version": metadata.version("axolotl"),
         "config": schemas[AxolotlInputConfig],
         "plugins": {path: schemas[model] if model else empty for path, model in added.items()},
     }

@@ -38,7 +38,6 @@ class Composition:
     """
 
     def __init__(self, recipe: Path) -> None:
-        self.config: DictConfig = OmegaConf.create({})
         self.origins: dict[str, str] = {}
         self.files: list[Path] = []
         self.faults: list[str] = []
@@ -46,12 +45,15 @@ class Composition:
         self.unresolved: set[KeyPath] = set()
         self._recipe = recipe
         self._root = _root(recipe)
+        self._tree: dict[str, Any] = {}
         if _is_file(recipe):
             self._add(recipe, ())
         else:
             self._broken(
                 f"{shown(recipe)}: no such recipe{_like(recipe.stem, recipe.parent, '*.yaml')}"
             )
+        # Once, not a file at a time: OmegaConf wraps each value, a tenth of a second for a recipe.
+        self.config: DictConfig = OmegaConf.create(self._tree)
 
     def origin(self, path: KeyPath) -> str:
         """``file:line`` of a key, or of the nearest section around it."""
@@ -137,9 +139,8 @@ class Composition:
             return
         self.files.append(path)
         self.origins |= {key: f"{shown(path)}:{line}" for key, line in _lines(node).items()}
-        merged = _merged(OmegaConf.to_container(self.config), self._named(values))
-        merged.pop("defaults", None)
-        self.config = OmegaConf.create(merged)
+        self._tree = _merged(self._tree, self._named(values))
+        self._tree.pop("defaults", None)
 
     def _named(self, values: Any, path: KeyPath = ()) -> Any:
         """Values read from YAML, every key a text; one that is none is a fault."""

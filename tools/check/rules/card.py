@@ -1,6 +1,5 @@
 """What a card can do: number formats, attention, kernels, served formats, engines."""
 
-import importlib.metadata
 import importlib.util
 import shutil
 from pathlib import Path
@@ -102,9 +101,11 @@ def attention_package(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def _installed(package: str) -> bool:
+    from importlib import metadata  # most recipes name no package, and it takes a tenth of a check
+
     try:
-        importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
         return False
     return True
 
@@ -116,7 +117,9 @@ def _xformers_torch() -> str:
         return "of none: it is not installed"
     stored = Path(found.submodule_search_locations[0]) / "cpp_lib.json"
     built = (read_json(stored) or {}).get("version", {}).get("torch", "")
-    here = importlib.metadata.version("torch")
+    from importlib import metadata
+
+    here = metadata.version("torch")
     return built if built.partition("+")[0] != here.partition("+")[0] else ""
 
 
