@@ -7,7 +7,7 @@
 #   RUNS=runs          where run folders live
 #   RUN=runs/cpu       for verify and reproduce: a run folder;  INTO=folder: where reproduce builds
 #   JSON=1             check, plan, clock, reproduce: for programs;  STRICT=1, TRACK=4090|a100|none: for check
-#   PROBE=1            plan: three steps on the GPU, measured beside predicted
+#   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
 #   POINTS=file.json   plan: published runs instead of a recipe
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
 #   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
@@ -57,7 +57,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize serve eval score report submission lint-submission rehearse \
         show check plan clock verify reproduce test lint format schema recipe-schema helm-schema openapi lock gpu \
-        clean bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
+        clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -109,7 +109,7 @@ show: setup ## print the resolved recipe and where each value comes from
 check: setup ## is the recipe valid, does it suit the card, is it eligible?
 	@$(TOOLS) check $(RECIPES) $(if $(STRICT),--strict) $(if $(TRACK),--track "$(TRACK)") $(if $(JSON),--json)
 
-plan: setup ## predict memory, speed, hours, disk: does it fit the card and the day?
+plan: setup ## predict memory, speed, hours, disk: does it fit, and what would be faster?
 	@$(TOOLS) plan $(RECIPES) $(if $(PROBE),--probe) $(if $(JSON),--json) $(if $(POINTS),--points "$(POINTS)")
 
 clock: setup ## what is used and left of the day, and how far the stage at work is
@@ -133,6 +133,9 @@ bench-conf: setup helm ## CONF=file DATA=folder [EVERY=6]: HELM asks our worker 
 
 bench-check: setup ## time `make check` and `make plan` beside Axolotl's own validation of the same file
 	@$(PY) -m benchmarks.check
+
+bench-card: setup ## on an NVIDIA card: attention of packed rows, card recipes shipped and proposed, side by side
+	@$(PY) -m benchmarks.card
 
 bench-clock: setup ## time a step under the clock beside bare `axolotl train` on the same file
 	@$(PY) -m benchmarks.clock

@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 
 from tools import axolotl
 from tools.check.findings import check, exit_code
+from tools.plan.propose import candidates, proposals
+from tools.plan.verdict import plan
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import Loaded, load
 from tools.recipe.schema import Architecture, Model, Recipe
@@ -20,7 +22,8 @@ from tools.run.folder import Run
 FILES = sorted(
     file.relative_to(RECIPES).as_posix().removesuffix(".yaml")
     for file in RECIPES.glob("**/*.yaml")
-    if file.name != "rules.yaml"
+    # Layers that PROBE=1 wrote are the user's.
+    if file.name != "rules.yaml" and file.parent.name != "tuned"
 )
 WHOLE = ["4090", "a100", "cpu", "2x4090", *(n for n in FILES if n.startswith("presets/"))]
 MODELS = [name for name in FILES if name.startswith("models/")]
@@ -72,6 +75,7 @@ def take(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.Monkey
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
     monkeypatch.chdir(RECIPES.parent)
+    from axolotl.cli.config import prepare_plugins
     from axolotl.utils.config import validate_config
     from axolotl.utils.dict import DictDefault
 
@@ -80,6 +84,7 @@ def take(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.Monkey
         run.path.mkdir(parents=True)
         text = axolotl.render(run, Path("base")).read_text(encoding="utf-8")
         values: Any = OmegaConf.to_container(OmegaConf.create(text))
+        prepare_plugins(DictDefault(values))  # or their keys are dropped
         checked = validate_config(
             DictDefault(values),
             capabilities=CARDS[recipe.hardware.name],
@@ -104,6 +109,16 @@ def test_axolotl_takes_it_on_each_card(name: str, card: str, tmp_path: Path, tak
     assert recipe.hardware.name in (card, "2x4090")
     # What went in came out: nothing dropped, nothing switched off.
     assert take(recipe) == recipe.train
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_the_plan_proposes_is_taken(name: str, tmp_path: Path, take: Take) -> None:
+    """Each `SET=` line, and each candidate of PROBE=1, as the recipe it makes."""
+    found = plan(load(RECIPES / f"{name}.yaml").recipe, tmp_path)
+    offers = [*proposals(found, tmp_path), *candidates(found, tmp_path, 3)]
+    for number, offer in enumerate(offers):
+        recipe = load(RECIPES / f"{name}.yaml", [offer.settings]).recipe
+        assert take(dataclasses.replace(recipe, name=str(number))) == recipe.train
 
 
 @pytest.mark.parametrize("layer", DEBUG)

@@ -1,4 +1,4 @@
-"""The numbers of a model's architecture: from the recipe, or from a local ``config.json``."""
+"""A model's architecture in numbers, from the recipe or a local ``config.json``; its matrices."""
 
 import json
 from pathlib import Path
@@ -40,6 +40,36 @@ def architecture(model: Model) -> Architecture:
         f"model.arch is missing, so {model.id} cannot be planned for; add hidden, layers, mlp, "
         "vocab, heads, kv_heads and tied from its config.json, or take a model of recipes/models"
     )
+
+
+def head_width(arch: Architecture) -> tuple[int, int]:
+    """Width of all query heads, and of all key (or value) heads."""
+    head = arch.head_dim or arch.hidden // arch.heads
+    return head * arch.heads, head * arch.kv_heads
+
+
+def shapes(arch: Architecture) -> dict[str, tuple[int, int]]:
+    """Width of input and output of a layer's linear parts."""
+    query, key = head_width(arch)
+    hidden, mlp = arch.hidden, arch.mlp
+    found = {"q": (hidden, query), "k": (hidden, key), "v": (hidden, key), "o": (query, hidden)}
+    found |= {"gate": (hidden, mlp)} if arch.gated else {}
+    return found | {"up": (hidden, mlp), "down": (mlp, hidden)}
+
+
+def linear_parameters(arch: Architecture) -> int:
+    """Weights of all layers' linear parts."""
+    return arch.layers * sum(wide * out for wide, out in shapes(arch).values())
+
+
+def embedding_parameters(arch: Architecture) -> int:
+    """Weights of embedding and head; the one matrix when they are tied."""
+    return arch.vocab * arch.hidden * (1 if arch.tied else 2)
+
+
+def parameters(arch: Architecture) -> int:
+    """All weights, without norms and biases (0.01 % of a 7B model)."""
+    return linear_parameters(arch) + embedding_parameters(arch)
 
 
 def _read(path: Path) -> Architecture:

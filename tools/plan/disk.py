@@ -2,16 +2,9 @@
 
 from dataclasses import dataclass
 
-from tools.plan.memory import (
-    INT8,
-    NF4_DOUBLE,
-    Job,
-    adapter_parameters,
-    embedding_parameters,
-    linear_parameters,
-    optimizer_state_bytes,
-    parameters,
-)
+from tools.plan.arch import embedding_parameters, linear_parameters, parameters
+from tools.plan.job import INT8, NF4_DOUBLE, Job
+from tools.plan.memory import adapter_parameters, optimizer_state_bytes
 from tools.recipe.schema import Recipe
 
 # Bytes of a linear weight by quantize.format; embedding and head stay as they are. int8_int4:

@@ -26,7 +26,7 @@ class Change:
     @property
     def settings(self) -> str:
         """As ``SET=`` takes them."""
-        return " ".join(f"train.{key}={_text(value)}" for key, value in self.train.items())
+        return " ".join(_words("train", self.train))
 
 
 def changes(found: Plan, runs: Path) -> list[Change]:
@@ -34,7 +34,7 @@ def changes(found: Plan, runs: Path) -> list[Change]:
 
     Empty when the plan fits, and when nothing would help.
     """
-    if exit_code(found) == 0:
+    if exit_code(found) == 0 or found.day <= 0:
         return []
     offered = list(_offers(found))
     alone = [_changed(found.recipe, offer, runs) for offer in offered]
@@ -46,6 +46,10 @@ def render(found: Plan, runs: Path) -> str:
     """The changes, or why there are none; empty when the plan fits."""
     if exit_code(found) == 0:
         return ""
+    if found.day <= 0:
+        budget = dataclasses.replace(found.recipe.budget, reserve_minutes=_least_reserve(found))
+        mended = plan(dataclasses.replace(found.recipe, budget=budget), runs)
+        return "\n\n".join(filter(None, [_no_day(found), render(mended, runs)]))
     offers = changes(found, runs)
     if not offers:
         return _hopeless(found, runs)
@@ -74,13 +78,41 @@ def _fits(change: Change) -> bool:
     return exit_code(change.plan) == 0
 
 
+def _words(key: str, value: Any) -> Iterator[str]:
+    """``key=value``, of a mapping for each key below it."""
+    if isinstance(value, dict):
+        for below, one in value.items():
+            yield from _words(f"{key}.{below}", one)
+    else:
+        yield f"{key}={_text(value)}"
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _outcome(found: Plan) -> str:
     hours = f", {found.hours.low:.1f} to {found.hours.high:.1f} hours" if found.hours else ""
     return f"{found.verdict}: {found.peak.total / GIB:.1f} GiB{hours}"
+
+
+def _least_reserve(found: Plan) -> float:
+    """Minutes: as large a part of the day as two hours are of 24."""
+    return found.recipe.budget.hours * 60 / 12
+
+
+def _no_day(found: Plan) -> str:
+    """The reserve takes the whole day: no setting of training and no card gives it back."""
+    budget, keep = found.recipe.budget, _least_reserve(found)
+    return (
+        f"budget.reserve_minutes {budget.reserve_minutes:g} of budget.hours {budget.hours:g} leave "
+        "nothing to training: they are kept for merge and quantize\n"
+        f'  SET="budget.reserve_minutes={keep:g}"\n'
+        f"      {budget.hours - keep / 60:.1f} hours to train; merging and quantizing a 7B model "
+        "takes 20 to 40 minutes"
+    )
 
 
 def _hopeless(found: Plan, runs: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tools.arguments import Args
 from tools.console import say
-from tools.plan import points, remedy, verdict
+from tools.plan import points, propose, remedy, verdict
 from tools.recipe.verbs import asked
 
 
@@ -16,15 +16,18 @@ def plan(args: Args) -> None:
         return _points(args)
     runs = Path(args.runs)
     found = verdict.plan(asked(args).recipe, runs)
+    faster = propose.proposals(found, runs)
     if args.json:
         offers = remedy.as_json(remedy.changes(found, runs))
-        say(json.dumps({**verdict.as_json(found), "changes": offers}, indent=1))
+        more = {"changes": offers, "proposals": propose.as_json(faster)}
+        say(json.dumps({**verdict.as_json(found), **more}, indent=1))
     else:
-        say("\n\n".join(filter(None, [verdict.render(found), remedy.render(found, runs)])))
+        parts = [verdict.render(found), remedy.render(found, runs), propose.render(faster)]
+        say("\n\n".join(filter(None, parts)))
     if args.probe:
         from tools.plan import probe  # imports what runs Axolotl
 
-        say("\n" + probe.render(found, probe.probe(found, runs)))
+        say("\n" + probe.report(found, runs))
     if code := verdict.exit_code(found):
         sys.exit(code)
 

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tools.plan import job as jobs
+from tools.plan import probes
 from tools.plan.disk import Disk, disk, merge_memory
-from tools.plan.memory import Job, Peak, peak
-from tools.plan.speed import Range, hours, passes, tokens_per_second
+from tools.plan.job import Job
+from tools.plan.memory import Peak, peak
+from tools.plan.probes import Probe
+from tools.plan.speed import Range, hours, nearest, passes, tokens_per_second
 from tools.plan.workload import Workload, workload
 from tools.recipe.schema import Recipe
 
 Verdict = Literal["fits", "tight", "does not fit"]
 GIB = 2**30
-# Shares of what there is. The formula is off by up to 12 %, mostly less, and batches vary: from the
-# first on, a plan wants a probe; above the second it is refused.
+# Shares of what there is. The formula is off by up to 8 % (15 without checkpointing), mostly less:
+# from the first on, a plan wants a probe; above the second it is refused.
 TIGHT, FULL = 0.92, 0.95
 _WORST: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
 
@@ -34,6 +37,7 @@ class Plan:
         disk: bytes by what lies there.
         host: bytes of host memory that merging takes.
         judged: verdict on memory, time, disk and host memory, by name.
+        probe: the measured run that speed was taken from; None for published ones.
     """
 
     recipe: Recipe
@@ -45,6 +49,7 @@ class Plan:
     disk: Disk
     host: float
     judged: dict[str, Verdict]
+    probe: Probe | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -70,11 +75,12 @@ def plan(recipe: Recipe, runs: Path) -> Plan:
         runs: where run folders live; rows made there are counted.
 
     Raises:
-        UserError: the model's numbers are not known.
+        UserError: the model's numbers are not known, or the kept probes cannot be read.
     """
     job = jobs.job(recipe)
     work = workload(recipe, job, runs)
-    speed = tokens_per_second(job, recipe.hardware, bool(recipe.train.get("sample_packing")))
+    measured, packed = probes.known(runs), bool(recipe.train.get("sample_packing"))
+    speed = tokens_per_second(job, recipe.hardware, packed, measured)
     # An evaluation only goes forward: one pass of all that a trained token takes.
     cost = work.tokens + work.evaluated / passes(job)
     found = Plan(
@@ -87,6 +93,7 @@ def plan(recipe: Recipe, runs: Path) -> Plan:
         disk=disk(job, recipe),
         host=merge_memory(job, recipe),
         judged={},
+        probe=nearest(job, recipe.hardware, measured),
     )
     return dataclasses.replace(found, judged=_judge(found))
 
@@ -161,7 +168,7 @@ def _memory(found: Plan) -> list[str]:
         "adapters": f"rank {job.rank}" if job.method != "full" else "",
         "optimizer": f"gradients and states, {job.optimizer}",
         "activations": f"{job.tokens:,} tokens a pass, " + _kept(job),
-        "logits": f"{job.loss} loss, {job.arch.vocab:,} words",
+        "logits": f"{job.loss.replace('_', ' ')} loss, {job.arch.vocab:,} words",
         "context": "CUDA, allocator" if found.recipe.hardware.device == "cuda" else "libraries",
     }
     lines = ["memory, GiB (predicted peak of a step)"]
@@ -175,14 +182,15 @@ def _memory(found: Plan) -> list[str]:
 def _kept(job: Job) -> str:
     if not job.checkpointing:
         return "no checkpointing"
-    return "checkpointing, inputs in host memory" if job.offload else "checkpointing"
+    how = "checkpointing, inputs in host memory" if job.offload else "checkpointing"
+    return f"{how}, kept: {', '.join(job.saved)}" if job.saved else how
 
 
 def _time(found: Plan) -> list[str]:
     work, fits = found.work, found.speed.scaled(found.day * 3600 / 1e6)
     lines = [
         "time",
-        _line("tokens/s", _range(found.speed, "{:,.0f}"), _by(found.recipe.hardware.device)),
+        _line("tokens/s", _range(found.speed, "{:,.0f}"), _by(found)),
     ]
     if found.hours:
         lines.append(_line("tokens", _millions(work.tokens), work.how))
@@ -195,8 +203,13 @@ def _time(found: Plan) -> list[str]:
     return [*lines, _line("the day", _range(fits, "{:,.0f}") + " M", "tokens fit in it")]
 
 
-def _by(device: str) -> str:
-    return "as the demo reached on two cores" if device == "cpu" else "as published runs reached"
+def _by(found: Plan) -> str:
+    if found.recipe.hardware.device == "cpu":
+        return "as the demo reached on two cores"
+    if found.probe is None:
+        return "as published runs reached"
+    same = found.probe.capability == found.recipe.hardware.capability
+    return f"by a probe of {found.probe.card}" + ("" if same else ", by share of peak")
 
 
 def _rest(found: Plan) -> list[str]:

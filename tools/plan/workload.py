@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.plan.memory import Job
+from tools.plan.job import Job
 from tools.plan.speed import BYTES_A_TOKEN, TOKENS_A_ROW
 from tools.recipe.schema import Recipe, Source
 from tools.run.folder import Run

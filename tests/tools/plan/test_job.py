@@ -9,13 +9,13 @@ import pytest
 
 from tools.errors import UserError
 from tools.plan.arch import architecture
-from tools.plan.job import job, parts
-from tools.plan.memory import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, Job
+from tools.plan.job import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, Job, job, module_parts, parts
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
 from tools.recipe.schema import Architecture, Recipe
 
 RECIPE = load(RECIPES / "4090.yaml").recipe
+LIGER = "axolotl.integrations.liger.LigerPlugin"
 CCE = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 
 
@@ -41,8 +41,8 @@ def test_the_recipe_as_it_is() -> None:
         ({"chunked_cross_entropy": None}, "loss", "hf"),
         ({"plugins": [CCE], "chunked_cross_entropy": None}, "loss", "fused"),
         ({"plugins": [CCE], "cut_cross_entropy": False}, "loss", "chunked"),
-        ({"liger_fused_linear_cross_entropy": True}, "loss", "fused"),
-        ({"liger_cross_entropy": True, "chunked_cross_entropy": None}, "loss", "chunked"),
+        ({"liger_fused_linear_cross_entropy": True}, "loss", "liger_fused"),
+        ({"liger_cross_entropy": True, "chunked_cross_entropy": None}, "loss", "liger"),
         ({"gradient_checkpointing": False}, "checkpointing", False),
         ({"gradient_checkpointing": "offload"}, "offload", True),
         ({"activation_offloading": "legacy"}, "offload", True),
@@ -60,6 +60,57 @@ def test_the_recipe_as_it_is() -> None:
         ({"fsdp_config": {"offload_params": True}}, "zero_stage", 3),
         ({"sequence_len": None}, "sequence", 512),
         ({"optimizer": None}, "optimizer", "adamw_torch_fused"),
+        ({}, "dropout", True),
+        ({"lora_dropout": 0.0}, "dropout", False),
+        ({"lora_dropout": None}, "dropout", False),
+        ({}, "kernels", ("qkv", "o", "mlp")),
+        ({"lora_o_kernel": True}, "kernels", ("o",)),  # one that is said leaves the others off
+        ({"lora_embedding_kernel": False}, "kernels", ()),
+        ({"lora_target_modules": ["q_proj", "k_proj", "v_proj"]}, "kernels", ("qkv",)),
+        ({"lora_target_modules": ["q_proj", "v_proj"]}, "kernels", ()),
+        ({"adapter": "lora", "load_in_4bit": None, "load_in_8bit": True}, "kernels", ()),
+        ({"trust_remote_code": True}, "kernels", ()),
+        ({"liger_rms_norm": True}, "liger", ()),  # without its plug-in nothing reads it
+        ({"plugins": [LIGER], "liger_rms_norm": True}, "liger", ("rms_norm",)),
+        ({"plugins": [LIGER], "liger_glu_activation": True}, "liger", ("glu",)),
+        ({"plugins": [LIGER], "liger_rope": True}, "liger", ()),  # keeps as much as without
+        ({"selective_checkpointing": True}, "saved", ("attention",)),
+        ({"selective_checkpointing": False}, "saved", ()),
+        ({"selective_checkpointing": True, "gradient_checkpointing": False}, "saved", ()),
+        (
+            {"selective_checkpointing": {"save_modules": ["down_proj"]}},
+            "saved",
+            ("attention", "down"),
+        ),
+        (
+            {"selective_checkpointing": {"save": [], "save_modules": ["mlp"]}},
+            "saved",
+            ("down", "gate", "up"),
+        ),
+        ({"selective_checkpointing": {"save": [], "save_matmul_min_k": 5000}}, "saved", ("down",)),
+        (
+            {"selective_checkpointing": {"save": ["aten::mm"]}},
+            "saved",
+            ("down", "gate", "k", "o", "q", "up", "v"),
+        ),
+        (
+            {"selective_checkpointing": True, "attn_implementation": "flash_attention_2"},
+            "saved",
+            (),
+        ),
+        (
+            {
+                "selective_checkpointing": {"save_sliding_window": True},
+                "attn_implementation": "flash_attention_2",
+            },
+            "saved",
+            ("attention",),
+        ),
+        ({"selective_checkpointing": {"offload": True}}, "saved_offload", True),
+        # They set how fast matrices learn, or with what they begin; memory and speed are the same.
+        ({"loraplus_lr_ratio": 16.0}, "rank", 128),
+        ({"peft_use_rslora": True}, "rank", 128),
+        ({"peft_init_lora_weights": "pissa"}, "rank", 128),
     ],
 )
 def test_each_key(train: dict[str, Any], field: str, value: object) -> None:
@@ -82,6 +133,32 @@ def test_each_key(train: dict[str, Any], field: str, value: object) -> None:
 )
 def test_targets(targets: object, wanted: tuple[str, ...]) -> None:
     assert parts(targets) == (wanted, [])
+
+
+FREE = ["loraplus_lr_ratio", "peft_use_rslora", "fa_varlen_kwargs_in_collator", "torch_compile"]
+
+
+@pytest.mark.parametrize("key", FREE)
+def test_keys_that_cost_nothing_that_is_counted(key: str) -> None:
+    assert with_train(**{key: True}) == job(RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ("model.layers.0.mlp.down_proj", ("down",)),
+        ("self_attn", ("q", "k", "v", "o")),
+        ("*_proj", ALL_LINEAR),
+        ("lm_head", ()),
+    ],
+)
+def test_modules(entry: str, wanted: tuple[str, ...]) -> None:
+    assert module_parts(entry) == wanted
+
+
+def test_no_kernels_on_a_cpu_or_in_other_blocks() -> None:
+    assert job(load(RECIPES / "cpu.yaml").recipe).kernels == ()
+    assert job(load(RECIPES / "presets" / "mistral-lora-8bit.yaml").recipe).kernels == ()
 
 
 def test_unknown_targets() -> None:

@@ -1,11 +1,14 @@
 """Speed: the arithmetic, and ranges that hold what was published and measured."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from tools.plan.memory import Job
-from tools.plan.speed import Range, flops_per_token, hours, tokens_per_second
+from tools.plan import probes
+from tools.plan.job import Job
+from tools.plan.probes import Probe
+from tools.plan.speed import Range, cost, flops_per_token, hours, nearest, passes, tokens_per_second
 from tools.recipe.schema import Architecture, Hardware
 
 LLAMA_7B = Architecture(4096, 32, 11008, 32000, 32, 32, tied=False)
@@ -55,3 +58,50 @@ def test_the_demo_as_measured() -> None:
 
 def test_hours() -> None:
     assert hours(3.6e6, Range(500, 1000)) == Range(1.0, 2.0)
+
+
+def test_what_is_kept_is_not_computed_again() -> None:
+    down = dataclasses.replace(QLORA, saved=("down",))
+    linear = 4 * 4096 * 4096 + 3 * 4096 * 11008
+    assert passes(down) == pytest.approx(3 - 4096 * 11008 / linear)
+    assert (
+        passes(dataclasses.replace(QLORA, saved=("attention",))) == 3
+    )  # beside it, next to nothing
+    # Without an adapter beside it nobody asks for the last product again: kept for nothing.
+    assert passes(dataclasses.replace(down, targets=("q", "v"))) == 3
+
+
+def test_a_pass_costs_as_llama_factory_s_table_says() -> None:
+    """1,024 to 16,384 tokens a pass; of that, tokens/s of 2,295 to 3,542."""
+    short, long = (dataclasses.replace(QLORA, sequence=length) for length in (1024, 16384))
+    assert cost(short) / cost(long) == pytest.approx(3542 / 2295, rel=0.08)
+
+
+H200 = Hardware("h200", "none", "cuda", 139.0, "9.0", 989, [])
+
+
+@pytest.mark.parametrize("probe", probes.known(Path("nowhere")), ids=lambda one: one.job.method)
+def test_a_probe_of_the_card_narrows_the_range(probe: Probe) -> None:
+    found = tokens_per_second(probe.job, H200, packed=True, probes=probes.known(Path("nowhere")))
+    assert found.high / found.low < 1.5
+    assert found.low < probe.tokens_per_s < found.high
+
+
+def test_another_card_scales_it_with_wider_bounds() -> None:
+    known = probes.known(Path("nowhere"))
+    new = dataclasses.replace(H200, capability="12.0", tflops=200)
+    found = tokens_per_second(QLORA, new, packed=True, probes=known)
+    there = tokens_per_second(QLORA, H200, packed=True, probes=known)
+    assert 1.5 < found.high / found.low < 0.66 / 0.29
+    assert found.low < there.low * 200 / 989 and found.high > there.high * 200 / 989
+    # Where runs of the very card were published, these count.
+    assert tokens_per_second(QLORA, A100, True, known) == tokens_per_second(QLORA, A100, True)
+
+
+def test_the_probe_most_like_the_job() -> None:
+    known = probes.known(Path("nowhere"))
+    small = next(one for one in known if one.job.arch.hidden == 2048)
+    assert nearest(small.job, H200, known) is small
+    near = nearest(dataclasses.replace(QLORA, method="lora"), H200, known)
+    assert near and near.job.arch.hidden == 4096 and near.job.method == "lora"
+    assert nearest(QLORA, dataclasses.replace(H200, device="cpu"), known) is None

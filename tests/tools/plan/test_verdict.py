@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -102,6 +103,21 @@ def test_too_long_for_the_day(tmp_path: Path) -> None:
     steps = planned("4090", "train.max_steps=100000")
     (offer,) = remedy.changes(steps, tmp_path)
     assert offer.train["max_steps"] < 100000
+
+
+def test_the_reserve_that_takes_the_day_is_named(tmp_path: Path) -> None:
+    found = planned("4090", "budget.hours=1")
+    assert found.day == 0 and exit_code(found) == 2
+    said = remedy.render(found, tmp_path)
+    assert "budget.reserve_minutes 60 of budget.hours 1 leave nothing to training" in said
+    (line,) = re.findall(r'SET="(budget[^"]*)"', said)
+    mended = planned("4090", "budget.hours=1", line)
+    assert mended.day > 0.9
+    assert "card of more than" not in said and remedy.changes(found, tmp_path) == []
+    # What else is wrong is told, too.
+    both = planned("4090", "budget.hours=1 train.micro_batch_size=16 train.max_steps=1")
+    assert "leave nothing" in remedy.render(both, tmp_path)
+    assert "train.micro_batch_size=" in remedy.render(both, tmp_path)
 
 
 def test_tight_in_time_is_no_refusal() -> None:

@@ -41,6 +41,7 @@ RULES = [
     Rule("best checkpoint", "transformers' Trainer", training.best_checkpoint),
     Rule("either or", "Axolotl", training.either),
     Rule("checkpointing", "Axolotl", training.checkpointing),
+    Rule("selective checkpointing", "Axolotl", training.selective),
     Rule("new tokens", "PEFT", training.new_tokens),
     Rule("endings", "training = serving", training.endings),
 ]

@@ -1,9 +1,11 @@
 """Pairs of settings that cannot work together, from training over merging to serving."""
 
+import fnmatch
 from typing import Any
 
 from tools.check.rules.base import Facts, Faults, fail, parts, warn
 from tools.check.rules.card import attention
+from tools.recipe import lora_kernels
 from tools.recipe.faults import nearest
 from tools.recipe.schema import Recipe
 
@@ -229,6 +231,65 @@ def checkpointing(recipe: Recipe, facts: Facts) -> Faults:
     if recipe.train.get("gradient_checkpointing") and "mpt" in recipe.model.id.lower():
         said = "train.gradient_checkpointing: Axolotl refuses it for MPT models"
         yield fail("train.gradient_checkpointing", said, "set train.gradient_checkpointing=false")
+
+
+_MATMULS = ("aten::mm", "aten::addmm", "aten::matmul", "aten::bmm")
+
+
+def selective(recipe: Recipe, facts: Facts) -> Faults:
+    """What is kept of layers that are computed again: Axolotl 0.21.0 refuses these together."""
+    train, key = recipe.train, "train.selective_checkpointing"
+    regional = train.get("torch_compile") and train.get("torch_compile_regional")
+    if regional and train.get("gradient_checkpointing"):
+        said = "train.torch_compile_regional with train.gradient_checkpointing: a layer that is"
+        said += " computed again may take another compiled form"
+        yield fail("train.torch_compile_regional", said, "set train.torch_compile_regional=false")
+    wanted = train.get("selective_checkpointing")
+    if not wanted:
+        return
+    if not train.get("gradient_checkpointing"):
+        said = f"{key} without train.gradient_checkpointing: every layer is kept whole already"
+        yield fail(key, said, f"set {key}=false, or train.gradient_checkpointing=true")
+    if (train.get("gradient_checkpointing_kwargs") or {}).get("use_reentrant"):
+        said = f"{key} with use_reentrant: nothing can be kept of a layer that is computed that way"
+        yield fail(key, said, "set train.gradient_checkpointing_kwargs.use_reentrant=false")
+    if train.get("activation_offloading") not in (None, False, "hidden_states"):
+        said = f"{key} with train.activation_offloading: its layers are not computed again"
+        yield fail(key, said, "set train.activation_offloading=hidden_states, or false")
+    if isinstance(wanted, dict):
+        yield from _beside_kernels(wanted, lora_kernels.turned_on(train))
+
+
+def _beside_kernels(wanted: dict[str, Any], kernels: set[str]) -> Faults:
+    """No product within a fused kernel can be kept: the adapter's part is added into it."""
+    key, said = (
+        "train.selective_checkpointing",
+        "keeps products that Axolotl's LoRA kernels compute",
+    )
+    saves = [str(entry) for entry in wanted.get("save") or () if entry != "attention"]
+    bad = [entry for entry in saves if any(entry in name for name in _MATMULS)]
+    if kernels and bad:
+        yield fail(f"{key}.save", f"{key}.save {', '.join(bad)} {said}", _without(kernels))
+    if kernels and wanted.get("save_matmul_min_k"):
+        at = f"{key}.save_matmul_min_k"
+        yield fail(at, f"{at} {said}", _without(kernels))
+    for entry in wanted.get("save_modules") or ():
+        last = str(entry).rsplit(".", 1)[-1]
+        within = {name for name in kernels if fnmatch.filter(_names(name), last)}
+        if within:
+            at = f"{key}.save_modules"
+            yield fail(at, f"{at} {entry} {said}", f"{_without(within)}, or leave {entry} out")
+
+
+def _names(kernel: str) -> tuple[str, ...]:
+    """Modules a kernel computes, and those around them."""
+    around = {"qkv": ("self_attn",), "o": ("self_attn", "out_proj"), "mlp": ("mlp",)}
+    return (*lora_kernels.MODULES[kernel], *around[kernel])
+
+
+def _without(kernels: set[str]) -> str:
+    off = " ".join(f"train.lora_{name}_kernel=false" for name in sorted(kernels))
+    return f'set SET="{off}"'
 
 
 def new_tokens(recipe: Recipe, facts: Facts) -> Faults:

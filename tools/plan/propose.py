@@ -1,0 +1,265 @@
+"""The fastest settings that fit, by formula: proposed as ``SET=`` lines beside the verdict.
+
+A small space is gone through whole: passes of other sizes with as many tokens a step, layers
+computed once, matrices whose products are kept, Liger's loss and norms, no dropout, an optimizer of
+8 bits. What saves operations is preferred, then what changes the fewest keys. Nothing is proposed
+whose gain nobody published or counted: torch.compile, Liger's RoPE, giving up Axolotl's kernels.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.plan import job as jobs
+from tools.plan.job import Job
+from tools.plan.memory import optimizer_state_bytes, peak
+from tools.plan.remedy import Change, Offer, Train
+from tools.plan.speed import cost
+from tools.plan.verdict import GIB, TIGHT, Plan, plan
+from tools.recipe.schema import Recipe
+
+_LIGER = "axolotl.integrations.liger.LigerPlugin"
+# Families of the model types llama, mistral and qwen2, whose loss and norms Liger replaces whole
+# (0.8.4: liger_kernel.transformers.monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN).
+_LIGER_FAMILIES = {"LLaMA", "Llama 2", "Mistral", "OpenLLaMA", "Qwen", "SmolLM2"}
+_LEAST_GAIN = 1.03  # less is within what the formula cannot tell
+_SHORTEST = 1024  # tokens of a row; and of a pass, below which nobody published a speed
+_TOKENS_A_WORD = 2048 / (300 * 4)  # recipes/base.yaml: 4 questions of 300 words stay within 2,048
+_SAME = "what is learnt stays as it is"
+
+
+@dataclass(frozen=True)
+class Proposal(Change):
+    """A change that is worth its while.
+
+    Attributes:
+        gain: how many times faster than the recipe as it is, by operations.
+    """
+
+    gain: float
+
+
+def proposals(found: Plan, runs: Path) -> list[Proposal]:
+    """At most two: the fastest that leaves what is learnt as it is, and one faster than that.
+
+    Empty when the card's memory is too small (remedies come first), on a CPU, and when nothing is
+    worth it.
+    """
+    if found.judged["memory"] == "does not fit" or found.recipe.hardware.device != "cuda":
+        return []
+    made: list[Proposal] = []
+    least = _LEAST_GAIN
+    for close in (False, True):
+        if best := next(_ranked(found, close), None):
+            (train, says), gain = best
+            if gain >= least:
+                made.append(Proposal(train, says, _plan(found.recipe, train, runs), gain))
+                least = gain * _LEAST_GAIN
+    return made
+
+
+def candidates(found: Plan, runs: Path, most: int) -> list[Proposal]:
+    """The best of all by formula, for a card to decide between: tight ones, too.
+
+    Args:
+        found: the recipe as it is.
+        runs: where run folders live.
+        most: how many.
+    """
+    if found.recipe.hardware.device != "cuda":
+        return []
+    ranked = itertools.islice(_different(_ranked(found, close=True)), most)
+    return [
+        Proposal(train, says, _plan(found.recipe, train, runs), gain)
+        for (train, says), gain in ranked
+    ]
+
+
+def render(made: list[Proposal]) -> str:
+    """A ``SET=`` line each, with what it brings and changes; empty when there is none."""
+    if not made:
+        return ""
+    lines = ["faster, by formula; measure it before a day: make plan PROBE=1"]
+    for one in made:
+        lines += [f'  SET="{one.settings}"', f"      {_outcome(one)}", f"      {one.cost}"]
+    return "\n".join(lines)
+
+
+def as_json(made: list[Proposal]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "set": one.settings,
+            "gain": round(one.gain, 3),
+            "says": one.cost,
+            "peak_bytes": round(one.plan.peak.total),
+            "hours": dataclasses.asdict(one.plan.hours) if one.plan.hours else None,
+        }
+        for one in made
+    ]
+
+
+def _outcome(one: Proposal) -> str:
+    found = one.plan
+    hours = f", {found.hours.low:.1f} to {found.hours.high:.1f} hours" if found.hours else ""
+    used = f"{found.peak.total / GIB:.1f} of {found.card / GIB:.1f} GiB"
+    return (
+        f"uses {found.peak.total / found.card:.0%}: about {one.gain:.1f} x faster than now; "
+        f"{used}{hours}"
+    )
+
+
+def _plan(recipe: Recipe, train: Train, runs: Path) -> Plan:
+    return plan(dataclasses.replace(recipe, train={**recipe.train, **train}), runs)
+
+
+def _ranked(found: Plan, close: bool) -> Iterator[tuple[Offer, float]]:
+    """What fits, the fastest first; of the equally fast the one with the fewest changes."""
+    now = cost(found.job)
+    # Read once: it may be a file of the model's.
+    model = dataclasses.replace(found.recipe.model, arch=found.job.arch)
+    fitting = []
+    for train, says in _space(found, close):
+        both = {**found.recipe.train, **train}
+        job = jobs.job(dataclasses.replace(found.recipe, model=model, train=both))
+        size = peak(job).total
+        if job.tokens >= min(_SHORTEST, found.job.tokens) and size <= TIGHT * found.card:
+            fitting.append(((train, says), now / cost(job), size))
+    fitting.sort(key=lambda one: (-round(one[1], 2), len(one[0][0]), one[2]))
+    yield from ((offer, gain) for offer, gain, _ in fitting)
+
+
+def _different(ranked: Iterable[tuple[Offer, float]]) -> Iterator[tuple[Offer, float]]:
+    """Of those that are equally fast the first alone."""
+    seen: set[float] = set()
+    for offer, gain in ranked:
+        if round(gain, 2) not in seen and gain >= 1:
+            seen.add(round(gain, 2))
+            yield offer, gain
+
+
+def _space(found: Plan, close: bool) -> Iterator[Offer]:
+    """Every combination of the levers, joined."""
+    axes = [_passes(found), _layers(found), _loss(found), _norms(found)]
+    axes += [_dropout(found), _optimizer(found)] if close else []
+    for chosen in itertools.product(*axes):
+        train: Train = {}
+        for one, _ in chosen:
+            train |= one
+        if any(key.startswith("liger_") for key in train):
+            train["plugins"] = _with_liger(found.recipe.train)
+        said = [says for _, says in chosen if says]
+        same = not any(one for one, _ in chosen[4:])
+        yield train, "; ".join([*said, *([_SAME] if same else [])])
+
+
+def _passes(found: Plan) -> list[Offer]:
+    """Other sizes of a pass with the same tokens a step."""
+    job = found.job
+    offers: list[Offer] = [({}, "")]
+    total = job.sequence * job.micro_batch * job.accumulation
+    for sequence in _sequences(found):
+        for power in range(8):
+            batch, rest = 2**power, divmod(total, sequence * 2**power)
+            if rest[1] or not rest[0] or (sequence, batch) == (job.sequence, job.micro_batch):
+                continue
+            train: Train = {"micro_batch_size": batch, "gradient_accumulation_steps": rest[0]}
+            said = f"passes of {sequence * batch:,} tokens, {total:,} a step as before"
+            if sequence != job.sequence:
+                train["sequence_len"] = sequence
+                said += f", rows of more than {sequence:,} dropped"
+            offers.append((train, said))
+    return offers
+
+
+def _sequences(found: Plan) -> list[int]:
+    """Lengths of a pack that hold every row ``data`` may make; unpacked rows keep theirs."""
+    data, length = found.recipe.data, found.job.sequence
+    lengths = [length]
+    made = any(source.kind == "generator" for source in data.sources.values())
+    # Only questions of our own makers are joined to rows of several.
+    longest = round(data.max_words * (data.shots if made else 1) * _TOKENS_A_WORD)
+    while found.recipe.train.get("sample_packing") and length % 2 == 0:
+        length //= 2
+        if length < max(longest, _SHORTEST):
+            break
+        lengths.append(length)
+    return lengths
+
+
+def _layers(found: Plan) -> list[Offer]:
+    """Layers computed once, or again but for some products."""
+    job, train = found.job, found.recipe.train
+    offers: list[Offer] = [({}, "")]
+    if not job.checkpointing:
+        return offers
+    once: Train = {"gradient_checkpointing": False}
+    also = ("activation_offloading", "selective_checkpointing")
+    once |= {key: False for key in also if train.get(key)}
+    offers.append((once, "layers are computed once"))
+    # Within a kernel no product can be kept; LLM.int8's are of no kind that is kept.
+    if not (job.kernels or job.offload or job.saved or train.get("load_in_8bit")):
+        for names in _keeping(job, train):
+            said = f"what {', '.join(names)} make of their input is kept, not computed again"
+            keep = {"save": [], "save_modules": names}
+            offers.append(({"selective_checkpointing": keep}, said))
+    return offers
+
+
+def _keeping(job: Job, train: Train) -> Iterator[list[str]]:
+    """Names of modules whose products to keep, those that save the most operations a byte first."""
+    targets = train.get("lora_target_modules")
+    named = [str(name) for name in targets] if isinstance(targets, list) else []
+    parts = {name: set(jobs.module_parts(name)) for name in named}
+    for wanted in ({"down"}, {"down", "o"}, {"down", "o", "gate", "up"}):
+        names = [name for name, its in parts.items() if its and its <= wanted]
+        if names and set().union(*(parts[name] for name in names)) == wanted & set(job.adapted):
+            yield names
+
+
+def _loss(found: Plan) -> list[Offer]:
+    if not _liger_fits(found) or found.job.loss not in ("hf", "chunked", "liger"):
+        return [({}, "")]
+    fused: Train = {"liger_fused_linear_cross_entropy": True}
+    others = ("chunked_cross_entropy", "liger_cross_entropy")
+    fused |= {key: False for key in others if found.recipe.train.get(key)}
+    return [({}, ""), (fused, "Liger's loss never holds all logits")]
+
+
+def _norms(found: Plan) -> list[Offer]:
+    if not _liger_fits(found) or found.job.liger:
+        return [({}, "")]
+    norms: Train = {"liger_rms_norm": True}
+    if "mlp" not in found.job.kernels:
+        norms["liger_glu_activation"] = True
+    return [({}, ""), (norms, "Liger's layers keep less, and round otherwise")]
+
+
+def _dropout(found: Plan) -> list[Offer]:
+    if not found.job.dropout:
+        return [({}, "")]
+    said = "without lora_dropout the adapters see all of their input: they learn a little otherwise"
+    return [({}, ""), ({"lora_dropout": 0.0}, said)]
+
+
+def _optimizer(found: Plan) -> list[Offer]:
+    job = found.job
+    size = job.compute_bytes if job.method == "full" else job.adapter_bytes
+    if "adamw" not in job.optimizer or optimizer_state_bytes(job.optimizer, size) <= 2:
+        return [({}, "")]
+    name = "paged_adamw_8bit" if "paged" in job.optimizer else "adamw_8bit"
+    return [({}, ""), ({"optimizer": name}, "AdamW's states are rounded to 8 bits")]
+
+
+def _liger_fits(found: Plan) -> bool:
+    recipe = found.recipe
+    asked = any(recipe.train.get(key) for key in ("use_dft", "use_eaft", "cut_cross_entropy"))
+    return recipe.model.family in _LIGER_FAMILIES and not asked
+
+
+def _with_liger(train: Train) -> list[str]:
+    listed = list(train.get("plugins") or ())
+    return listed if _LIGER in listed else [*listed, _LIGER]
