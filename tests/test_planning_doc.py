@@ -3,13 +3,14 @@
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tools.plan import speed
-from tools.plan.memory import LOSS_BYTES
-from tools.plan.points import TOLERANCE
-from tools.plan.verdict import FULL, TIGHT
+from tools.plan import probes, speed
+from tools.plan.memory import CONTEXT, LOSS_BYTES, peak
+from tools.plan.points import TOLERANCE, TOLERANCE_KEPT
+from tools.plan.verdict import FULL, GIB, TIGHT
 from tools.recipe.compose import RECIPES
 
 ROOT = RECIPES.parent
@@ -50,9 +51,29 @@ def test_numbers_are_the_codes() -> None:
     assert f"over {TIGHT:.0%}".replace("%", " %") in TEXT
     assert f"(over {FULL:.0%}".replace("%", " %") in TEXT
     assert f"within {TOLERANCE:.0%}".replace("%", " %") in TEXT
-    hf, chunked, fused = (f"{LOSS_BYTES[name]:g}" for name in ("hf", "chunked", "fused"))
-    assert f"{hf} (hf), {chunked} (chunked) or {fused} (fused)" in TEXT
+    assert f"checkpointing within {TOLERANCE_KEPT:.0%}".replace("%", " %") in TEXT
+    hf, chunked, liger, old = (LOSS_BYTES[name] for name in ("hf", "chunked", "liger", "hf_2024"))
+    assert f"{hf:g} (hf), {chunked:g} (chunked; 8 with several rows a pass) or {liger:g}" in TEXT
+    assert f"{old:g} bytes a token and word" in TEXT
+    assert f"as much as {speed._PASS} tokens more" in TEXT
+    assert f"factor {speed._SAME} up and down" in TEXT and f", {speed._OTHER}. Rows" in TEXT
     assert f"x {speed.TOKENS_A_ROW} tokens" in TEXT and f"{speed.BYTES_A_TOKEN} bytes" in TEXT
+
+
+def test_the_measured_runs_are_the_shipped_ones() -> None:
+    for one in probes.known(Path("nowhere")):
+        gib = (peak(one.job).total - CONTEXT) / GIB
+        off = f"{gib / one.peak_gib - 1:+.1%}".replace("%", " %")
+        row = f"| {one.job.tokens:,} | {gib:.1f} | {one.peak_gib} | {off} | {one.tokens_per_s:,} |"
+        assert row in TEXT
+
+
+def test_the_proposals_shown_are_what_is_said() -> None:
+    shown = TEXT.partition("```\nfaster, by formula")[2].partition("```")[0]
+    done = subprocess.run(
+        ["make", "--silent", "plan", "HW=a100"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert shown.strip() and done.stdout.endswith(f"faster, by formula{shown}")
 
 
 def test_shares_are_the_codes() -> None:

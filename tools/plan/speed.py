@@ -36,7 +36,8 @@ _ANY = (0.29, 0.66)  # of a card no run was published for
 _SAME, _OTHER = 1.2, 1.45
 # A forward and backward pass costs as much as so many tokens more: launches, and 4-bit weights that
 # are unpacked. LLaMA-Factory's table, 1,024 to 16,384 tokens a pass: 292 us + 150 ms / tokens.
-_PASS = 500
+# Published shares are of passes of some 8,192.
+_PASS, _USUAL = 500, 8192
 # Rows padded, not packed: 2,091 instead of 7,075 tokens/s on short rows (torchtune's table).
 _UNPACKED = 2091 / 7075
 _DORA = 942 / 1191  # seconds of LoRA and DoRA for the same rows (peft's method comparison)
@@ -75,7 +76,8 @@ def tokens_per_second(
         around = _SAME if near.capability == card.capability else _OTHER
         speed = Range(1 / around, around).scaled(_share(near) * peak / cost(job))
     else:
-        speed = Range(*_published(job, card)).scaled(peak / flops_per_token(job))
+        usual = flops_per_token(job) if card.device == "cpu" else cost(job) / (1 + _PASS / _USUAL)
+        speed = Range(*_published(job, card)).scaled(peak / usual)
         speed = speed.scaled(_DORA) if job.dora else speed
     if not packed and card.device == "cuda":
         return Range(speed.low * _UNPACKED, speed.high)
