@@ -19,12 +19,12 @@ from tools.plan.memory import optimizer_state_bytes, peak
 from tools.plan.remedy import Change, Offer, Train
 from tools.plan.speed import cost
 from tools.plan.verdict import GIB, TIGHT, Plan, plan
-from tools.recipe.schema import Recipe
 
 _LIGER = "axolotl.integrations.liger.LigerPlugin"
 # Families of the model types llama, mistral and qwen2, whose loss and norms Liger replaces whole
 # (0.8.4: liger_kernel.transformers.monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN).
 _LIGER_FAMILIES = {"LLaMA", "Llama 2", "Mistral", "OpenLLaMA", "Qwen", "SmolLM2"}
+_LIGER_BOTH = {"liger_fused_linear_cross_entropy", "liger_rms_norm"}
 _LEAST_GAIN = 1.03  # less is within what the formula cannot tell
 _SHORTEST = 1024  # tokens of a row; and of a pass, below which nobody published a speed
 _TOKENS_A_WORD = 2048 / (300 * 4)  # recipes/base.yaml: 4 questions of 300 words stay within 2,048
@@ -51,13 +51,11 @@ def proposals(found: Plan, runs: Path) -> list[Proposal]:
     if found.judged["memory"] == "does not fit" or found.recipe.hardware.device != "cuda":
         return []
     made: list[Proposal] = []
-    least = _LEAST_GAIN
-    for close in (False, True):
-        if best := next(_ranked(found, close), None):
-            (train, says), gain = best
-            if gain >= least:
-                made.append(Proposal(train, says, _plan(found.recipe, train, runs), gain))
-                least = gain * _LEAST_GAIN
+    least, ranked = _LEAST_GAIN, _ranked(found)
+    for fair in ([one for one in ranked if one.says.endswith(_SAME)], ranked):
+        if fair and fair[0].gain >= least:
+            made.append(_proposal(found, fair[0], runs))
+            least = fair[0].gain * _LEAST_GAIN
     return made
 
 
@@ -71,11 +69,11 @@ def candidates(found: Plan, runs: Path, most: int) -> list[Proposal]:
     """
     if found.recipe.hardware.device != "cuda":
         return []
-    ranked = itertools.islice(_different(_ranked(found, close=True)), most)
-    return [
-        Proposal(train, says, _plan(found.recipe, train, runs), gain)
-        for (train, says), gain in ranked
-    ]
+    worth = [one for one in _ranked(found) if one.gain >= _LEAST_GAIN]
+    # What Liger's kernels are worth in speed is not counted, so a card is asked.
+    fused = [one for one in worth if one.train.keys() >= _LIGER_BOTH]
+    picked = {one.says: one for one in [*worth[:1], *fused[:1], *_different(worth)]}
+    return [_proposal(found, one, runs) for one in itertools.islice(picked.values(), most)]
 
 
 def render(made: list[Proposal]) -> str:
@@ -112,48 +110,56 @@ def _outcome(one: Proposal) -> str:
     )
 
 
-def _plan(recipe: Recipe, train: Train, runs: Path) -> Plan:
-    return plan(dataclasses.replace(recipe, train={**recipe.train, **train}), runs)
+@dataclass(frozen=True)
+class _Fitting:
+    """A point of the space that fits the card."""
+
+    train: Train
+    says: str
+    gain: float
+    size: float
 
 
-def _ranked(found: Plan, close: bool) -> Iterator[tuple[Offer, float]]:
+def _proposal(found: Plan, one: _Fitting, runs: Path) -> Proposal:
+    recipe = dataclasses.replace(found.recipe, train={**found.recipe.train, **one.train})
+    return Proposal(one.train, one.says, plan(recipe, runs), one.gain)
+
+
+def _ranked(found: Plan) -> list[_Fitting]:
     """What fits, the fastest first; of the equally fast the one with the fewest changes."""
-    now = cost(found.job)
+    now, fitting = cost(found.job), []
     # Read once: it may be a file of the model's.
     model = dataclasses.replace(found.recipe.model, arch=found.job.arch)
-    fitting = []
-    for train, says in _space(found, close):
+    for train, says in _space(found):
         both = {**found.recipe.train, **train}
         job = jobs.job(dataclasses.replace(found.recipe, model=model, train=both))
         size = peak(job).total
-        if job.tokens >= min(_SHORTEST, found.job.tokens) and size <= TIGHT * found.card:
-            fitting.append(((train, says), now / cost(job), size))
-    fitting.sort(key=lambda one: (-round(one[1], 2), len(one[0][0]), one[2]))
-    yield from ((offer, gain) for offer, gain, _ in fitting)
+        if size <= TIGHT * found.card:
+            fitting.append(_Fitting(train, says, now / cost(job), size))
+    return sorted(fitting, key=lambda one: (-round(one.gain, 2), len(one.train), one.size))
 
 
-def _different(ranked: Iterable[tuple[Offer, float]]) -> Iterator[tuple[Offer, float]]:
+def _different(ranked: Iterable[_Fitting]) -> Iterator[_Fitting]:
     """Of those that are equally fast the first alone."""
     seen: set[float] = set()
-    for offer, gain in ranked:
-        if round(gain, 2) not in seen and gain >= 1:
-            seen.add(round(gain, 2))
-            yield offer, gain
+    for one in ranked:
+        if round(one.gain, 2) not in seen:
+            seen.add(round(one.gain, 2))
+            yield one
 
 
-def _space(found: Plan, close: bool) -> Iterator[Offer]:
+def _space(found: Plan) -> Iterator[Offer]:
     """Every combination of the levers, joined."""
-    axes = [_passes(found), _layers(found), _loss(found), _norms(found)]
-    axes += [_dropout(found), _optimizer(found)] if close else []
-    for chosen in itertools.product(*axes):
+    same = [_passes(found), _layers(found), _loss(found), _norms(found)]
+    for chosen in itertools.product(*same, _dropout(found), _optimizer(found)):
         train: Train = {}
         for one, _ in chosen:
             train |= one
         if any(key.startswith("liger_") for key in train):
             train["plugins"] = _with_liger(found.recipe.train)
         said = [says for _, says in chosen if says]
-        same = not any(one for one, _ in chosen[4:])
-        yield train, "; ".join([*said, *([_SAME] if same else [])])
+        otherwise = any(one for one, _ in chosen[len(same) :])
+        yield train, "; ".join([*said, *([] if otherwise else [_SAME])])
 
 
 def _passes(found: Plan) -> list[Offer]:
@@ -164,7 +170,10 @@ def _passes(found: Plan) -> list[Offer]:
     for sequence in _sequences(found):
         for power in range(8):
             batch, rest = 2**power, divmod(total, sequence * 2**power)
-            if rest[1] or not rest[0] or (sequence, batch) == (job.sequence, job.micro_batch):
+            # Larger passes gain nothing any more, smaller ones nobody published a speed of.
+            sized = min(_SHORTEST, job.tokens) <= sequence * batch <= 2 * job.tokens
+            as_now = (sequence, batch) == (job.sequence, job.micro_batch)
+            if rest[1] or not rest[0] or as_now or not sized:
                 continue
             train: Train = {"micro_batch_size": batch, "gradient_accumulation_steps": rest[0]}
             said = f"passes of {sequence * batch:,} tokens, {total:,} a step as before"

@@ -84,7 +84,7 @@ def test_products_are_kept_where_no_kernel_computes_them(tmp_path: Path) -> None
     off = "train.lora_mlp_kernel=false train.lora_qkv_kernel=false train.lora_o_kernel=false"
     found = planned("a100", off, "train.lora_dropout=0", "train.sample_packing=false")
     best = propose.candidates(found, NOWHERE, 1)[0]
-    kept = [one for one in propose._space(found, close=True) if "selective_checkpointing" in one[0]]
+    kept = [one for one in propose._space(found) if "selective_checkpointing" in one[0]]
     assert best.gain > 1 and kept
     names = [one[0]["selective_checkpointing"]["save_modules"] for one in kept]
     assert ["down_proj"] in names and ["o_proj", "down_proj"] in names
@@ -97,10 +97,14 @@ def test_nothing_to_propose() -> None:
     assert propose.candidates(planned("cpu"), NOWHERE, 3) == []
 
 
-def test_candidates_differ_in_speed() -> None:
-    made = propose.candidates(planned("4090"), NOWHERE, 3)
-    gains = [one.gain for one in made]
-    assert len(set(gains)) == 3 and gains == sorted(gains, reverse=True)
+def test_candidates_are_worth_a_minute_each() -> None:
+    made = propose.candidates(planned("a100"), NOWHERE, 3)
+    assert len(made) == len({one.settings for one in made}) == 3
+    assert all(one.gain > 1.03 for one in made)
+    # The best by formula; as fast with Liger's kernels, whose own speed is not counted; another.
+    assert "liger_rms_norm" not in made[0].train and "liger_rms_norm" in made[1].train
+    assert made[0].gain == made[1].gain > made[2].gain
+    assert len(propose.candidates(planned("a100"), NOWHERE, 1)) == 1
 
 
 def test_the_whole_space_is_searched_in_a_blink() -> None:
