@@ -98,7 +98,9 @@ def test_the_largest_moment(arch: Architecture, checkpointing: bool) -> None:
 def test_the_chunked_loss() -> None:
     job = Job(WIDE, "lora", 256, 2, rank=4, loss="chunked")
     found, real = peak(job), largest(job)
-    # Here no chunk's loss is compiled into one kernel: an eighth of fp32 copies comes on top.
-    assert found.activations + found.logits == pytest.approx(real, rel=0.2)
+    # Not compiled, a chunk's loss keeps fp32 log-probabilities in place of the 16-bit copy, and an
+    # eighth of them once more as their gradient comes.
+    plain = (4 - 2 + 4 / 8) * job.tokens * job.arch.vocab
+    assert found.activations + found.logits + plain == pytest.approx(real, rel=0.05)
     one = dataclasses.replace(job, micro_batch=1, sequence=512)
     assert peak(one).logits < found.logits
