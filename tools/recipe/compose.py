@@ -1,5 +1,6 @@
 """Recipe files into one tree: ``defaults`` lists, later wins, then the command line's overrides."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ class Composition:
     """
 
     def __init__(self, recipe: Path) -> None:
+        self._tree: dict[str, Any] = {}  # the files so far
         self.origins: dict[str, str] = {}
         self.files: list[Path] = []
         self.faults: list[str] = []
@@ -45,14 +47,13 @@ class Composition:
         self.unresolved: set[KeyPath] = set()
         self._recipe = recipe
         self._root = _root(recipe)
-        self._tree: dict[str, Any] = {}
         if _is_file(recipe):
             self._add(recipe, ())
         else:
             self._broken(
                 f"{shown(recipe)}: no such recipe{_like(recipe.stem, recipe.parent, '*.yaml')}"
             )
-        # Once, not a file at a time: OmegaConf wraps each value, a tenth of a second for a recipe.
+        # Once, for all files: OmegaConf goes through the whole tree, and slowly.
         self.config: DictConfig = OmegaConf.create(self._tree)
 
     def origin(self, path: KeyPath) -> str:
@@ -130,15 +131,15 @@ class Composition:
 
     def _merge(self, path: Path, text: str, node: yaml.Node | None) -> None:
         try:
-            # By OmegaConf, for PyYAML reads 1e-4 as a text.
-            values = OmegaConf.to_container(OmegaConf.create(text)) if node is not None else {}
+            values = _values(text) if node is not None else {}
         except _ODD_TEXT as error:
             self._broken(
                 f"{_place(path, error, node)}; write a plain text, number, list or mapping"
             )
             return
         self.files.append(path)
-        self.origins |= {key: f"{shown(path)}:{line}" for key, line in _lines(node).items()}
+        where = shown(path)
+        self.origins |= {key: f"{where}:{line}" for key, line in _lines(node).items()}
         self._tree = _merged(self._tree, self._named(values))
         self._tree.pop("defaults", None)
 
@@ -275,6 +276,12 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
         return
     for key, child in children:
         yield from leaves(child, (*path, key if isinstance(value, list) else str(key)))
+
+
+@functools.lru_cache(maxsize=32)  # the layers that every recipe includes
+def _values(text: str) -> Any:
+    """What a file says; only to be read. By OmegaConf, for PyYAML reads 1e-4 as a text."""
+    return OmegaConf.to_container(OmegaConf.create(text))
 
 
 def _root(recipe: Path) -> Path:

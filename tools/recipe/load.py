@@ -1,5 +1,6 @@
 """Load a recipe: compose its files, apply overrides, hold it against its schema."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +44,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     Raises:
         UserError: with every fault of every file and override.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     composed = Composition(path)
     for text in overrides:
         composed.override(text)
     tree = composed.resolve()
-    adapter = TypeAdapter(Recipe)
-    found = [*composed.faults, *_faults(composed, tree, adapter.json_schema())]
+    adapter, shape = _shape()
+    found = [*composed.faults, *_faults(composed, tree, shape)]
     if found:
         # A broken file may be named twice; a value that is quoted may be a secret.
         raise UserError(redact(text) for text in dict.fromkeys(found))
@@ -60,6 +61,15 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
         raise UserError(_left_over(composed, error.errors())) from None
     kept = {full_key(leaf): composed.origin(leaf) for leaf, _ in leaves(tree)}
     return Loaded(recipe, kept, composed.files)
+
+
+@functools.cache
+def _shape() -> tuple[Any, dict[str, Any]]:
+    """Pydantic's validator of a ``Recipe`` and its JSON schema; a file changes neither."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(Recipe)
+    return adapter, adapter.json_schema()
 
 
 def _left_over(composed: Composition, errors: Sequence[Any]) -> list[str]:

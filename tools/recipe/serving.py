@@ -1,5 +1,6 @@
 """What is wrong with a recipe's ``serve`` section beyond its shape: numbers, rules, adapters."""
 
+import functools
 import re
 from typing import Any
 
@@ -25,11 +26,19 @@ def serve_faults(section: Any) -> dict[KeyPath, tuple[str, bool]]:
     return {_path(key): ("; ".join(texts), False) for key, texts in found.items()}
 
 
+@functools.cache
+def _adapter() -> Any:
+    """Pydantic's validator of the settings."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(ServeConfig)
+
+
 def _well_shaped(section: dict[str, Any]) -> ServeConfig:
     """The section without the settings, and the rules, that are wrong in kind."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    adapter = TypeAdapter(ServeConfig)
+    adapter = _adapter()
     try:
         return adapter.validate_python(section)
     except ValidationError as error:
