@@ -10,6 +10,7 @@
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
 #   POINTS=file.json   plan: published runs instead of a recipe
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
+#   JOBS=1             test: so many at a time                      (default: 2)
 #   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
 #   POOL="a.json b"    score, report: published results, HELM suites, run folders;  ENTRY=name: whose score to raise
 #   FOLDER=folder      rehearse: a submission, instead of the recipe's;  MODEL=folder BASE=image BUILD=words ENGINE=name
@@ -21,6 +22,7 @@ RUNS   ?= runs
 RUN    ?=
 INTO   ?=
 PYTHON ?=
+JOBS   ?= 2
 
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
@@ -65,7 +67,8 @@ help: ## list the targets
 	@echo
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
-day: setup helm ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
+day: ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
+	+@$(BOTH) setup helm
 	@$(TOOLS) day $(RECIPES)
 
 data: setup ## make the training, validation and test rows
@@ -121,8 +124,9 @@ verify: setup ## is every file of RUN what its manifest says?
 reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and compare
 	@$(TOOLS) reproduce --run "$(RUN)" $(if $(INTO),--into "$(INTO)") $(if $(JSON),--json)
 
-test: lint helm ## lint, then all tests, the real chain on a tiny model included
-	@$(PY) -m pytest
+test: ## lint, then all tests, the real chain on a tiny model included
+	+@$(BOTH) lint helm
+	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=loadgroup
 
 bench-serve: setup ## time the worker beside others, one table (leave the machine alone); DEVICE=cuda MODEL=folder: on a card
 	@$(PY) -m benchmarks.serve $(if $(DEVICE),--device $(DEVICE) --recipe recipes/$(HW).yaml) $(if $(MODEL),--model "$(MODEL)")
@@ -183,14 +187,19 @@ setup: .venv/.train ## install the main environment (done by the others when nee
 
 helm: .venv-helm/.done ## install HELM's own environment (its pins clash with Axolotl's)
 
+# Both environments at once: pip computes on one core, and waits for the network while it loads.
+BOTH   = $(MAKE) --no-print-directory --silent --jobs=2 ASKED=$(ASKED)
+ASKED ?= $(firstword $(MAKECMDGOALS))
+
 # Found only when an environment is made: other targets need no Python but that one's.
-FIND   = PYTHON="$(PYTHON)" sh requirements/find-python.sh $(firstword $(MAKECMDGOALS))
+FIND   = PYTHON="$(PYTHON)" sh requirements/find-python.sh $(ASKED)
 
 # An environment of an older Python, or half made, is made anew; only packages are in it.
 FITS   = -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null
 
 .venv/bin/python .venv-helm/bin/python:
 	@python="$$($(FIND))" && "$$python" -m venv $(@D:%/bin=%)
+.venv-helm/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
 
 .venv/.train: requirements/train.txt | .venv/bin/python
 	@$(PY) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv; }

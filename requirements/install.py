@@ -53,15 +53,17 @@ def install(lock: str, options: list[str]) -> int:
     ) as pip:
         assert pip.stdout
         with log.open("a", encoding="utf-8") as kept:
-            last = _follow(pip.stdout, kept.write, len(file.read_text().splitlines()))
+            progress = _Progress(lock, len(file.read_text().splitlines()))
+            last = _follow(pip.stdout, kept.write, progress)
     if pip.returncode:
         print(*last, "set-up failed; the same command goes on from here", sep="\n", file=sys.stderr)
     return pip.returncode
 
 
-def _follow(lines: Iterable[str], keep: Callable[[str], object], about: int) -> list[str]:
+def _follow(
+    lines: Iterable[str], keep: Callable[[str], object], progress: "_Progress"
+) -> list[str]:
     """Show progress while pip speaks; its newest lines."""
-    progress = _Progress(about)
     newest: list[str] = []
     for line in lines:
         keep(line)
@@ -75,11 +77,12 @@ class _Progress:
     """A line every few seconds from a thread of its own: pip is silent while it loads and unpacks.
 
     Args:
+        lock: its name; two environments may be made at once.
         about: packages of the lock.
     """
 
-    def __init__(self, about: int) -> None:
-        self._about, self._started = about, time.monotonic()
+    def __init__(self, lock: str, about: int) -> None:
+        self._lock, self._about, self._started = lock, about, time.monotonic()
         self._found, self._megabytes, self._doing = 0, 0.0, ""
         self.ended = threading.Event()
         threading.Thread(target=self._tell, daemon=True).start()
@@ -97,7 +100,8 @@ class _Progress:
         """Print how far it is."""
         took = time.monotonic() - self._started
         doing = self._doing or f"{self._found} of about {self._about} packages found"
-        print(f"set-up: {doing}, {self._megabytes:,.0f} MB, {took:.0f} s", file=sys.stderr)
+        said = f"{self._lock}: {doing}, {self._megabytes:,.0f} MB, {took:.0f} s"
+        print(f"set-up: {said}", file=sys.stderr)
 
     def _tell(self) -> None:
         while not self.ended.wait(EVERY):

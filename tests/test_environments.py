@@ -67,6 +67,65 @@ def test_make_asks_for_a_python_only_when_an_environment_is_made() -> None:
     assert done.returncode == 0 and done.stderr == ""
 
 
+# In place of Python: makes environments that hold itself, and notes when each install begins and
+# ends; the first waits for the second, or gives up.
+STAND_IN = """#!/bin/sh
+case "$*" in
+  "-m venv "*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;
+  requirements/install.py*)
+    echo "begin $2" >> log
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+      [ "$(wc -l < log)" -ge 2 ] && break
+      sleep 0.3
+    done
+    echo "end $2" >> log ;;
+  "-m tools day"*) echo "day" >> log ;;
+esac
+exit 0
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What ``make`` reads of a clone, on a machine that has nothing but that Python."""
+    folder = tmp_path / "clone"
+    (folder / "requirements").mkdir(parents=True)
+    names = ("Makefile", *(f"requirements/{name}.txt" for name in ("train", "dev", "helm")))
+    for name in (*names, "requirements/find-python.sh"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def make(clone: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    home = clone.parent
+    env = {"PATH": f"{home / 'bin'}:/usr/bin:/bin", "HOME": str(home)}
+    return subprocess.run(
+        ["make", *words], cwd=clone, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_both_environments_are_made_at_once(clone: Path) -> None:
+    script(clone.parent / "bin" / "python3.12", STAND_IN)
+    done = make(clone, "day")
+    assert done.returncode == 0, done.stderr
+    log = (clone / "log").read_text().splitlines()
+    assert sorted(log[:2]) == ["begin helm", "begin train"], "one waited for the other"
+    assert sorted(log[2:4]) == ["end helm", "end train"] and log[4:] == ["day"]
+    (clone / "log").unlink()
+    assert make(clone, "day").returncode == 0
+    assert (clone / "log").read_text() == "day\n", "they are made once"
+
+
+@pytest.mark.parametrize("target", ["day", "test"])
+def test_without_a_python_it_is_told_once(target: str, clone: Path) -> None:
+    for name in ("python3.12", "python3", "python"):
+        script(clone.parent / "bin" / name, SHIM)
+    done = make(clone, target)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("error: no Python 3.12 with venv is here") == 1
+    assert f"make {target} PYTHON=" in done.stderr
+
+
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     file = ROOT / "requirements" / "install.py"
@@ -93,7 +152,7 @@ def test_progress_is_told_and_everything_is_kept(
     assert install.install("train", []) == 0
     told = capsys.readouterr().err
     assert "7.1 GB on the disk, about 9 minutes, once" in told
-    assert "set-up: unpacking all, 531 MB, " in told
+    assert "set-up: train: unpacking all, 531 MB, " in told
     assert (tmp_path / "setup.log").read_text().splitlines()[:3] == lines
 
 
@@ -104,7 +163,7 @@ def test_it_is_told_how_far_pip_is_while_pip_is_silent(
     pip(monkeypatch, tmp_path, quiet)
     monkeypatch.setattr(install, "EVERY", 0.1)
     assert install.install("train", []) == 0
-    assert "set-up: 1 of about" in capsys.readouterr().err
+    assert "set-up: train: 1 of about" in capsys.readouterr().err
 
 
 def test_a_failure_shows_pips_last_lines_and_the_remedy(
