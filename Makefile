@@ -10,7 +10,7 @@
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
 #   POINTS=file.json   plan: published runs instead of a recipe
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
-#   JOBS=1             test: so many at a time                      (default: 2)
+#   JOBS=2             test: so many processes share the tests  (default: one after the other)
 #   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
 #   POOL="a.json b"    score, report: published results, HELM suites, run folders;  ENTRY=name: whose score to raise
 #   FOLDER=folder      rehearse: a submission, instead of the recipe's;  MODEL=folder BASE=image BUILD=words ENGINE=name
@@ -22,7 +22,7 @@ RUNS   ?= runs
 RUN    ?=
 INTO   ?=
 PYTHON ?=
-JOBS   ?= 2
+JOBS   ?=
 
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
@@ -126,7 +126,7 @@ reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and c
 
 test: ## lint, then all tests, the real chain on a tiny model included
 	+@$(BOTH) lint helm
-	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=loadgroup
+	@$(PY) -m pytest $(if $(JOBS),--numprocesses=$(JOBS) --dist=loadgroup)
 
 bench-serve: setup ## time the worker beside others, one table (leave the machine alone); DEVICE=cuda MODEL=folder: on a card
 	@$(PY) -m benchmarks.serve $(if $(DEVICE),--device $(DEVICE) --recipe recipes/$(HW).yaml) $(if $(MODEL),--model "$(MODEL)")
