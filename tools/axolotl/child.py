@@ -26,6 +26,13 @@ QUANTIZATION: dict[str, dict[str, Any]] = {
     "fp8": {"quantization": {"weight_dtype": "fp8", "activation_dtype": "fp8"}},
     "int8_int4": {"quantization": {"weight_dtype": "int4", "activation_dtype": "int8"}},
 }
+# What has Axolotl 0.21.0 train on rows in the order of their file, packed ones, too: by itself it
+# shuffles the file, draws rows at random and fills packs with whatever row fits.
+IN_ORDER = {
+    "shuffle_merged_datasets": False,
+    "curriculum_sampling": True,
+    "sample_packing_sequentially": True,
+}
 Event = dict[str, Any]
 NEWEST = 1000  # lines of a child that the reason of its failure is looked for in
 _HEADER = (
@@ -62,6 +69,7 @@ def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any
         # Axolotl's own names; its memory-efficient merge is the one that goes through NF4.
         "merge_method": {"nf4_aware": "memory_efficient", "plain": "legacy"}[recipe.merge.method],
         **QUANTIZATION.get(recipe.quantize.format, {}),
+        **({} if recipe.data.order == "shuffled" else IN_ORDER),
         **recipe.train,  # behind ours: the recipe's own keys win
         **values,
     }

@@ -55,7 +55,7 @@ class OnedayPlugin(BasePlugin):
             trainer.args.logging_nan_inf_filter = False
             trainer.args.logging_first_step = True
             deadline, epoch = Deadline(schedule.Day.load(text), trainer), EpochStart(trainer)
-            for callback in (Guard(), deadline, epoch):
+            for callback in (Guard(trainer.compute_loss_func is None), deadline, epoch):
                 trainer.add_callback(callback)
             keep_whole(trainer, (deadline.keep, epoch.keep))
 
@@ -106,7 +106,10 @@ class Apart(TrainerCallback):
 
 
 class Guard(TrainerCallback):
-    """Ends a training whose loss shows that it is broken."""
+    """Ends a training whose loss, plain cross entropy or not, shows that it is broken."""
+
+    def __init__(self, plain: bool) -> None:
+        self._plain = plain
 
     def on_log(
         self,
@@ -119,7 +122,7 @@ class Guard(TrainerCallback):
     ) -> None:
         """Look at what was logged."""
         rows = model.config.get_text_config().vocab_size  # multimodal ones keep it a level down
-        if reason := guard.loss_fault(state.global_step, logs or {}, rows):
+        if reason := guard.loss_fault(state.global_step, logs or {}, rows, self._plain):
             _end(state.global_step, "fault", reason)
 
 

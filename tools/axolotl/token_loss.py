@@ -2,7 +2,9 @@
 
 transformers' Trainer averages the losses of its evaluation batches, each a mean over the batch's
 own tokens: a batch of few tokens counts as much as one of many, so the same model has another loss
-at another batch size. The best checkpoint is chosen by it, and a broken training is told by it.
+at another batch size. It also evaluates by whatever loss is trained: one that weighs tokens (DFT,
+EAFT) may fall while the model gets worse. The best checkpoint is chosen by eval_loss, and a broken
+training is told by it, so it is the plain cross entropy whatever is trained.
 """
 
 import math
@@ -29,7 +31,12 @@ class TokenLoss:
         labels = inputs.get("labels")
         # The first token of a row is nobody's target.
         tokens = 0 if labels is None else int((labels[..., 1:] != IGNORED).sum())
-        made = self._step(model, inputs, *args, **kwargs)
+        trained = self._trainer.compute_loss_func
+        self._trainer.compute_loss_func = None  # then the model computes its own, the plain one
+        try:
+            made = self._step(model, inputs, *args, **kwargs)
+        finally:
+            self._trainer.compute_loss_func = trained
         if tokens and made[0] is not None:  # without a learnt token it is 0 / 0
             self._sum += float(made[0]) * tokens
             self._tokens += tokens

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import each, say
+from tools.data.mix import arranged
 from tools.data.render import Pair, blocks, held_out, row
 from tools.data.sources import faults, read
 from tools.errors import UserError
@@ -38,10 +39,13 @@ def prepare(run: Run) -> dict[str, Any]:
         # Seeded by a text of its own: what the sources draw moves nothing here.
         rng = random.Random(f"{data.seed}/blocks")
         for name in ("train", "validation"):
-            rows = [row(b) for b in blocks(splits[name], data.shots, rng)]
-            rng.shuffle(rows)
-            _write(work.folder / f"{name}.jsonl", rows)
-            work.note(**{f"{name}_rows": len(rows), f"{name}_questions": len(splits[name])})
+            mix = list(blocks(splits[name], data.shots, rng))
+            rng.shuffle(mix)
+            if name == "train":
+                mix = arranged(mix, data)
+                work.note(epoch=dict(Counter(pair.source for block in mix for pair in block)))
+            _write(work.folder / f"{name}.jsonl", [row(block) for block in mix])
+            work.note(**{f"{name}_rows": len(mix), f"{name}_questions": len(splits[name])})
         for name in ("test", "shots"):
             rows = [held_out(p, f"{name}-{i}") for i, p in enumerate(splits[name])]
             _write(work.folder / f"{name}.jsonl", rows)
@@ -49,6 +53,7 @@ def prepare(run: Run) -> dict[str, Any]:
         work.note(read=dict(tally))
         work.note(by_source=dict(Counter(p.source for p in splits["train"])))
     say(_summary(work.metrics))
+    say(_table(data, work.metrics))
     return work.metrics
 
 
@@ -59,6 +64,19 @@ def _summary(counts: dict[str, Any]) -> str:
         f"{counts['train_rows']} rows; held out: {counts['validation_questions']} for validation, "
         f"{counts['test_questions']} for HELM; no question is in two splits"
     )
+
+
+def _table(data: Data, counts: dict[str, Any]) -> str:
+    """What became of each source: read, kept to learn, and, by its weight, learnt an epoch."""
+    lines = [("source", "read", "to learn", "weight", "an epoch")]
+    for name, source in data.sources.items():
+        figures = (counts[key].get(name, 0) for key in ("read", "by_source", "epoch"))
+        read, kept, epoch = (f"{figure:,}" for figure in figures)
+        lines.append((name, read, kept, f"{source.weight:g}", epoch))
+    width = max(len(line[0]) for line in lines)
+    rows = [f"  {line[0]:{width}}" + "".join(f"{cell:>11}" for cell in line[1:]) for line in lines]
+    order = "" if data.order == "shuffled" else f"\n  order: {data.order}, the same in each epoch"
+    return "\n".join(rows) + order
 
 
 def _split(data: Data, tally: Counter[str]) -> dict[str, list[Pair]]:

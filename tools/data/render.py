@@ -18,12 +18,27 @@ LETTERS = "ABCDEFGHIJ"
 
 @dataclass(frozen=True)
 class Pair:
-    """A prompt and the completion it wants; ``question`` is kept where there is one."""
+    """A prompt and the completion it wants.
+
+    Attributes:
+        source: name in the recipe.
+        prompt: what the model is given.
+        completion: what it must learn to give.
+        question: as its maker made it, where there was one.
+        hardness: what ``data.order: easy-first`` goes by; unlike numbers are never compared, for
+            each source is ranked by itself.
+    """
 
     source: str
     prompt: str
     completion: str
     question: Question | None = None
+    hardness: float | None = None
+
+    @property
+    def length(self) -> int:
+        """Characters."""
+        return len(self.prompt) + len(self.completion)
 
 
 def pair(source: str, question: Question) -> Pair:

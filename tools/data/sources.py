@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,11 @@ def faults(sources: dict[str, Source]) -> list[str]:
             )
         if source.kind == "generator" and source.rows is None:
             found.append(f"data.sources.{name}.rows: a maker never ends; say how many rows to make")
+        if source.kind == "generator" and source.difficulty:
+            found.append(
+                f"data.sources.{name}.difficulty: a maker's questions have no fields; leave it "
+                "out, and data.order: easy-first goes by length"
+            )
     return found
 
 
@@ -147,7 +153,9 @@ def _templated(
     for place, row in rows:
         fields = {key: value for key, value in row.items() if value is not None}  # not "None"
         try:
-            yield Pair(name, source.prompt.format(**fields), source.completion.format(**fields))
+            prompt, completion = (
+                template.format(**fields) for template in (source.prompt, source.completion)
+            )
         except (AttributeError, TypeError, ValueError, IndexError) as error:
             raise UserError(f"{place}: the template of {where} does not fit: {error}") from None
         except KeyError as error:
@@ -156,3 +164,22 @@ def _templated(
                 f"{place}: no field {field!r} for the template of {where}{nearest(field, fields)}; "
                 f"the row has {', '.join(fields)}"
             ) from None
+        hardness = _hardness(place, where, source.difficulty, fields) if source.difficulty else None
+        yield Pair(name, prompt, completion, hardness=hardness)
+
+
+def _hardness(place: str, where: str, field: str, fields: dict[str, Any]) -> float:
+    """The number in a row's field of difficulty, which may be written as a text."""
+    said = f"{place}: data.order: easy-first goes by {field!r} ({where}.difficulty)"
+    if field not in fields:
+        raise UserError(
+            f"{said}, and the row has no such field{nearest(field, fields)}; the row has "
+            f"{', '.join(fields)}"
+        )
+    try:
+        number = math.nan if isinstance(fields[field], bool) else float(fields[field])
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{said}, and that is {fields[field]!r}, no number; mend the row")
+    return number

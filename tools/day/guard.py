@@ -13,13 +13,14 @@ PACKS = (
 )
 
 
-def loss_fault(step: int, logs: Mapping[str, float], vocabulary: int) -> str:
+def loss_fault(step: int, logs: Mapping[str, float], vocabulary: int, plain: bool = True) -> str:
     """Why training must stop, given what it logged at ``step``; empty when nothing is wrong.
 
     Args:
         step: optimizer steps made.
         logs: ``loss`` (mean over the steps since the last log) or ``eval_loss``, or neither.
         vocabulary: rows of the model's embedding matrix.
+        plain: whether cross entropy is trained; one that weighs tokens has no bound to know.
     """
     for name in ("loss", "eval_loss"):
         if not math.isfinite(logs.get(name, 1.0)):
@@ -34,7 +35,7 @@ def loss_fault(step: int, logs: Mapping[str, float], vocabulary: int) -> str:
             "or is the attention kernel broken (train.attn_implementation)?"
         )
     # Only the first loss is the base's own; a high learning rate may raise later ones.
-    if step == 1 and loss is not None and loss > math.log(vocabulary) + HEADROOM:
+    if plain and step == 1 and loss is not None and loss > math.log(vocabulary) + HEADROOM:
         return (
             f"the first loss is {loss:.2f}; a model that guesses among its {vocabulary:,} tokens "
             f"has {math.log(vocabulary):.2f}: its weights are broken, or the tokenizer is another "

@@ -1,12 +1,13 @@
 """How many tokens a recipe trains on: as made by the data stage, or as far as the recipe says."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.data.mix import times
 from tools.plan.job import Job
 from tools.plan.speed import BYTES_A_TOKEN, TOKENS_A_ROW
 from tools.recipe.schema import Recipe, Source
+from tools.recipe.written import settled
 from tools.run.folder import Run
 
 
@@ -56,10 +57,13 @@ def _rows(recipe: Recipe, runs: Path) -> tuple[int, float, str, tuple[str, ...]]
         rows, size = made
         how = f"{rows:,} rows made, {size / 1e6:,.1f} MB at {BYTES_A_TOKEN} bytes a token"
         return rows, size / BYTES_A_TOKEN / rows, how, ()
-    counts = {name: _count(source) for name, source in recipe.data.sources.items()}
-    rows = sum(count or 0 for count in counts.values())
+    sources = recipe.data.sources
+    counts = {name: _count(source) for name, source in sources.items()}
+    rows = sum(times(count or 0, sources[name].weight) for name, count in counts.items())
     missing = tuple(name for name, count in counts.items() if count is None)
-    return rows, TOKENS_A_ROW, f"{rows:,} rows x {TOKENS_A_ROW} tokens (assumed)", missing
+    weighted = " by weight" if any(source.weight != 1 for source in sources.values()) else ""
+    how = f"{rows:,} rows{weighted} x {TOKENS_A_ROW} tokens (assumed)"
+    return rows, TOKENS_A_ROW, how, missing
 
 
 def _made(recipe: Recipe, runs: Path) -> tuple[int, int] | None:
@@ -69,7 +73,7 @@ def _made(recipe: Recipe, runs: Path) -> tuple[int, int] | None:
     if not record or not file.is_file():
         return None
     # Not by the fingerprint: for that every local file would be read and hashed.
-    if record["inputs"]["recipe"].get("data") != dataclasses.asdict(recipe.data):
+    if record["inputs"]["recipe"].get("data") != settled(recipe)["data"]:
         return None
     return record["metrics"]["train_rows"], file.stat().st_size
 

@@ -15,6 +15,20 @@ from typing import Any
 
 STORED = Path(__file__).parent / "schemas" / "axolotl.json"
 
+_SENDS = ("hub_model_id", "hub_strategy", "hub_revision", "push_dataset_to_hub")
+# Other trainings than on answers, and what only they read. Why: docs/recipes.md.
+_PREFERENCES = (
+    "rl", "rl_beta", "trl", "ebft", "reward_model", "process_reward_model",
+    "center_rewards_coefficient", "precompute_ref_log_probs", "orpo_alpha", "rpo_alpha",
+    "cpo_alpha", "simpo_gamma", "kto_desirable_weight", "kto_undesirable_weight", "dpo_beta",
+    "dpo_generate_during_eval", "dpo_label_smoothing", "dpo_ld_alpha", "dpo_loss_type",
+    "dpo_loss_weights", "dpo_norm_loss", "dpo_padding_free", "dpo_use_liger_kernel",
+    "dpo_use_logits_to_keep", "dpo_use_weighting",
+)  # fmt: skip
+_NO_PREFERENCES = (
+    "a day trains on answers, not on preferences (docs/recipes.md, Preferences, says why and "
+    "how to go on with the merged model); leave it out"
+)
 # Keys of Axolotl that the run decides, and what to set instead.
 OWNED = {
     "base_model": "the recipe's model section names the base; set model.id",
@@ -31,6 +45,11 @@ OWNED = {
     "auto_resume_from_checkpoints": "an interrupted run resumes by itself; leave it out",
     "merge_method": "the merge stage does that; set merge.method",
     "quantization": "the quantize stage does that; set quantize.format",
+    "train_on_inputs": "a row says itself what is learnt; put it into data.sources.NAME.completion",
+    "streaming": "the data stage writes the rows to this disk; leave it out",
+    "pretraining_dataset": "the data stage writes what is trained on; set data.sources",
+    **dict.fromkeys(_SENDS, "nothing is sent anywhere; upload the finished run's folder yourself"),
+    **dict.fromkeys(_PREFERENCES, _NO_PREFERENCES),
 }
 
 # Keys that older versions of Axolotl had, and what has taken their place.

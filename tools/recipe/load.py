@@ -1,7 +1,7 @@
 """Load a recipe: compose its files, apply overrides, hold it against its schema."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,10 @@ def _schema(shape: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
     plugins = [name for name in _plugins(train) if isinstance(name, str)]
     axolotl = axolotl_schema.train_schema(plugins)
     schema: dict[str, Any] = axolotl_schema.close(shape)
+    # Nobody is asked whether such a key was meant: it would be refused in the next breath.
+    axolotl["properties"] = {
+        key: part for key, part in axolotl["properties"].items() if key not in axolotl_schema.OWNED
+    }
     del schema["properties"]["name"]  # it is the file's name
     schema["properties"]["defaults"] = {"type": "array"}  # for who misspells it
     schema["$defs"] |= axolotl.pop("$defs")
@@ -142,7 +146,22 @@ def _without_owned(tree: dict[str, Any], train: dict[str, Any]) -> dict[str, Any
 def _owned(train: dict[str, Any]) -> dict[str, str]:
     owned, dropped = axolotl_schema.OWNED, axolotl_schema.DROPPED
     found = {key: f"not for a recipe: {owned[key]}" for key in train if key in owned}
-    return found | {key: f"no key any more: {dropped[key]}" for key in train if key in dropped}
+    return (
+        found
+        | {key: f"no key any more: {dropped[key]}" for key in train if key in dropped}
+        | dict(_nearly_owned(train))
+    )
+
+
+def _nearly_owned(train: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Misspelt keys that are nearest to one the run decides: told what to set instead at once."""
+    told = axolotl_schema.OWNED.keys() | axolotl_schema.DROPPED.keys()
+    names = [name for name in _plugins(train) if isinstance(name, str)]
+    known = axolotl_schema.train_schema(names)["properties"]
+    for key in train.keys() - told - known.keys():
+        for name, why in axolotl_schema.OWNED.items():
+            if f"?{name}?" in nearest(str(key), known, "?"):
+                yield key, f"unknown key; {name} is not for a recipe: {why}"
 
 
 def _plugin_faults(train: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from serve.config import ServeConfig
 
 QuantFormat = Literal["none", "nf4", "int8", "fp8", "int8_int4"]
+Order = Literal["shuffled", "listed", "easy-first"]
 
 
 @dataclass
@@ -155,6 +156,9 @@ class Source:
         subset: hub configuration name.
         split: hub split.
         revision: hub commit.
+        weight: how often each row is learnt in an epoch, on average: 2 repeats all, 0.5 takes half.
+        difficulty: field that holds a row's difficulty, a number; ``data.order: easy-first`` reads
+            it, and takes the row's length where it is empty.
     """
 
     kind: Literal["generator", "jsonl", "hub"]
@@ -167,6 +171,8 @@ class Source:
     subset: str = ""
     split: str = "train"
     revision: str = ""
+    weight: float = 1.0
+    difficulty: str = ""
 
 
 @dataclass
@@ -180,6 +186,9 @@ class Data:
         validation_rows: questions held out for eval_loss and perplexity.
         test_rows: questions held out for HELM; no model ever trains on them.
         max_words: longer questions are dropped.
+        order: of the rows in each epoch: ``shuffled``, ``listed`` (source after source, as the
+            recipe lists them) or ``easy-first`` (all sources at once, each from its easiest row to
+            its hardest).
     """
 
     sources: dict[str, Source]
@@ -188,6 +197,7 @@ class Data:
     validation_rows: int
     test_rows: int
     max_words: int
+    order: Order = "shuffled"
 
 
 @dataclass

@@ -17,6 +17,30 @@ def tree(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
+# Keys that came after the first runs were made, and the values that change nothing.
+_LATER = {"order": "shuffled"}
+_LATER_OF_SOURCES = {"weight": 1.0, "difficulty": ""}
+
+
+def settled(recipe: Recipe) -> dict[str, Any]:
+    """A resolved recipe as plain values, by which stages tell whether they were made of it.
+
+    A newer key that says nothing is left out: a run made before there was the key is still done.
+    """
+    values = dataclasses.asdict(recipe)
+    data = values["data"]
+    _drop(data, _LATER)
+    for source in data["sources"].values():
+        _drop(source, _LATER_OF_SOURCES)
+    return values
+
+
+def _drop(section: dict[str, Any], silent: dict[str, Any]) -> None:
+    for key, value in silent.items():
+        if section[key] == value:
+            del section[key]
+
+
 def text(recipe: Recipe) -> str:
     """A resolved recipe as YAML, for ``tools.recipe.load`` and no other reader."""
     from omegaconf import OmegaConf

@@ -29,6 +29,7 @@ from tools.files import (
 )
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
+from tools.recipe.written import settled
 from tools.run.provenance import Manifest, Record, made_with
 
 RECORD = "oneday.json"
@@ -185,7 +186,7 @@ class Run:
 
     def _gather(self, name: str) -> dict[str, Any]:
         stage = STAGES[name]
-        recipe = dataclasses.asdict(self.recipe)
+        recipe = settled(self.recipe)
         found: dict[str, Any] = {
             "oneday": __version__,
             "recipe": {path: _at(recipe, path) for path in stage.sections},

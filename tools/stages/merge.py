@@ -9,6 +9,7 @@ from tools import axolotl, base_model
 from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
+from tools.recipe.schema import Recipe
 from tools.run.folder import Run
 
 PROBES = 4  # held-out rows whose logits are compared
@@ -133,10 +134,16 @@ def _as_trained(run: Run) -> dict[str, Any]:
     nf4 = BitsAndBytesConfig(  # as Axolotl 0.21.0 loads a base for qlora
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+        bnb_4bit_use_double_quant=double_quant(run.recipe),
         bnb_4bit_compute_dtype=dtype,
     )
     return {"quantization_config": nf4}
+
+
+def double_quant(recipe: Recipe) -> bool:
+    """Whether the scales of a 4-bit base are quantized, too: as in training, Axolotl's default."""
+    options = recipe.train.get("bnb_config_kwargs") or {}
+    return bool(options.get("bnb_4bit_use_double_quant", True))
 
 
 def _load(run: Run, folder: Path, options: dict[str, Any] | None = None) -> Any:

@@ -9,6 +9,7 @@ from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
 from tools.run.folder import Run
+from tools.stages.merge import double_quant
 from tools.stages.perplexity import perplexity
 
 
@@ -53,7 +54,7 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
         how = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
+            bnb_4bit_use_double_quant=double_quant(run.recipe),
             bnb_4bit_compute_dtype=dtype,
         )
     net = AutoModelForCausalLM.from_pretrained(

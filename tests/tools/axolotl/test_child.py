@@ -49,6 +49,13 @@ def test_axolotl_reads_each_value_as_the_recipe_has_it(value: Any, tmp_path: Pat
     assert (found["wandb_name"], found["tokens"]) == (value, [value])
 
 
+@pytest.mark.parametrize("order", ["shuffled", "listed", "easy-first"])
+def test_the_order_of_rows(order: str, tmp_path: Path) -> None:
+    found = rendered(make_run(tmp_path, data__order=order))
+    keys = axolotl.IN_ORDER if order != "shuffled" else {}
+    assert {key: found[key] for key in axolotl.IN_ORDER if key in found} == keys
+
+
 def test_the_recipes_own_keys_win(tmp_path: Path) -> None:
     assert rendered(make_run(tmp_path, train={"seed": 5}))["seed"] == 5
 

@@ -67,6 +67,21 @@ def test_transformers_own_depends_on_it(tmp_path: Path) -> None:
     assert abs(losses[2] - losses[8]) > 0.01 or math.isnan(losses[2])
 
 
+def weighed(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+    """A loss that is trained, and no cross entropy."""
+    return outputs.logits.sum() * 0 + 123.0
+
+
+def test_whatever_is_trained_the_plain_loss_is_evaluated(tmp_path: Path) -> None:
+    made = trainer(tmp_path, 2)
+    made.compute_loss_func = weighed
+    assert made.evaluate()["eval_loss"] == 123.0, "transformers evaluates by the plain loss itself"
+    TokenLoss(made)
+    assert made.evaluate()["eval_loss"] == pytest.approx(by_hand(made.model), rel=1e-5)
+    assert made.compute_loss_func is weighed
+    assert float(made.compute_loss(made.model, collate(rows()))) == 123.0
+
+
 def test_each_evaluation_counts_for_itself(tmp_path: Path) -> None:
     made = trainer(tmp_path, 2)
     TokenLoss(made)

@@ -36,6 +36,10 @@ def test_shipped_recipes_are_eligible(name: str) -> None:
 
 
 SOURCE = "{kind: hub, path: %s, revision: x, licence: MIT, origin: %s}"
+TWICE = "data.sources.boxes.weight=2"
+LIGER = "train.plugins=[axolotl.integrations.liger.LigerPlugin]"
+CUT = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
+DFT = "train.use_dft=true train.chunked_cross_entropy=false"
 VARLEN = "train.attn_implementation=sdpa train.sdpa_varlen=true"
 BREAKS = [
     ("family", "4090", "model.family=Gemma", "fail"),
@@ -160,6 +164,67 @@ BREAKS = [
     ("either or", "4090", "train.warmup_ratio=0.1", "fail"),
     ("either or", "4090", "train.save_strategy=epoch", "fail"),
     ("either or", "cpu", "train.activation_offloading=true", "fail"),
+    ("weights", "cpu", "data.sources.boxes.weight=0", "fail"),
+    ("weights", "cpu", "data.sources.boxes.weight=-1", "fail"),
+    ("weights", "cpu", "data.sources.boxes.weight=101", "fail"),
+    ("weights", "cpu", "data.sources.boxes.weight=0.01", "pass"),
+    ("weights", "cpu", f"{TWICE} train.dataset_exact_deduplication=true", "fail"),
+    ("weights", "cpu", "train.dataset_exact_deduplication=true", "pass"),
+    ("order", "cpu", "data.order=listed", "fail"),  # the recipe has group_by_length
+    ("order", "cpu", "data.order=listed ~train.group_by_length", "pass"),
+    ("order", "4090", "data.order=easy-first", "pass"),
+    ("order", "4090", "data.order=easy-first train.balance_labels=true", "fail"),
+    ("order", "4090", "data.order=listed train.shuffle_merged_datasets=true", "fail"),
+    ("order", "4090", "data.order=listed train.curriculum_sampling=false", "fail"),
+    ("order", "4090", "data.order=listed train.sample_packing_sequentially=false", "fail"),
+    ("order", "4090", "train.balance_labels=true", "pass"),
+    ("order", "4090", "data.sources.dolly.difficulty=level", "warn"),
+    ("order", "4090", "data.sources.dolly.difficulty=level data.order=easy-first", "pass"),
+    ("loss", "cpu", "train.use_dft=true", "pass"),
+    ("loss", "cpu", "train.use_eaft=true train.eaft_k=2 train.eaft_alpha=0", "pass"),
+    ("loss", "4090", "train.use_dft=true", "fail"),  # the recipe has chunked_cross_entropy
+    ("loss", "4090", "train.use_dft=true train.chunked_cross_entropy=false", "pass"),
+    ("loss", "4090", f"{LIGER} train.liger_cross_entropy=true {DFT}", "fail"),
+    ("loss", "4090", f"{LIGER} train.liger_fused_linear_cross_entropy=true {DFT}", "fail"),
+    ("loss", "4090", f"train.plugins=[{CUT}] {DFT}", "fail"),
+    ("loss", "4090", f"train.plugins=[{CUT}] train.cut_cross_entropy=false {DFT}", "pass"),
+    ("loss", "cpu", "train.use_dft=true train.use_eaft=true", "fail"),
+    ("loss", "cpu", "train.use_dft=true train.context_parallel_size=2", "fail"),
+    ("loss", "4090", f"{LIGER} train.liger_use_token_scaling=true", "fail"),
+    ("loss", "cpu", "train.eaft_k=20", "fail"),
+    ("loss", "cpu", "train.use_eaft=true train.eaft_k=1", "fail"),
+    ("loss", "cpu", "train.use_eaft=true train.eaft_k=0", "fail"),
+    ("loss", "cpu", "train.use_eaft=true train.eaft_alpha=-1", "fail"),
+    ("balanced labels", "4090", "train.balance_labels=true", "pass"),
+    ("balanced labels", "cpu", "train.balance_labels=true", "fail"),  # group_by_length, unpacked
+    ("balanced labels", "cpu", "train.balance_labels=true train.group_by_length=false", "pass"),
+    ("balanced labels", "4090", "train.balance_labels=true train.group_by_length=true", "pass"),
+    ("balanced labels", "4090", "train.balance_labels=true train.curriculum_sampling=true", "fail"),
+    ("balanced labels", "4090", "train.label_balance_window_optim_steps=2", "fail"),
+    (
+        "balanced labels",
+        "4090",
+        "train.balance_labels=true train.accelerator_config={split_batches: true}",
+        "fail",
+    ),
+    ("warm-up", "4090", "train.max_steps=4", "fail"),
+    ("warm-up", "4090", "train.max_steps=101", "pass"),
+    ("warm-up", "cpu", "~train.warmup_ratio train.warmup_steps=370", "fail"),
+    ("warm-up", "cpu", "~train.warmup_ratio train.warmup_steps=369", "pass"),
+    ("warm-up", "cpu", "~train.warmup_ratio train.warmup_steps=370 train.num_epochs=2", "pass"),
+    ("warm-up", "cpu", f"~train.warmup_ratio train.warmup_steps=370 {TWICE}", "pass"),
+    ("warm-up", "cpu", "train.warmup_steps=0", "pass"),
+    ("layers", "4090", "train.lora_target_modules=[query_key_value, dense]", "fail"),
+    ("layers", "4090", "train.lora_target_modules=[q_proj, quack]", "warn"),
+    ("layers", "4090", "train.lora_target_modules=[self_attn.q_proj, lm_head]", "pass"),
+    ("layers", "4090", "train.lora_target_modules='.*'", "pass"),
+    (
+        "layers",
+        "4090",
+        "train.lora_target_modules=[w1] model.id=x/Mixtral-8x7B",
+        "pass",
+    ),
+    ("layers", "4090", "train.lora_target_modules=[c_attn] model.family=Unknown", "pass"),
     ("checkpointing", "4090", "model.id=mosaicml/mpt-7b", "fail"),
     ("new tokens", "4090", "train.tokens=['<a>']", "fail"),
     ("new tokens", "4090", "train.tokens=['<a>'] train.lora_modules_to_save=[lm_head]", "pass"),

@@ -44,6 +44,38 @@ def test_faults_are_told_all_at_once() -> None:
     assert "did you mean boxes?" in found[0] and "counting" in found[0]
 
 
+def test_a_maker_has_no_field_of_difficulty() -> None:
+    odd = maker("boxes")
+    odd.difficulty = "level"
+    (fault,) = sources.faults({"a": odd})
+    assert fault.startswith("data.sources.a.difficulty: a maker's questions have no fields")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"levle": 1}, "no such field; did you mean levle?; the row has prompt, completion, levle"),
+        ({"level": "hard"}, "that is 'hard', no number"),
+        ({"level": True}, "that is True, no number"),
+        ({"level": [1]}, "that is [1], no number"),
+        ({"level": "nan"}, "that is 'nan', no number"),
+        ({"level": None}, "no such field"),
+    ],
+)
+def test_a_difficulty_is_a_number(row: dict[str, Any], said: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", {**GOOD[0], "level": 1.5}, {**GOOD[1], **row})
+    fault = refusal(jsonl(file, difficulty="level"))
+    assert fault.startswith(f"{file}:2: ") and "(data.sources.mine.difficulty)" in fault
+    assert said in fault
+
+
+def test_the_difficulty_of_a_row(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", {**GOOD[0], "level": 1.5}, {**GOOD[1], "level": "2"})
+    found = read(jsonl(file, difficulty="level"))
+    assert sorted(pair.hardness or 0 for pair in found) == [1.5, 2.0]
+    assert {pair.hardness for pair in read(jsonl(file))} == {None}
+
+
 def test_a_maker_gives_different_questions_and_the_same_again() -> None:
     made = read(maker("counting", 40), held=10)
     assert len(made) == 50 == len({p.prompt for p in made})

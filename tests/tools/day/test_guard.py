@@ -41,6 +41,11 @@ def test_a_broken_training(step: int, logs: dict[str, float], said: str) -> None
     assert re.search(said, guard.loss_fault(step, logs, VOCABULARY))
 
 
+def test_a_loss_that_weighs_tokens_has_no_bound_to_know() -> None:
+    assert guard.loss_fault(1, {"loss": 20.0}, VOCABULARY, plain=False) == ""
+    assert "became nan" in guard.loss_fault(1, {"loss": math.nan}, VOCABULARY, plain=False)
+
+
 @pytest.mark.parametrize(("share", "said"), [(0.0, "0 %"), (1.0, "100 %"), (0.01, ""), (0.99, "")])
 def test_the_share_of_learnt_tokens(share: float, said: str) -> None:
     found = guard.share_fault(share)

@@ -18,6 +18,7 @@ from tools.plan.verdict import GIB, Plan, exit_code, plan, render, share_verdict
 from tools.plan.workload import workload
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
+from tools.recipe.written import settled
 from tools.run.folder import RECORD
 
 ROOT = RECIPES.parent
@@ -165,7 +166,7 @@ def test_rows_that_are_made_are_counted(tmp_path: Path) -> None:
     (folder / "train.jsonl").write_text("x" * 33000)
     record: dict[str, Any] = {
         "stage": "data",
-        "inputs": {"recipe": {"data": dataclasses.asdict(recipe.data)}},
+        "inputs": {"recipe": {"data": settled(recipe)["data"]}},
         "metrics": {"train_rows": 50},
     }
     (folder / RECORD).write_text(json.dumps(record))
@@ -191,6 +192,16 @@ def test_rows_of_files_and_of_nobody_knows(tmp_path: Path) -> None:
     blind = plan(dataclasses.replace(recipe, data=nothing), tmp_path)
     assert blind.hours is None and "time" not in blind.judged
     assert "tokens fit in it" in render(blind)
+
+
+def test_weights_count(tmp_path: Path) -> None:
+    plain = planned("cpu").work
+    assert (plain.tokens, "by weight" in plain.how) == (740 * 150, False)
+    weights = "data.sources.boxes.weight=2.5 data.sources.counting.weight=0.5"
+    found = planned("cpu", weights).work
+    assert found.tokens == (350 + 140 + 180 + 140) * 150
+    assert found.how == "810 rows by weight x 150 tokens (assumed)"
+    assert found.evaluated == plain.evaluated
 
 
 def test_steps_and_evaluations(tmp_path: Path) -> None:

@@ -189,6 +189,32 @@ FAULTS = [
     ("budget: {hours: .inf}", "must be a number between -2^63 and 2^63, not inf"),
     ("serve: {context: '${train'}", "serve.context: "),
     ("eval: {tiers: {quick: [mmlu]}}", "eval.tiers.quick[0]: mmlu needs subject=…"),
+    ("train: {rl: dpo}", "train.rl: not for a recipe: a day trains on answers, not on preferences"),
+    (
+        "train: {reward_model: true}",
+        "train.reward_model: not for a recipe: a day trains on",
+    ),
+    ("train: {process_reward_model: true}", "train.process_reward_model: not for a recipe: a day"),
+    ("train: {dpo_label_smoothing: 0.1}", "train.dpo_label_smoothing: not for a recipe: a day"),
+    ("train: {streaming: true}", "train.streaming: not for a recipe: the data stage writes"),
+    (
+        "train: {train_on_inputs: true}",
+        "train.train_on_inputs: not for a recipe: a row says",
+    ),
+    ("train: {hub_model_id: me/mine}", "train.hub_model_id: not for a recipe: nothing is sent"),
+    ("train: {push_dataset_to_hub: me}", "train.push_dataset_to_hub: not for a recipe: nothing is"),
+    (
+        "train: {val_set_siz: 0.1}",
+        "train.val_set_siz: unknown key; val_set_size is not for a recipe: the data stage holds "
+        "rows out; set data.validation_rows",
+    ),
+    ("train: {ema: true}", "train.ema: unknown key; remove it"),
+    ("data: {order: hardest}", "data.order: must be one of shuffled, listed, easy-first"),
+    (
+        "data: {sources: {boxes: {weigth: 2}}}",
+        "did you mean data.sources.boxes.weight?",
+    ),
+    ("data: {sources: {boxes: {weight: heavy}}}", 'boxes.weight: must be a number, not "heavy"'),
 ]
 
 

@@ -85,6 +85,25 @@ def test_the_device_touches_the_evals(tmp_path: Path) -> None:
     assert before.fingerprint("data") == after.fingerprint("data")
 
 
+def test_a_newer_key_that_says_nothing_is_no_other_run(tmp_path: Path) -> None:
+    """A run that was made before there were weights and orders is still done."""
+    told = Run(recipe(), tmp_path).inputs("data")["recipe"]["data"]
+    assert told.keys() == {
+        "sources", "seed", "shots", "validation_rows", "test_rows", "max_words",
+    }  # fmt: skip
+    assert told["sources"]["counting"].keys() == {
+        "kind", "path", "licence", "origin", "rows", "prompt", "completion", "subset", "split",
+        "revision",
+    }  # fmt: skip
+    source = recipe().data.sources["counting"]
+    for key, value in {"weight": 2.0, "difficulty": "level"}.items():
+        other = recipe(data__sources={"counting": changed(source, key, value)})
+        told = Run(other, tmp_path).inputs("data")["recipe"]["data"]["sources"]["counting"]
+        assert told[key] == value
+    other = recipe(data__order="listed")
+    assert Run(other, tmp_path).inputs("data")["recipe"]["data"]["order"] == "listed"
+
+
 def test_fingerprints_know_no_folder(tmp_path: Path) -> None:
     one, two = Run(recipe(), tmp_path / "a"), Run(recipe(), tmp_path / "b")
     assert all(one.fingerprint(name) == two.fingerprint(name) for name in STAGES)

@@ -16,6 +16,8 @@ from tools.errors import StageError
 from tools.run.folder import Run
 from tools.stages import merge
 
+DOUBLE = "bnb_4bit_use_double_quant"
+
 
 def write_merged(base: Any, adapter: Path, tokenizer: Path, folder: Path, scale: float = 1) -> None:
     """What Axolotl's merge writes; ``scale`` makes it wrong."""
@@ -51,6 +53,15 @@ def test_a_wrong_merge(
     write_merged(load(tiny_model), tiny_adapter, tiny_model, tmp_path / "m", scale)
     with pytest.raises(StageError, match=r"more than merge\.max_logit_error = 0\.001"):
         merge._verify(run, tiny_model, tiny_adapter, tmp_path / "m")
+
+
+@pytest.mark.parametrize(("options", "double"), [({}, True), ({DOUBLE: False}, False)])
+def test_the_base_is_loaded_as_it_was_trained(
+    options: dict[str, Any], double: bool, tmp_path: Path
+) -> None:
+    train = {"adapter": "qlora", "load_in_4bit": True, "bnb_config_kwargs": options}
+    run = make_run(tmp_path, merge__method="nf4_aware", train=train)
+    assert merge._as_trained(run)["quantization_config"].bnb_4bit_use_double_quant is double
 
 
 def test_a_base_that_calls_itself_merged(run: Run, tiny_model: Path, tiny_adapter: Path) -> None:

@@ -1,6 +1,6 @@
 """The rules that ``make check`` holds a recipe against: one function a rule, in this order."""
 
-from tools.check.rules import card, eligibility, sanity, training
+from tools.check.rules import card, eligibility, losses, mix, sanity, targets, training
 from tools.check.rules.base import Rule
 
 _CHALLENGE = "rules §1"
@@ -21,6 +21,8 @@ RULES = [
     Rule("numbers", "recipe", sanity.numbers),
     Rule("budget", "recipe", sanity.budget),
     Rule("sources", "recipe", sanity.sources),
+    Rule("weights", "recipe", mix.weights),
+    Rule("order", "Axolotl", mix.order),
     Rule("model source", "recipe", sanity.model_source),
     Rule("eval tier", "recipe", sanity.tier),
     Rule("disk", "transformers' Trainer", sanity.disk),
@@ -40,6 +42,10 @@ RULES = [
     Rule("template", "training = serving", training.template),
     Rule("best checkpoint", "transformers' Trainer", training.best_checkpoint),
     Rule("either or", "Axolotl", training.either),
+    Rule("loss", "Axolotl", losses.training_loss),
+    Rule("balanced labels", "Axolotl", losses.balanced_labels),
+    Rule("warm-up", "transformers' Trainer", training.warmup),
+    Rule("layers", "PEFT", targets.modules),
     Rule("checkpointing", "Axolotl", training.checkpointing),
     Rule("selective checkpointing", "Axolotl", training.selective),
     Rule("new tokens", "PEFT", training.new_tokens),

@@ -1,6 +1,7 @@
 """Pairs of settings that cannot work together, from training over merging to serving."""
 
 import fnmatch
+import math
 from typing import Any
 
 from tools.check.rules.base import Facts, Faults, fail, parts, warn
@@ -224,6 +225,30 @@ def either(recipe: Recipe, facts: Facts) -> Faults:
     if recipe.train.get("activation_offloading") and not recipe.train.get("gradient_checkpointing"):
         said = "train.activation_offloading without train.gradient_checkpointing"
         yield fail("train.activation_offloading", said, "set train.gradient_checkpointing=true")
+
+
+def warmup(recipe: Recipe, facts: Facts) -> Faults:
+    """The learning rate comes to its full height before training ends."""
+    wanted, most = recipe.train.get("warmup_steps") or 0, _most_steps(recipe)
+    if most and wanted >= most:
+        said = f"train.warmup_steps is {wanted}, and training has {most} steps at the most"
+        remedy = 'SET="~train.warmup_steps train.warmup_ratio=0.05", or more steps'
+        yield fail("train.warmup_steps", f"{said}: its rate would rise to the end", remedy)
+
+
+def _most_steps(recipe: Recipe) -> int:
+    """Steps that training can have: a row for each question, unpacked; 0 when nothing tells."""
+    train, sources = recipe.train, recipe.data.sources.values()
+    if (steps := train.get("max_steps") or 0) > 0:
+        return int(steps)
+    if not sources or any(source.rows is None for source in sources):
+        return 0
+    rows = sum((source.rows or 0) * source.weight for source in sources)
+    sizes = (train.get("micro_batch_size") or 1, train.get("gradient_accumulation_steps") or 1)
+    a_step = train.get("batch_size") or math.prod(sizes) * recipe.hardware.gpus
+    # An epoch's last step may have fewer rows.
+    epochs = train.get("num_epochs") or 1
+    return math.ceil(math.ceil(rows / max(a_step, 1)) * epochs)
 
 
 def checkpointing(recipe: Recipe, facts: Facts) -> Faults:

@@ -1,0 +1,87 @@
+"""Do the layers that LoRA is to sit on exist in this model?"""
+
+from pathlib import Path
+
+from tools.check.rules.base import Facts, Faults, fail, parts, plain, warn
+from tools.files import read_json
+from tools.recipe.faults import nearest
+from tools.recipe.schema import Model, Recipe
+
+_LLAMA = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_NEOX = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
+_GPT2 = ("c_attn", "c_proj", "c_fc")
+#: Names of the linear layers of a block, by transformers' ``model_type``; a test reads them from
+#: transformers itself.
+LAYERS = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "gemma2": _LLAMA,
+    "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
+    "gpt_neox": _NEOX,
+    "falcon": _NEOX,
+    "bloom": _NEOX,
+    "persimmon": _NEOX,
+    "gpt2": _GPT2,
+    "gptj": ("q_proj", "k_proj", "v_proj", "out_proj", "fc_in", "fc_out"),
+    "gpt_neo": ("q_proj", "k_proj", "v_proj", "out_proj", "c_fc", "c_proj"),
+    "opt": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+    "mpt": ("Wqkv", "out_proj", "up_proj", "down_proj"),
+}
+# What a family is built as, where its config.json is not at hand.
+_FAMILIES = {
+    "llama": "llama",
+    "llama2": "llama",
+    "openllama": "llama",
+    "smollm2": "llama",
+    "mistral": "mistral",
+    "qwen": "qwen2",
+    "gemma": "gemma",
+    "gptneox": "gpt_neox",
+    "pythia": "gpt_neox",
+    "redpajama": "gpt_neox",
+    "falcon": "falcon",
+    "bloom": "bloom",
+    "persimmon": "persimmon",
+    "gpt2": "gpt2",
+    "cerebras": "gpt2",
+    "gptj": "gptj",
+    "gptneo": "gpt_neo",
+    "opt": "opt",
+    "mpt": "mpt",
+}
+# Members of a family that are built otherwise: experts, and the first Qwen, which is hub code.
+_OTHERWISE = {"moe", "mixtral", "8x7b", "8x22b", "qwen"}
+# Beside the blocks; which of them a model has is for PEFT to say.
+_ENDS = {"embed_tokens", "embed_in", "embed_out", "wte", "wpe", "word_embeddings", "lm_head"}
+
+
+def modules(recipe: Recipe, facts: Facts) -> Faults:
+    """PEFT stops where no name fits, after the model was loaded, and passes over those that don't.
+
+    A text is a pattern, which only the model itself can answer.
+    """
+    wanted, key = recipe.train.get("lora_target_modules"), "train.lora_target_modules"
+    kind = _kind(recipe.model)
+    if not isinstance(wanted, list) or kind not in LAYERS:
+        return
+    known = LAYERS[kind]
+    lost = [name for name in wanted if name.rpartition(".")[2] not in {*known, *_ENDS}]
+    if not lost:
+        return
+    said = f"{key}: {recipe.model.id} ({kind}) has no layer {lost[0]}{nearest(lost[0], known)}"
+    remedy = f"its layers are {', '.join(known)}; or set train.lora_target_linear=true without it"
+    none = len(lost) == len(wanted) and not recipe.train.get("lora_target_linear")
+    yield (fail if none else warn)(key, said, remedy)
+
+
+def _kind(model: Model) -> str:
+    """The ``model_type`` of transformers, empty where nothing tells it."""
+    if model.source == "local" and model.path:
+        config = read_json(Path(model.path) / "config.json")
+        return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+    known = _FAMILIES.get(plain(model.family), "")
+    words = parts(model.id.rpartition("/")[2])
+    return "" if words & _OTHERWISE else known
