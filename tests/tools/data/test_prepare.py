@@ -12,6 +12,7 @@ from tools.data.prepare import FEW_SHOT_POOL, prepare
 from tools.data.render import LETTERS
 from tools.data.skills import SKILLS
 from tools.errors import UserError
+from tools.files import file_digest
 from tools.run.folder import Run
 
 FILES = ("train", "validation", "test", "shots")
@@ -129,3 +130,18 @@ def test_faulty_sources_leave_nothing_behind(tmp_path: Path) -> None:
         prepared(tmp_path, data__sources={"a": maker("nothing"), "b": maker("boxes", None)})
     assert len(caught.value.faults) == 2
     assert not (tmp_path / "tiny" / "data").exists()
+
+
+# Made before there were weights and orders.
+BEFORE = {
+    "train": "4502da6aa8d234475514cacfcd9c263bea5fb29dc5ea94d4522ac2f855ee6b2f",
+    "validation": "30d06a2ed6da64d698d1f19f9e3cfb461f628b2e69388ce2e6d7f192a3e64851",
+    "test": "fb9082a171034074235bd85bef7c8e904cf2a9c128921e0741217377c17546d4",
+    "shots": "be3a06757282d1650eb853f5297195c6150c1a8e13050622ccd9bee005c07996",
+}
+
+
+def test_a_recipe_of_old_gets_its_old_bytes(tmp_path: Path) -> None:
+    mix = {"counting": maker("counting", 40), "places": maker("places", 50)}
+    folder = prepared(tmp_path, data__sources=mix).output("data")
+    assert {name: file_digest(folder / f"{name}.jsonl") for name in FILES} == BEFORE
