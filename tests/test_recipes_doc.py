@@ -5,12 +5,15 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from tools.check.rules import losses
+from tools.recipe.axolotl_schema import OWNED
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
-from tools.recipe.schema import Recipe
+from tools.recipe.schema import Order, Recipe
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -79,3 +82,14 @@ def test_every_preset_and_debug_layer_is_named() -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert (ROOT / "docs" / target).exists(), target
+
+
+def test_every_order_and_every_loss_is_told() -> None:
+    assert all(f"| `{order}` |" in TEXT for order in get_args(Order))
+    assert {"weight", "difficulty"} <= set(re.findall(r"NAME\.(\w+)`", "".join(rows("The mix"))))
+    told = set(re.findall(r"`(\w+)", "".join(rows("The loss"))))
+    assert told >= {*losses._WEIGHED, *losses._OF, "balance_labels"}
+
+
+def test_a_message_leads_to_its_section() -> None:
+    assert "docs/recipes.md, Preferences," in OWNED["rl"] and "\n## Preferences\n" in TEXT

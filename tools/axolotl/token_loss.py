@@ -63,15 +63,21 @@ class TokenLoss:
 
 
 def evaluate_evenly(trainer: Any) -> None:
-    """Give every job as many held-out batches: Axolotl turns that off for packs, and leaves it off.
+    """Evaluate every held-out row, with as many batches in every job.
 
-    Where one job has a batch more, it waits for ever for the others.
+    Where rows are packed to train, Axolotl drops a last batch that is not full, held-out rows and
+    all. It also turns even batches off, and leaves them off: where one job then has a batch more, it
+    waits for ever for the others.
     """
     plain = trainer.get_eval_dataloader
 
     def loader(*args: Any, **kwargs: Any) -> Any:
         trainer.accelerator.even_batches = True
-        return plain(*args, **kwargs)
+        dropped, trainer.args.dataloader_drop_last = trainer.args.dataloader_drop_last, False
+        try:
+            return plain(*args, **kwargs)
+        finally:
+            trainer.args.dataloader_drop_last = dropped
 
     if not getattr(trainer.args, "eval_sample_packing", False):
         trainer.get_eval_dataloader = loader

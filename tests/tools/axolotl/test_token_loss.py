@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from tools.axolotl.token_loss import IGNORED, TokenLoss
+from tools.axolotl.token_loss import IGNORED, TokenLoss, evaluate_evenly
 
 
 def rows() -> list[dict[str, list[int]]]:
@@ -65,6 +65,16 @@ def test_transformers_own_depends_on_it(tmp_path: Path) -> None:
     """When this fails, transformers averages over tokens itself and TokenLoss can go."""
     losses = {batch: trainer(tmp_path, batch).evaluate()["eval_loss"] for batch in (2, 8)}
     assert abs(losses[2] - losses[8]) > 0.01 or math.isnan(losses[2])
+
+
+def test_every_held_out_row_counts_where_the_trainer_drops_half_a_batch(tmp_path: Path) -> None:
+    made = trainer(tmp_path, 3)  # eight rows: the last two are no whole batch
+    made.args.dataloader_drop_last = True  # Axolotl's, where rows are packed to train
+    assert len(made.get_eval_dataloader()) == 2
+    evaluate_evenly(made)
+    TokenLoss(made)
+    assert len(made.get_eval_dataloader()) == 3 and made.args.dataloader_drop_last
+    assert made.evaluate()["eval_loss"] == pytest.approx(by_hand(made.model), rel=1e-5)
 
 
 def weighed(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.Tensor:

@@ -95,9 +95,9 @@ def test_easy_first_goes_by_the_difficulty_where_there_is_one() -> None:
     assert [row[0].hardness for row in made] == [-3, -2, -1]
 
 
-def test_a_weight_holds_in_any_order() -> None:
-    for order in ("listed", "easy-first"):
-        assert set(learnt(arranged(singles(), data(order, a=2.0)), "a").values()) == {2}
+@pytest.mark.parametrize("order", ["shuffled", "listed", "easy-first"])
+def test_a_weight_holds_in_any_order(order: Order) -> None:
+    assert set(learnt(arranged(singles(), data(order, a=2.0)), "a").values()) == {2}
 
 
 def prepared(root: Path, **values: Any) -> Run:

@@ -25,7 +25,7 @@ def training_loss(recipe: Recipe, facts: Facts) -> Faults:
     if len(used) > 1:
         said = "train.use_dft and train.use_eaft are both set, one loss trains"
         yield fail("train.use_eaft", said, "--set '~train.use_dft', or '~train.use_eaft'")
-    for key in _patches(train) if used else ():
+    for key in list(_patches(train)) if used else []:
         said = f"train.{used[0]} weighs each token by the whole logits, which {key} does not keep"
         remedy = f"--set train.{key}=false (17 bytes a token and word instead of 6 or less)"
         yield fail(f"train.{key}", said, remedy)
