@@ -66,8 +66,8 @@ def evaluate_evenly(trainer: Any) -> None:
     """Evaluate every held-out row, with as many batches in every job.
 
     Where rows are packed to train, Axolotl drops a last batch that is not full, held-out rows and
-    all. It also turns even batches off, and leaves them off: where one job then has a batch more, it
-    waits for ever for the others.
+    all. It also turns even batches off, and leaves them off: a job with one more than the others
+    waits for them for ever.
     """
     plain = trainer.get_eval_dataloader
 
