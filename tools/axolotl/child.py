@@ -2,17 +2,18 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tools.axolotl.failure import reason
+from tools.axolotl.telling import MARK
 from tools.console import environment
 from tools.data import tokens
 from tools.errors import StageError
@@ -20,7 +21,6 @@ from tools.files import write_text
 from tools.process import dies_with_parent
 from tools.run.folder import Run
 
-MARK = "@oneday "  # as in tools.axolotl.plugin, which this process does not import
 # Our formats that Axolotl makes, through torchao: its own keys for each.
 QUANTIZATION: dict[str, dict[str, Any]] = {
     "fp8": {"quantization": {"weight_dtype": "fp8", "activation_dtype": "fp8"}},
@@ -116,7 +116,8 @@ def call(
     # torchrun must live to end its jobs, see _stop; one job has nothing to put in order.
     end = signal.SIGTERM if cards > 1 else signal.SIGKILL
     told: deque[str] = deque(maxlen=NEWEST)
-    here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard")}  # transformers reads it
+    # transformers reads it.
+    here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard"), **_shared(run, cards)}
     # Unbuffered: the log is whole however we or the child may end.
     with log.open("ab", buffering=0) as sink:
         child = _start(words, end, {**here, **(variables or {})})
@@ -137,7 +138,15 @@ def call(
             f"axolotl {command} did not end in {seconds:.0f} s and was stopped\n  log: {log}"
         )
     if code:
-        raise StageError(f"axolotl {command} ended with code {code}: {_reason(told)}\n  log: {log}")
+        raise StageError(f"axolotl {command} ended with code {code}: {reason(told)}\n  log: {log}")
+
+
+def _shared(run: Run, cards: int) -> dict[str, str]:
+    """What several jobs on a CPU are told: no card that may be there, and a share of the cores."""
+    if cards == 1 or run.recipe.hardware.device != "cpu":
+        return {}
+    threads = max(1, len(os.sched_getaffinity(0)) // cards)
+    return {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
 
 
 def _start(
@@ -209,10 +218,3 @@ def _stop(child: subprocess.Popen[str], end: signal.Signals) -> None:
     if child.poll() is None:
         os.killpg(child.pid, end)
         child.wait()
-
-
-def _reason(told: Iterable[str], lines: int = 12) -> str:
-    """The last error among a child's lines, from its name on, without the way it came."""
-    text = [line for line in told if not re.search(r"\d%\|", line)]  # no progress bars
-    named = [i for i, line in enumerate(text) if re.match(r"[\w.]+(Error|Exception)\b", line)]
-    return "".join(text[named[-1] if named else -lines :][:lines]).rstrip()

@@ -17,6 +17,9 @@ from tools.process import dies_with_parent
 def main(command: str, config: str, overrides: dict[str, Any]) -> None:
     """Call Axolotl's entry point for ``command``."""
     if command == "train":
+        from tools.axolotl import processes
+
+        processes.join()
         from axolotl.cli.train import do_cli as train
 
         train(config, **overrides)
@@ -31,7 +34,9 @@ def main(command: str, config: str, overrides: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # A worker that loads rows would wait for ever on a full pipe when this process is killed.
+    # A worker that loads rows would wait for ever on a full pipe when this process is killed, and a
+    # job of torchrun's on the others when that is.
     if ask := dies_with_parent(signal.SIGKILL):
+        ask()
         os.register_at_fork(after_in_child=ask)
     main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

@@ -2,35 +2,32 @@
 
 What it decides is decided by pure functions (``tools.day.schedule``, ``tools.day.guard``,
 ``tools.day.checkpoints``); here they meet the trainer. Of several jobs (cards) the first one's
-clock counts for all, and it alone tells the parent process what happens.
+clock counts for all, it alone names checkpoints and tells the parent process what happens; another
+tells only why it leaves by itself. What ends a training is known to all of them at once, or the
+others would wait for ever.
 """
 
 import json
 import os
 import resource
-import shutil
-import sys
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
 from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
-from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
-from transformers.trainer_utils import has_length, rotate_checkpoints
+from transformers.trainer_utils import has_length
 
-from tools.axolotl import packed_attention
+from tools.axolotl import packed_attention, processes
+from tools.axolotl.saving import folder_of, keep_whole, trained
+from tools.axolotl.telling import end, first, tell
 from tools.axolotl.token_loss import TokenLoss, evaluate_evenly
-from tools.day import checkpoints, guard, schedule
+from tools.day import guard, schedule
 from tools.files import write_text
 
-MARK = "@oneday "  # begins the lines on stdout that tools.axolotl.child reads
 _EPOCH = "epoch_rng.pt"  # in a checkpoint: torch's random state that its epoch began with
 
 
@@ -50,6 +47,9 @@ class OnedayPlugin(BasePlugin):
         trainer.add_callback(Apart())
         evaluate_evenly(trainer)
         TokenLoss(trainer)
+        if processes.several():
+            # Axolotl turns it off: each job's tokens would count by how few they are in its batch.
+            trainer.args.average_tokens_across_devices = True
         if text := os.environ.get(schedule.VARIABLE):
             # The trainer would hide a loss of NaN, and not log the first one.
             trainer.args.logging_nan_inf_filter = False
@@ -67,13 +67,13 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Tell where training starts and ends."""
-        _tell(event="begin", step=state.global_step, total=state.max_steps)
+        tell(event="begin", step=state.global_step, total=state.max_steps)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Tell every step."""
-        _tell(event="step", step=state.global_step)
+        tell(event="step", step=state.global_step)
 
     def on_log(
         self,
@@ -85,13 +85,13 @@ class Watch(TrainerCallback):
     ) -> None:
         """Pass on what the trainer logs: loss, eval_loss, learning rate."""
         numbers = {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
-        _tell(event="log", step=state.global_step, **numbers)
+        tell(event="log", step=state.global_step, **numbers)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Tell of a regular end: Axolotl also exits with 0 after Ctrl+C."""
-        _tell(event="end", step=state.global_step, total=state.max_steps, peak_rss=_peak_rss())
+        tell(event="end", step=state.global_step, total=state.max_steps, peak_rss=_peak_rss())
 
 
 class Apart(TrainerCallback):
@@ -102,7 +102,7 @@ class Apart(TrainerCallback):
     ) -> None:
         """Look once the first step has shown which attention the model calls."""
         if packed_attention.unused():
-            _end(state.global_step, "fault", guard.PACKS)
+            end(state.global_step, "fault", guard.PACKS)
 
 
 class Guard(TrainerCallback):
@@ -123,7 +123,7 @@ class Guard(TrainerCallback):
         """Look at what was logged."""
         rows = model.config.get_text_config().vocab_size  # multimodal ones keep it a level down
         if reason := guard.loss_fault(state.global_step, logs or {}, rows, self._plain):
-            _end(state.global_step, "fault", reason)
+            end(state.global_step, "fault", reason)
 
 
 class Deadline(TrainerCallback):
@@ -139,11 +139,12 @@ class Deadline(TrainerCallback):
     def __init__(self, day: schedule.Day, trainer: Any) -> None:
         self._day, self._trainer = day, trainer
         self._evaluates = trainer.eval_dataset is not None and trainer.args.eval_strategy != "no"
-        weights = sum(p.numel() * p.element_size() for p in _trained(trainer.model))
+        weights = sum(p.numel() * p.element_size() for p in trained(trainer.model))
         self._meter = schedule.Meter(weights)
         self._lap = self._saved = 0.0  # seconds of the day at the last event, and the last save
         self._evaluated = -1  # step of the last evaluation
         self._stopped = False
+        self._timed: Any = None  # the scheduler whose steps are the course's
         self._create = trainer.create_scheduler
         trainer.create_scheduler = self._create_scheduler
 
@@ -167,7 +168,7 @@ class Deadline(TrainerCallback):
             return
         reason = schedule.no_step_fits(self._day.allowance, self._meter.ending)
         # A resumed training has a checkpoint that can become the adapter; a new one has nothing.
-        _end(state.global_step, "time" if state.global_step else "fault", reason)
+        end(state.global_step, "time" if state.global_step else "fault", reason)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -206,8 +207,8 @@ class Deadline(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Leave a record when the clock made a difference: with it the run can be made again."""
-        if _first() and schedule.matters(self._record(), self._evaluates):
-            self.keep(_folder(args))
+        if first() and schedule.matters(self._record(), self._evaluates):
+            self.keep(folder_of(args))
 
     def keep(self, folder: Path) -> None:
         """Write what to follow to come to the present step again."""
@@ -226,18 +227,21 @@ class Deadline(TrainerCallback):
             # Logged, too, or the losses since the last log would be in no record.
             self._stopped = control.should_training_stop = control.should_log = True
             reason = schedule.cut_off(state.global_step, state.max_steps)
-            _tell(event="stop", step=state.global_step, kind="time", reason=reason)
+            tell(event="stop", step=state.global_step, kind="time", reason=reason)
 
     def _create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The trainer's own scheduler, its functions of a step asked at the course's step."""
         scheduler = self._create(num_training_steps, optimizer)
+        if self._timed is scheduler:  # under DeepSpeed the trainer asks twice
+            return scheduler
+        self._timed = scheduler
         self.course = self._course(num_training_steps)
         if isinstance(scheduler, LambdaLR):
             inner = scheduler.lr_lambdas
             scheduler.lr_lambdas = [schedule.Timed(one, self.course) for one in inner]
         else:
             name = type(scheduler).__name__
-            _tell(
+            tell(
                 event="note", step=0, text=f"train.lr_scheduler: {name} goes by steps, not by time"
             )
         return scheduler
@@ -257,7 +261,7 @@ class Deadline(TrainerCallback):
 
     def _elapsed(self) -> float:
         """Seconds used so far by the first job's clock: all jobs must decide alike."""
-        return float(broadcast_object_list([self._day.allowance.elapsed()])[0])
+        return float(of_the_first(self._day.allowance.elapsed()))
 
     def _left(self) -> float:
         return self._day.allowance.limit - self._elapsed()
@@ -269,11 +273,13 @@ class Deadline(TrainerCallback):
 
 
 class EpochStart(TrainerCallback):
-    """Makes a resumed epoch draw its order of rows as it was drawn at first.
+    """Makes a resumed epoch draw its order of rows as at first, and all jobs draw the same.
 
     The trainer goes back to the random numbers of the middle of the epoch after the order was drawn
     from those of a fresh process. That is right in the first epoch only (and where rows are neither
     packed nor grouped by length), so a checkpoint also keeps the state that its epoch began with.
+    Of several jobs each takes its share of the order that it drew itself; dropout has moved their
+    random numbers apart by the second epoch, and rows would come twice or not at all.
 
     Args:
         trainer: Axolotl's.
@@ -294,75 +300,16 @@ class EpochStart(TrainerCallback):
     ) -> None:
         """Go back to the state of the epoch's first beginning, or keep it."""
         if self._resumed:
-            kept = _folder(args) / f"checkpoint-{state.global_step}" / _EPOCH
+            kept = folder_of(args) / f"checkpoint-{state.global_step}" / _EPOCH
             torch.set_rng_state(torch.load(kept, weights_only=True))
             self._resumed = False
-        self._begun = torch.get_rng_state()
+        self._begun = of_the_first(torch.get_rng_state())
+        torch.set_rng_state(self._begun)
 
     def keep(self, folder: Path) -> None:
         """Write the state that the epoch began with; at its end, that of the next one."""
         ended = float(self._trainer.state.epoch).is_integer()
         torch.save(torch.get_rng_state() if ended else self._begun, folder / _EPOCH)
-
-
-def keep_whole(trainer: Any, additions: Sequence[Callable[[Path], None]]) -> None:
-    """Make the trainer save into a folder of its own, and name only whole checkpoints.
-
-    Args:
-        trainer: Axolotl's.
-        additions: called with the new checkpoint's folder before it is sealed.
-    """
-    plain = trainer._save_checkpoint
-
-    def save(model: Any, trial: Any, **more: Any) -> None:
-        state, began, root = trainer.state, time.monotonic(), _folder(trainer.args)
-        _demand_finite(trainer.model, state.global_step)
-        # The trainer's own rotation looks there as well, so it removes nothing before we do.
-        trainer._get_output_dir = lambda trial: str(root / checkpoints.STAGING)
-        try:
-            plain(model, trial, **more)
-            # Each job adds its random state; the seal must come after the last.
-            trainer.accelerator.wait_for_everyone()
-            if state.best_model_checkpoint:  # the trainer may have noted it where it is staged
-                state.best_model_checkpoint = str(root / Path(state.best_model_checkpoint).name)
-            size = _publish(trainer, root, additions) if _first() else 0
-        # On a full disk torch and safetensors raise errors of their own.
-        except (OSError, RuntimeError, SafetensorError) as error:
-            traceback.print_exc()
-            _end(state.global_step, "fault", _unsaved(root, state.global_step, error))
-        finally:
-            del trainer._get_output_dir  # what follows training asks for the real folder
-        trainer.accelerator.wait_for_everyone()  # others may look for it by its final name
-        seconds = round(time.monotonic() - began, 3)
-        _tell(event="save", step=state.global_step, seconds=seconds, bytes=size)
-
-    trainer._save_checkpoint = save
-
-
-def _publish(trainer: Any, root: Path, additions: Sequence[Callable[[Path], None]]) -> int:
-    """Complete, seal and name what was saved, then remove what is too old; its bytes."""
-    state = trainer.state
-    name = f"checkpoint-{state.global_step}"
-    staged = root / checkpoints.STAGING / name
-    state.save_to_json(str(staged / checkpoints.STATE))  # now with the best one's final path
-    for add in additions:
-        add(staged)
-    size = checkpoints.publish(staged, root / name)
-    # Only now: an older one goes when the new one is whole.
-    limit, best = trainer.args.save_total_limit, state.best_model_checkpoint
-    rotate_checkpoints(str(root), save_total_limit=limit, best_model_checkpoint=best)
-    return size
-
-
-def _unsaved(root: Path, step: int, error: Exception) -> str:
-    """What a user is told of a checkpoint that could not be written; its pieces are removed."""
-    free = shutil.disk_usage(root).free  # before the pieces go: as it was when it failed
-    shutil.rmtree(root / checkpoints.STAGING, ignore_errors=True)
-    return (
-        f"the checkpoint of step {step} could not be written ({error}), with {free / 1e6:.1f} MB "
-        f"free on the disk of {root.parent}; earlier checkpoints are whole: make room, and the "
-        "same command goes on from them"
-    )
 
 
 def _point_to_best(args: TrainingArguments, state: TrainerState) -> None:
@@ -373,46 +320,19 @@ def _point_to_best(args: TrainingArguments, state: TrainerState) -> None:
     """
     if not state.best_global_step:
         return
-    here = _folder(args) / f"checkpoint-{state.best_global_step}"
+    here = folder_of(args) / f"checkpoint-{state.best_global_step}"
     state.best_model_checkpoint = str(here)
     if not here.is_dir():
         state.best_model_checkpoint = state.best_metric = state.best_global_step = None
         text = f"the best checkpoint, {here.name}, is gone: the best of those to come will be taken"
-        _tell(event="note", step=state.global_step, text=text)
+        tell(event="note", step=state.global_step, text=text)
 
 
-def _demand_finite(model: Any, step: int) -> None:
-    """No checkpoint of weights that are no numbers."""
-    # Stacked, so that a card is waited for once and not for each matrix.
-    finite = torch.stack([weights.isfinite().all() for weights in _trained(model)])
-    if not finite.all():
-        _end(step, "fault", guard.weights_fault(step))
-
-
-def _trained(model: Any) -> Iterator[Any]:
-    return (weights for weights in model.parameters() if weights.requires_grad)
-
-
-def _folder(args: TrainingArguments) -> Path:
-    assert args.output_dir is not None
-    return Path(args.output_dir)
-
-
-def _first() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+def of_the_first(value: Any) -> Any:
+    """The first job's value, in all of them."""
+    return broadcast_object_list([value])[0]
 
 
 def _peak_rss() -> int:
     """The most memory this process held at a time, bytes (Linux counts it in KiB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _end(step: int, kind: str, reason: str) -> NoReturn:
-    """Tell why, and leave Axolotl before it saves anything."""
-    _tell(event="stop", step=step, kind=kind, reason=reason)
-    sys.exit(0 if kind == "time" else 1)
-
-
-def _tell(**fields: Any) -> None:
-    if _first():
-        print(MARK + json.dumps(fields), flush=True)

@@ -28,19 +28,27 @@ class TokenLoss:
 
     def step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """``prediction_step``: takes down the loss of a batch and its tokens."""
+        inputs = self._without_repeated(inputs)
         labels = inputs.get("labels")
         # The first token of a row is nobody's target.
         tokens = 0 if labels is None else int((labels[..., 1:] != IGNORED).sum())
-        trained = self._trainer.compute_loss_func
-        self._trainer.compute_loss_func = None  # then the model computes its own, the plain one
-        try:
-            made = self._step(model, inputs, *args, **kwargs)
-        finally:
-            self._trainer.compute_loss_func = trained
+        made = self._alone(model, inputs, *args, **kwargs)
         if tokens and made[0] is not None:  # without a learnt token it is 0 / 0
             self._sum += float(made[0]) * tokens
             self._tokens += tokens
         return made
+
+    def _alone(self, *args: Any, **kwargs: Any) -> Any:
+        """The trainer's own step with the plain loss, a mean over this job's tokens alone."""
+        trainer, options = self._trainer, self._trainer.args
+        trained, across = trainer.compute_loss_func, options.average_tokens_across_devices
+        # The model then computes its own; and without the count of all jobs.
+        trainer.compute_loss_func, options.average_tokens_across_devices = None, False
+        try:
+            return self._step(*args, **kwargs)
+        finally:
+            trainer.compute_loss_func = trained
+            options.average_tokens_across_devices = across
 
     def loop(self, *args: Any, **kwargs: Any) -> Any:
         """``evaluation_loop``: its loss is replaced by the mean over all tokens of all jobs."""
@@ -50,6 +58,24 @@ class TokenLoss:
         prefix = kwargs.get("metric_key_prefix", "eval")
         output.metrics[f"{prefix}_loss"] = lost / tokens if tokens else math.nan
         return output
+
+    def _without_repeated(self, inputs: Any) -> Any:
+        """The batch, learning nothing of rows that are only there to give every job as many.
+
+        Where several jobs evaluate, accelerate fills the last batches up with the first rows.
+        """
+        accelerator, labels = self._trainer.accelerator, inputs.get("labels")
+        last = accelerator.gradient_state
+        packed = getattr(self._trainer.args, "eval_sample_packing", False)  # those are not even
+        if accelerator.num_processes == 1 or labels is None or packed or not last.end_of_dataloader:
+            return inputs
+        # Rows of the last round, over all jobs; 0 where it is full.
+        if (rest := last.remainder) <= 0:
+            return inputs
+        before = accelerator.process_index * self._trainer.args.per_device_eval_batch_size
+        own = labels.clone()
+        own[max(0, rest - before) :] = IGNORED
+        return {**inputs, "labels": own}
 
     def _of_all_jobs(self) -> tuple[float, float]:
         import torch

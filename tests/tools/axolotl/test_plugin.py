@@ -24,7 +24,6 @@ from transformers import (
 )
 
 from tools.axolotl import child as axolotl
-from tools.axolotl import plugin as axolotl_plugin
 from tools.axolotl.plugin import OnedayPlugin, Watch
 from tools.day import checkpoints, schedule
 from tools.day.clock import Allowance
@@ -151,10 +150,6 @@ def steps(folder: Path) -> list[int]:
     return [checkpoints.number(path) for path in found]
 
 
-def test_both_sides_agree_on_the_mark() -> None:
-    assert axolotl_plugin.MARK == axolotl.MARK
-
-
 def test_the_seed_is_set_before_weights_are_drawn() -> None:
     drawn = []
     for _ in range(2):
@@ -191,14 +186,6 @@ class _AnyPeak:
 
 
 PEAK = _AnyPeak()
-
-
-def test_one_of_several_jobs_tells(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("RANK", "1")
-    axolotl_plugin._tell(event="step")
-    assert capsys.readouterr().out == ""
 
 
 def test_without_a_day_it_only_watches(
@@ -510,6 +497,17 @@ def test_a_scheduler_that_is_no_function_of_steps(
     trainer.train()
     (note,) = events(capsys, "note")
     assert "OneCycleLR goes by steps" in note["text"]
+
+
+def test_a_scheduler_that_is_asked_for_twice_is_timed_once(
+    tmp_path: Path, hand: Hand, day: Any
+) -> None:
+    """As DeepSpeed's integration and the trainer after it do."""
+    trainer = make(tmp_path, hand)
+    trainer.create_optimizer()
+    scheduler = trainer.create_scheduler(12)
+    timed = list(scheduler.lr_lambdas)
+    assert trainer.create_scheduler(12) is scheduler and scheduler.lr_lambdas == timed
 
 
 def test_evaluations_at_an_epochs_end(tmp_path: Path, hand: Hand, day: Any) -> None:
