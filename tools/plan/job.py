@@ -72,7 +72,7 @@ class Job:
         eager: whether attention keeps all its scores.
         accumulation: micro-batches a step.
         zero_stage: of DeepSpeed, 0 for none.
-        gpus: cards that ZeRO parts the states over.
+        gpus: cards that train together, or processes on a CPU; all sizes are those of each.
         dropout: whether adapters drop some of their input.
         kernels: keys of :data:`KERNELS` that Axolotl's own kernels compute.
         liger: Liger's modules in use that keep less: ``rms_norm``, ``glu``.

@@ -80,8 +80,11 @@ def peak(job: Job) -> Peak:
         # Gradients come while activations go: only what is more than these adds to the peak.
         gradients = max(0.0, gradients - saved - at_the_loss)
     shards = job.gpus if job.zero_stage else 1
+    if job.gpus > 1 and not job.zero_stage:
+        # DDP sends them in buckets of its own (torch's gradient_as_bucket_view is off).
+        gradients *= 2
     return Peak(
-        weights=weights(job) / (job.gpus if job.zero_stage >= 3 else 1),
+        weights=_weights_held(job),
         adapters=adapter_parameters(job) * job.adapter_bytes
         + _trained_whole(job) * job.compute_bytes * (job.method != "full"),
         optimizer=gradients / (shards if job.zero_stage >= 2 else 1) + states / shards,
@@ -104,6 +107,20 @@ def loss_bytes(job: Job) -> float:
         # wider than logits, gradients, and these joined.
         words = 3.0 * FP32 if size == FP32 else words + (2.0 if job.micro_batch > 1 else 0.0)
     return job.tokens * arch.vocab * words
+
+
+def _weights_held(job: Job) -> float:
+    """Bytes of the base on a card: all, or under stage 3 its share and what is gathered at a time.
+
+    That is the layer in work and the next one, and embedding and head: FSDP2 keeps what belongs to
+    no layer from the forward pass on until it is over, and ZeRO-3 much like it.
+    """
+    whole = weights(job)
+    if job.zero_stage < 3:
+        return whole
+    one = linear_parameters(job.arch) / job.arch.layers * job.base_bytes
+    gathered = 2 * one + embedding_parameters(job.arch) * job.embedding_bytes
+    return whole / job.gpus + min(gathered, whole) * (1 - 1 / job.gpus)
 
 
 def _liger_chunk(job: Job) -> int:

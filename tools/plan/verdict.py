@@ -176,6 +176,8 @@ def _memory(found: Plan) -> list[str]:
         lines.append(_line(name, _gib(size), notes[name]))
     rows = "packed" if train.get("sample_packing") else "at their longest"
     share = f"{found.peak.total / found.card:.0%} of {_gib(found.card)}; rows {rows}"
+    if job.gpus > 1:
+        share += f"; each of {job.gpus} processes"
     return [*lines, _line("peak", _gib(found.peak.total), share)]
 
 

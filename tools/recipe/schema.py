@@ -32,13 +32,14 @@ class Hardware:
         name: as in ``HW=``.
         track: the challenge's track it belongs to, or ``none``.
         device: where torch runs.
-        memory_gib: memory usable by the training process, GiB.
+        memory_gib: memory usable by each training process, GiB.
         capability: CUDA compute capability, e.g. ``8.9``; empty on a CPU.
         tflops: dense bf16 peak, TFLOP/s (fp32 on a CPU).
         quantize_formats: what ``quantize.format`` may be on this card.
         host_memory_gib: the machine's RAM, GiB; 0 when unknown.
         disk_gb: free disk that may be counted on, 10^9 bytes; 0 when unknown.
-        gpus: how many cards train together; more than one is not eligible for the challenge.
+        gpus: how many cards train together, or processes on a CPU; more than one is not eligible
+            for the challenge.
     """
 
     name: str

@@ -9,7 +9,7 @@ import pytest
 
 from tests.pace import pace
 from tools.check.findings import Finding, as_json, check, exit_code, render
-from tools.check.rules import RULES
+from tools.check.rules import RULES, several
 from tools.errors import UserError
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
@@ -111,6 +111,18 @@ BREAKS = [
     ("bf16", "a100", "train.fp8=true", "fail"),
     ("bf16", "4090", "train.fp8=true", "pass"),
     ("bf16", "4090", "train.fp16=true", "fail"),
+    ("FSDP", "4090", "train.fsdp_config={offload_params: true}", "fail"),
+    ("FSDP", "4090", "hardware.gpus=2 train.fsdp_config={offload_params: true}", "pass"),
+    (
+        "FSDP",
+        "4090",
+        "hardware.gpus=2 train.fsdp_config={state_dict_type: FULL_STATE_DICT}",
+        "pass",
+    ),
+    *(
+        ("FSDP", "4090", f"hardware.gpus=2 train.fsdp_config={{{key}: SHARDED_STATE_DICT}}", "fail")
+        for key in ("state_dict_type", "final_state_dict_type")
+    ),
     ("attention", "cpu", "train.attn_implementation=flash_attention_2", "fail"),
     ("attention", "cpu", "~train.attn_implementation train.flash_attention=true", "fail"),
     ("attention", "4090", "train.attn_implementation=flash_attention_3", "fail"),
@@ -315,6 +327,26 @@ def test_as_json() -> None:
     [failed] = [one for one in read if one["verdict"] == "fail"]
     assert failed["rule"] == "quantize format" and failed["key"] == "quantize.format"
     assert failed["where"] == "--set" and failed["remedy"] and failed["reference"]
+
+
+@pytest.mark.parametrize(
+    ("device", "card", "verdict"),
+    [("cuda", "", "warn"), ("cuda", "smi", "fail"), ("cpu", "", "fail")],
+)
+def test_deepspeed_and_its_file_are_there_where_it_would_run(
+    device: str, card: str, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"hardware.device={device}", "train.deepspeed=recipes/deepspeed/zero2.json"]
+    monkeypatch.setattr(several.shutil, "which", lambda name: card)
+
+    def said(there: bool) -> list[str]:
+        monkeypatch.setattr(several, "installed", lambda package: there)
+        found = check(load(RECIPES / "4090.yaml", words), "none")
+        return [one.verdict for one in found if one.rule == "DeepSpeed"]
+
+    assert (said(True), said(False)) == (["pass"], [verdict])
+    words[1] = "train.deepspeed=nowhere.json"
+    assert (said(True), said(False)) == ([verdict], [verdict, verdict])
 
 
 def test_outside_the_challenge_nobody_asks_who_may_take_part() -> None:

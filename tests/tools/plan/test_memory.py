@@ -83,6 +83,7 @@ LESS = [
     {"loss": "liger_fused"},
 ]
 MORE = [
+    {"gpus": 2},
     {"checkpointing": False},
     {"method": "lora", "base_bytes": 2.0, "embedding_bytes": 2},
     {"method": "full", "base_bytes": 2.0, "embedding_bytes": 2},
@@ -131,6 +132,13 @@ def test_full_gradients_come_while_activations_go() -> None:
     assert once.adapters == 0
 
 
+def test_ddp_keeps_gradients_twice() -> None:
+    alone, beside = peak(QLORA), peak(change(gpus=2))
+    gradients = adapter_parameters(QLORA) * 4
+    assert beside.optimizer == alone.optimizer + gradients
+    assert dataclasses.replace(beside, optimizer=alone.optimizer) == alone
+
+
 def test_zero_parts_what_its_stage_says() -> None:
     alone = peak(change(method="full", base_bytes=2.0, accumulation=2))
     stages = {
@@ -138,7 +146,10 @@ def test_zero_parts_what_its_stage_says() -> None:
         for stage in (1, 2, 3)
     }
     assert stages[2].optimizer == alone.optimizer / 2 < stages[1].optimizer < alone.optimizer
-    assert stages[3].weights == alone.weights / 2 and stages[2].weights == alone.weights
+    assert stages[2].weights == alone.weights
+    layer = linear_parameters(LLAMA_8B) / 32 * 2
+    gathered = 2 * layer + embedding_parameters(LLAMA_8B) * QLORA.embedding_bytes
+    assert stages[3].weights == alone.weights / 2 + gathered / 2
 
 
 @pytest.mark.parametrize("probe", probes.known(Path("nowhere")), ids=lambda one: one.job.method)

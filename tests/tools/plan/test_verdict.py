@@ -29,12 +29,18 @@ def planned(name: str, *overrides: str, runs: Path = Path("nowhere")) -> Plan:
     return plan(load(RECIPES / f"{name}.yaml", overrides).recipe, runs)
 
 
-@pytest.mark.parametrize("name", ["4090", "a100", "cpu", "presets/birbal"])
+@pytest.mark.parametrize("name", ["4090", "a100", "2x4090", "cpu", "presets/birbal"])
 def test_what_is_shipped_fits(name: str) -> None:
     found = planned(name)
     assert found.verdict == "fits" and exit_code(found) == 0
     assert remedy.changes(found, Path("nowhere")) == []
     assert found.peak.total < found.card and found.hours and found.hours.high < found.day
+
+
+def test_several_processes_are_planned_each(tmp_path: Path) -> None:
+    alone, beside = planned("cpu"), planned("cpu", "hardware.gpus=2", "hardware.memory_gib=3")
+    assert alone.card == 2 * beside.card
+    assert "each of 2 processes" in render(beside) and "each of" not in render(alone)
 
 
 def test_birbal_took_16_hours() -> None:

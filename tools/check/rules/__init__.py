@@ -1,6 +1,6 @@
 """The rules that ``make check`` holds a recipe against: one function a rule, in this order."""
 
-from tools.check.rules import card, eligibility, losses, mix, sanity, targets, training
+from tools.check.rules import card, eligibility, losses, mix, sanity, several, targets, training
 from tools.check.rules.base import Rule
 
 _CHALLENGE = "rules §1"
@@ -32,6 +32,8 @@ RULES = [
     Rule("attention package", "installed packages", card.attention_package),
     Rule("kernels", "Axolotl", card.kernels),
     Rule("engine", "vLLM", card.engine),
+    Rule("FSDP", "transformers' Trainer", several.sharded),
+    Rule("DeepSpeed", "installed packages", several.deepspeed),
     Rule("packing", "Axolotl", training.packing),
     Rule("packed evaluation", "Axolotl", training.evaluation_packing),
     Rule("lengths", "model", training.window),

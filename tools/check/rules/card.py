@@ -89,7 +89,7 @@ def attention_package(recipe: Recipe, facts: Facts) -> Faults:
     package, how = _PACKAGES.get(name, ("", ""))
     runs = _able(recipe.hardware, _NEEDS.get(name, ((0, 0), ""))[0])
     said, wheels = "", 'SET="train.attn_implementation=sdpa train.sdpa_varlen=true" needs no other'
-    if package and not _installed(package):
+    if package and not installed(package):
         said = f"train.attn_implementation {name} needs {package}, which is not installed"
     elif name == "xformers" and (other := _xformers_torch()):
         said = f"train.attn_implementation xformers: its kernels are built for torch {other}"
@@ -100,7 +100,8 @@ def attention_package(recipe: Recipe, facts: Facts) -> Faults:
         yield tell("train.attn_implementation", said, f"{how}; {wheels}")
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """Whether a distribution is in this environment; it is not imported."""
     from importlib import metadata  # most recipes name no package, and it takes a tenth of a check
 
     try:
