@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from tools.check.rules import losses
+from tools.plan.job import job
 from tools.recipe.axolotl_schema import OWNED
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
@@ -17,9 +18,8 @@ from tools.recipe.schema import Order, Recipe
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-EXAMPLES = dict(
-    zip(("my.yaml", "small.yaml"), re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL), strict=True)
-)
+NAMES = ("my.yaml", "small.yaml", "sharded.yaml")
+EXAMPLES = dict(zip(NAMES, re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL), strict=True))
 
 
 def commands() -> list[str]:
@@ -60,6 +60,8 @@ def test_the_examples_are_what_they_say(mine: Path) -> None:
     assert own.model.id == "EleutherAI/pythia-1b" and own.train["learning_rate"] == 1e-4
     assert own.hardware.name == small.hardware.name == "4090"
     assert small.train["max_steps"] == 4
+    sharded = load(mine / "sharded.yaml").recipe
+    assert sharded.hardware.gpus == 2 and job(sharded).zero_stage == 3
 
 
 def test_every_section_is_named() -> None:
