@@ -40,13 +40,15 @@ def _meet_through_gloo() -> None:
         sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
         return "gloo", DistributedType.MULTI_GPU if sharded else DistributedType.MULTI_CPU
 
-    PartialState._prepare_backend = backend
+    state: Any = PartialState
+    state._prepare_backend = backend
 
 
 def _ask_no_card() -> None:
     from axolotl.utils import environment
 
-    environment.check_cuda_p2p_support = lambda: True
+    module: Any = environment
+    module.check_cuda_p2p_support = lambda: True
 
 
 def _lay_mesh_over_cpu() -> None:
@@ -57,7 +59,8 @@ def _lay_mesh_over_cpu() -> None:
     def build(self: ParallelismConfig, device_type: str) -> Any:
         return plain(self, "cpu")
 
-    ParallelismConfig.build_device_mesh = build
+    config: Any = ParallelismConfig
+    config.build_device_mesh = build
 
 
 def _load_onto_cpu() -> None:
@@ -69,4 +72,5 @@ def _load_onto_cpu() -> None:
         self.cfg.device_map = {"": "cpu"}
         plain(self)
 
-    ModelLoader._set_device_map_config = settle
+    loader: Any = ModelLoader
+    loader._set_device_map_config = settle

@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
         train_sampling_strategy="group_by_length", save_strategy="epoch", eval_strategy="epoch",
     )  # fmt: skip
     held_out: Any = rows(TRAIN, HELD_OUT)
-    trainer = Trainer(
+    trainer: Any = Trainer(
         LlamaForCausalLM(config), args, data_collator=note, train_dataset=rows(0, TRAIN),
         eval_dataset=held_out,
     )  # fmt: skip

@@ -337,7 +337,7 @@ def test_deepspeed_and_its_file_are_there_where_it_would_run(
     device: str, card: str, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [f"hardware.device={device}", "train.deepspeed=recipes/deepspeed/zero2.json"]
-    monkeypatch.setattr(several.shutil, "which", lambda name: card)
+    monkeypatch.setattr("tools.check.rules.several.shutil.which", lambda name: card)
 
     def said(there: bool) -> list[str]:
         monkeypatch.setattr(several, "installed", lambda package: there)
