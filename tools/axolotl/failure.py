@@ -8,6 +8,7 @@ LINES = 12  # that are shown at most
 # How torchrun begins what it says of its jobs, which is not why they failed.
 _SUMMARY = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
 _AGENT = re.compile(r"[WE]\d{4} .*torch/distributed/elastic/")
+_RANK = re.compile(r"^\[rank\d+\]: ?")
 _ENTRY = re.compile(r"rank +: (\d+) .*\n +exitcode +: (-?\d+)")
 # What a job says whose neighbour is gone: gloo's words, and NCCL's.
 _NEIGHBOUR = re.compile(r"closed by peer|reset by peer|remote process exited|DistBackendError")
@@ -21,7 +22,8 @@ def reason(told: Iterable[str]) -> str:
     Args:
         told: its newest lines.
     """
-    text = [line for line in told if not re.search(r"\d%\|", line)]  # no progress bars
+    # No progress bars, and what a job of several says without torch's "[rank0]: " before it.
+    text = [_RANK.sub("", line) for line in told if not re.search(r"\d%\|", line)]
     starts = [i for i, line in enumerate(text) if line.startswith(_SUMMARY)]
     jobs = "".join(text[starts[-1] :]) if starts else ""
     if ended := _ended(jobs):

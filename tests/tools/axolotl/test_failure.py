@@ -55,6 +55,11 @@ def test_of_several_jobs_it_is_that_of_the_one_that_failed(text: str) -> None:
     assert said.splitlines()[0] == "OSError: no room" and "elastic" not in said
 
 
+def test_torchs_name_of_the_job_is_passed_over() -> None:
+    lines = told('[rank1]:   File "a.py"\n[rank1]: ValueError: own\n[rank0]: ' + GONE)
+    assert reason(lines).splitlines()[0] == "ValueError: own"
+
+
 def test_a_neighbours_end_is_told_where_nothing_else_is() -> None:
     assert "Connection closed by peer" in reason(told(GONE))
 
