@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.errors import UserError
+from tools.errors import StageError, UserError
 from tools.rehearse.programs import call, printed
 
 NAME = "localhost/oneday-base:bookworm-3.12"
@@ -21,6 +21,9 @@ PACKAGES = (
     "ca-certificates,gcc,libc6-dev,make,libbz2-1.0,libffi8,liblzma5,libncursesw6,libreadline8,"
     "libsqlite3-0,libssl3,libuuid1,zlib1g"
 )
+# What the steps of a Dockerfile need of Python, each linked to libraries of the system.
+_TRIAL = "import bz2, ctypes, ensurepip, lzma, sqlite3, ssl, uuid, venv, zlib"
+_OTHER = "use uv's (uv python install 3.12), or give BASE= an image with python3.12"
 
 
 def image(buildah: Sequence[str], log: Path) -> str:
@@ -31,7 +34,7 @@ def image(buildah: Sequence[str], log: Path) -> str:
         log: output of what makes it.
 
     Raises:
-        UserError: debootstrap is not installed, or this Python cannot be copied.
+        UserError: debootstrap is not installed, or this Python cannot be copied there.
         StageError: the packages cannot be had.
     """
     if NAME in _names(buildah):
@@ -44,14 +47,14 @@ def image(buildah: Sequence[str], log: Path) -> str:
     if sys.base_prefix == "/usr":  # its files lie among the system's own
         raise UserError(
             "no base image: one is made with a copy of the Python that runs make, and the system's "
-            "own cannot be copied; use uv's (uv python install 3.12), or give BASE= an image with "
-            "python3.12"
+            f"own cannot be copied; {_OTHER}"
         )
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "root"
         call(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)], log)
         shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
         _copy_python(root / "usr/local")
+        _try_python(root, log)
         container = printed(*buildah, "from", "scratch")
         call([*buildah, "add", "--quiet", container, str(root), "/"], log)
         call([*buildah, "commit", "--quiet", "--rm", container, NAME], log)
@@ -63,12 +66,32 @@ def _copy_python(prefix: Path) -> None:
     home, name = Path(sys.base_prefix), f"python{sys.version_info[0]}.{sys.version_info[1]}"
     (prefix / "bin").mkdir(parents=True, exist_ok=True)
     shutil.copy(home / "bin" / name, prefix / "bin" / name)
-    for part in (f"lib/{name}", f"include/{name}"):
+    for part in {f"lib/{name}", f"{sys.platlibdir}/{name}", f"include/{name}"}:
         ignored = shutil.ignore_patterns("__pycache__", "site-packages", "test")
-        shutil.copytree(home / part, prefix / part, ignore=ignored, dirs_exist_ok=True)
+        if (home / part).is_dir():  # some Pythons come without headers
+            shutil.copytree(home / part, prefix / part, ignore=ignored, dirs_exist_ok=True)
     (prefix / "lib" / name / "site-packages").mkdir()
     for library in (home / "lib").glob("libpython*.so*"):
         shutil.copy(library, prefix / "lib" / library.name, follow_symlinks=False)
+
+
+def _try_python(root: Path, log: Path) -> None:
+    """Run the copy in the new system, before an image is made of both.
+
+    Raises:
+        UserError: it wants libraries that Debian 12 has not, a newer libc for one.
+    """
+    # pyenv's Python looks for libpython where it was built, and then in this list.
+    call(["ldconfig", "-r", str(root)], log)
+    name = f"/usr/local/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+    try:
+        call(["chroot", str(root), name, "-c", _TRIAL], log)
+    except StageError as error:
+        reason = str(error).splitlines()[-1]
+        raise UserError(
+            f"no base image: the Python of {sys.base_prefix} does not run on Debian 12 ({reason}); "
+            f"{_OTHER}"
+        ) from None
 
 
 def _names(buildah: Sequence[str]) -> list[str]:
