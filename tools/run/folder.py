@@ -70,6 +70,9 @@ _SERVED = (
     "serve.rules",
     "hardware.device",
 )
+# Under serve.deterministic every step has one shape, and answers in low precision are that shape's.
+# Where it is off they are in no fingerprint: an evaluation of before the switch counted stays done.
+_SHAPES = ("serve.deterministic", "serve.prefill_tokens", "serve.max_batch")
 STAGES: dict[str, Stage] = {
     "data": Stage("data", (), ("data",), ("datasets",)),
     "train": Stage(
@@ -197,6 +200,8 @@ class Run:
             found["files"] = _source_files(self.recipe)
         if name.startswith("eval"):
             found["recipe"]["eval"] = tiers.fingerprint(self.recipe.eval)
+            if self.recipe.serve.deterministic:
+                found["recipe"] |= {path: _at(recipe, path) for path in _SHAPES}
         if "model" in stage.sections and self.recipe.model.source == "local":
             found["files"] = _model_files(Path(self.recipe.model.path))
         return found

@@ -31,6 +31,7 @@ TOUCHED: dict[str, set[str]] = {
     "serve.overflow": EVALS,
     "serve.dtype": EVALS,
     "serve.parse_special": EVALS,
+    "serve.deterministic": EVALS,
     "serve.adapters": EVALS,
     "serve.rules": EVALS,
     "serve.weights": {"eval_tuned"},
@@ -102,6 +103,25 @@ def test_a_newer_key_that_says_nothing_is_no_other_run(tmp_path: Path) -> None:
         assert told[key] == value
     other = recipe(data__order="listed")
     assert Run(other, tmp_path).inputs("data")["recipe"]["data"]["order"] == "listed"
+
+
+@pytest.mark.parametrize("key", ["prefill_tokens", "max_batch", "port"])
+def test_the_shape_of_a_step_counts_where_there_is_one(key: str, tmp_path: Path) -> None:
+    """In low precision an answer of ``serve.deterministic`` is that of its steps' shape."""
+    mine = recipe(serve__deterministic=True)
+    before = Run(mine, tmp_path)
+    after = Run(changed(mine, f"serve.{key}", 16), tmp_path)
+    touched = {name for name in STAGES if before.fingerprint(name) != after.fingerprint(name)}
+    assert touched == (set() if key == "port" else EVALS)
+
+
+@pytest.mark.parametrize("name", sorted(EVALS))
+def test_an_evaluation_made_without_that_switch_stays_done(name: str, tmp_path: Path) -> None:
+    """What was in a fingerprint before ``serve.deterministic`` was looked at, and no more."""
+    keys = set(Run(recipe(), tmp_path).inputs(name)["recipe"])
+    served = {"engine", "dtype", "context", "overflow", "parse_special", "adapters", "rules"}
+    own = {"model"} if name == "eval_base" else {"serve.weights"}
+    assert keys == {"eval", "hardware.device", *own, *(f"serve.{key}" for key in served)}
 
 
 def test_fingerprints_know_no_folder(tmp_path: Path) -> None:
