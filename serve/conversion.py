@@ -4,7 +4,6 @@ Imports transformers (seconds, and torch with it), so only folders that need it 
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,12 +47,10 @@ def convert(model_dir: Path) -> TokenizerFiles:
 
 def _sentencepiece(path: Path) -> Any:
     """The protocol buffer of a SentencePiece model."""
-    from transformers.utils import sentencepiece_model_pb2_new as compiled
+    # transformers' reader takes the same copy; a second one would clash with it in protobuf.
+    from sentencepiece import sentencepiece_model_pb2 as compiled
 
-    # transformers takes the copy of this module that sentencepiece brings. That of 0.2.3 is made
-    # for protobuf 7 and refuses to load beside the protobuf 6 that other packages ask for.
-    sys.modules.setdefault("sentencepiece.sentencepiece_model_pb2", compiled)
-    proto = compiled.ModelProto()
+    proto: Any = compiled.ModelProto()  # type: ignore[attr-defined]  # made at run time
     proto.ParseFromString(path.read_bytes())
     return proto
 

@@ -97,6 +97,21 @@ def test_it_loses_nothing_and_puts_bos(exact: tuple[TextCodec, Any]) -> None:
     assert codec.eos_id == library.eos_id()
 
 
+@pytest.mark.parametrize("architecture", ["llama", "mistral"])
+def test_transformers_own_are_not(architecture: str, trained: Maker) -> None:
+    """When this fails, transformers gives SentencePiece's ids, and ``_as_sentencepiece`` can go."""
+    folder = trained(architecture, **EXACT, model_type="bpe")
+    theirs, library = AutoTokenizer.from_pretrained(folder), processor(folder)
+    texts = ["The capital", *(" " * count + "a" for count in range(1, 9))]
+    wrong = [
+        text
+        for text in texts
+        if theirs.encode(text, add_special_tokens=False) != library.encode(text)
+    ]
+    assert wrong
+    assert theirs.encode("The")[0] != library.bos_id(), "nor does it put BOS"
+
+
 @pytest.fixture(scope="module")
 def mistral(tmp_path_factory: pytest.TempPathFactory) -> tuple[TextCodec, Any]:
     """Mistral-7B-v0.1's own model, which the package mistral-common brings."""
