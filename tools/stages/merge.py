@@ -30,8 +30,6 @@ def merge(run: Run) -> dict[str, Any]:
         axolotl.call(run, "merge", config, overrides)
         _flatten(work.folder / "merged")
         _complete(base, work.folder)
-        if _nf4_aware(run):
-            _restore_embeddings(base, work.folder)
         work.note(**_verify(run, base, adapter, work.folder))
     say(
         f"merge: the adapter moved logits by up to {work.metrics['max_logit_change']:.3g}; the "
@@ -82,45 +80,6 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
 
 def _nf4_aware(run: Run) -> bool:
     return run.recipe.train.get("adapter") == "qlora" and run.recipe.merge.method == "nf4_aware"
-
-
-def _restore_embeddings(base: Path, folder: Path) -> None:
-    """Put the base's embeddings and head back, which training never quantized.
-
-    Axolotl 0.21.0's NF4-aware merge sends every matrix through NF4, these too; bitsandbytes keeps
-    them whole in training. A trained copy (``modules_to_save``) is left as it is.
-    """
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
-
-    original: dict[str, Path] = {}
-    for file in base.glob("*.safetensors"):
-        with safe_open(file, "pt") as weights:
-            original |= dict.fromkeys(weights.keys(), file)
-    for shard in folder.glob("*.safetensors"):
-        tensors = load_file(shard)
-        for name in sorted(tensors.keys() & original.keys() & _embeddings(folder)):
-            with safe_open(original[name], "pt") as weights:
-                tensors[name] = weights.get_tensor(name).to(tensors[name].dtype)
-        # Beside it: the tensors that were read may still be backed by the shard.
-        temporary = shard.with_suffix(".tmp")
-        save_file(tensors, temporary, {"format": "pt"})
-        temporary.replace(shard)
-
-
-def _embeddings(folder: Path) -> set[str]:
-    """Names of the weights of the input embedding and the head."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):  # names are all that is wanted: no memory, no weights
-        net = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    ends = (net.get_input_embeddings(), net.get_output_embeddings())
-    return {
-        f"{name}.weight"
-        for name, module in net.named_modules()
-        if any(module is end for end in ends)
-    }
 
 
 def _as_trained(run: Run) -> dict[str, Any]:

@@ -17,6 +17,10 @@ from tools.run.folder import Run
 from tools.stages import merge
 
 DOUBLE = "bnb_4bit_use_double_quant"
+# As Axolotl loads a base for qlora.
+NF4 = BitsAndBytesConfig(
+    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+)
 
 
 def write_merged(base: Any, adapter: Path, tokenizer: Path, folder: Path, scale: float = 1) -> None:
@@ -83,10 +87,7 @@ def test_a_qlora_adapter_belongs_on_the_quantized_base(
     run: Run, tiny_model: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     run.recipe.merge.method, run.recipe.train["adapter"] = "nf4_aware", "qlora"
-    as_axolotl_trains = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
-    )
-    rounded = load(tiny_model, quantization_config=as_axolotl_trains).dequantize()
+    rounded = load(tiny_model, quantization_config=NF4).dequantize()
     write_merged(rounded, tiny_adapter, tiny_model, tmp_path / "aware")
     write_merged(load(tiny_model), tiny_adapter, tiny_model, tmp_path / "plain")
     assert merge._verify(run, tiny_model, tiny_adapter, tmp_path / "aware")["max_logit_diff"] < 1e-4
@@ -125,17 +126,17 @@ def test_nan_in_a_later_row() -> None:
     assert math.isnan(merge._distance([torch.zeros(2)] * 2, rows))
 
 
-def test_embeddings_that_axolotl_rounded_are_the_bases_again(
-    tiny_model: Path, tmp_path: Path
+def test_axolotl_rounds_what_training_rounds_and_no_more(
+    tiny_model: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:
-    """Axolotl 0.21.0's NF4-aware merge rounds embeddings and head, which training kept whole."""
-    rounded = load(tiny_model)
-    for weights in (rounded.model.embed_tokens.weight, rounded.lm_head.weight):
-        weights.data = weights.data.round(decimals=1)
-    linear = rounded.model.layers[0].mlp.up_proj.weight.data.add_(1).clone()
-    rounded.save_pretrained(tmp_path)
-    merge._restore_embeddings(tiny_model, tmp_path)
-    mended, base = load(tmp_path), load(tiny_model)
-    assert torch.equal(mended.model.embed_tokens.weight, base.model.embed_tokens.weight)
-    assert torch.equal(mended.lm_head.weight, base.lm_head.weight)
-    assert torch.equal(mended.model.layers[0].mlp.up_proj.weight, linear)
+    """Embedding and head are whole in training; 0.19 sent them through NF4, too."""
+    from axolotl.cli.utils.lora_merge import merge_lora_sharded_efficient
+
+    merge_lora_sharded_efficient(tiny_model, tiny_adapter, tmp_path, simulate_nf4=True)
+    merged, base = load(tmp_path), load(tiny_model)
+    assert torch.equal(merged.model.embed_tokens.weight, base.model.embed_tokens.weight)
+    assert torch.equal(merged.lm_head.weight, base.lm_head.weight)
+    as_trained = load(tiny_model, quantization_config=NF4).dequantize()
+    expected = PeftModel.from_pretrained(as_trained, tiny_adapter).merge_and_unload()
+    for name, weight in expected.state_dict().items():
+        assert torch.allclose(merged.state_dict()[name], weight, atol=1e-5), name
