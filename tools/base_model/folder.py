@@ -126,17 +126,15 @@ def _convert(gguf: Path, model: Model, folder: Path) -> None:
 
     source: dict[str, Any] = {"gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
-    # The GGUF reader takes a wrong EOS for some models: the recipe says what is right.
+    # Which token ends an answer is the recipe's to say; a file may name none that pads.
     tokenizer.eos_token, tokenizer.pad_token = model.eos, model.pad
     if not model.bos:
         tokenizer.bos_token = None
-    # transformers 5.20 would keep the weights packed, and saves no model that was once quantized.
+    # Without it transformers 5.20 takes the model for a quantized one, and does not save it.
     plain = GgufConfig(dequantize=True)
     net = AutoModelForCausalLM.from_pretrained(
         gguf.parent, dtype=torch.float32, quantization_config=plain, **source
     )
-    net.hf_quantizer = None
-    net.config.__dict__.pop("quantization_config", None)
     # generate() reads the second, which has ids of its own.
     for config in (net.config, net.generation_config):
         config.bos_token_id = tokenizer.bos_token_id

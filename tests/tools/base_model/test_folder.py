@@ -1,6 +1,7 @@
 """The base model's folder: each way to get one, and what each refusal says."""
 
 import hashlib
+import json
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from tests.tiny import recipe
+from tests.serve.conftest import byte_level_tokenizer
+from tests.tiny import EOS, PAD, recipe
 from tools.base_model import folder as model
 from tools.errors import StageError, UserError
 from tools.recipe.schema import GgufPackage, Model
@@ -102,7 +106,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def convert(gguf: Path, wanted: Model, folder: Path) -> None:
-    """In place of the real conversion, which the demo runs."""
+    """In place of the real conversion."""
     folder.mkdir()
     (folder / "config.json").write_bytes(gguf.read_bytes())
 
@@ -117,6 +121,71 @@ def test_a_gguf_is_converted_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(model.subprocess, "run", pip(code=1))
     assert model.local_folder(wanted) == folder
     assert model.digest(wanted.__dict__) != model.digest(base(source="gguf").__dict__)
+
+
+def write_gguf(file: Path) -> Any:
+    """A random Llama of one layer as llama.cpp writes it, its linear weights in 8 bits."""
+    import gguf
+    import numpy
+
+    tokenizer = byte_level_tokenizer()
+    words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length(96)
+    writer.add_block_count(1)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(words))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(words)
+    writer.add_token_types([gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * len(words[2:]))
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    eight, random = gguf.GGMLQuantizationType.Q8_0, numpy.random.default_rng(0)
+    shapes = dict.fromkeys((f"attn_{part}" for part in ("q", "k", "v", "output")), (64, 64))
+    shapes |= {"ffn_gate": (96, 64), "ffn_up": (96, 64), "ffn_down": (64, 96)}
+    shapes = {f"blk.0.{name}": shape for name, shape in shapes.items()}
+    for name, shape in {**shapes, "token_embd": (len(words), 64)}.items():
+        weight = random.normal(size=shape, scale=0.1).astype(numpy.float32)
+        writer.add_tensor(f"{name}.weight", gguf.quants.quantize(weight, eight), raw_dtype=eight)
+    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
+        writer.add_tensor(f"{name}.weight", numpy.ones(64, dtype=numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_a_real_conversion(tmp_path: Path) -> None:
+    gguf = write_gguf(tmp_path / "m.gguf")
+    model._convert(gguf, base(), tmp_path / "made")
+    net = AutoModelForCausalLM.from_pretrained(tmp_path / "made")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "made")
+    whole = AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
+    )
+    weights, expected = net.state_dict(), whole.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(weights[name].dtype == torch.float32 for name in weights)
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)
+    assert (tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token) == (EOS, PAD, None)
+    for config in (net.config, net.generation_config):
+        assert (config.eos_token_id, config.pad_token_id, config.bos_token_id) == (1, 0, None)
+    assert tokenizer.decode(tokenizer("The capital")["input_ids"]) == "The capital"
+
+
+def test_transformers_own_saves_no_model_of_a_gguf(tmp_path: Path) -> None:
+    """When this fails, ``_convert`` need not ask for a plain model."""
+    gguf = write_gguf(tmp_path / "m.gguf")
+    net = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file=gguf.name)
+    with pytest.raises(ValueError, match="not serializable"):
+        net.save_pretrained(tmp_path / "made")
 
 
 def test_an_interrupted_conversion_is_not_taken(
