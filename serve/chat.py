@@ -1,6 +1,6 @@
 """Messages to a prompt, by the model's own chat template.
 
-Rendered as ``transformers`` renders it (``utils/chat_template_utils.py`` of 5.16.1), without
+Rendered as ``transformers`` renders it (``utils/chat_template_utils.py`` of 5.20.1), without
 importing it: the process that answers HTTP has neither torch nor the seconds it takes.
 """
 
