@@ -92,6 +92,16 @@ def test_hashed_pins_are_the_plain_ones(lock: str) -> None:
     assert bool(more) == lock.endswith("cuda"), "torch's CUDA build brings its own"
 
 
+def test_vllms_lock_has_what_was_asked_for_and_our_torch() -> None:
+    """It is resolved by hand (its first lines say how), and by no make lock."""
+    asked = (ROOT / "requirements" / "vllm.in").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", asked, re.MULTILINE))
+    found, ours = pins("vllm"), pins("train")
+    assert {name: found.get(name) for name in pinned} == pinned
+    assert found["torch"] == ours["torch"]
+    assert "for Python 3.12" in (ROOT / "requirements" / "vllm.txt").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("card", CARDS)
 def test_nothing_is_compiled(card: str) -> None:
     assert "nvcc" not in text(card) and "no-build-isolation" not in text(card)
