@@ -168,9 +168,7 @@ class Helm:
         """
         suite = Path(OUTPUT) / "runs" / SUITE
         self._finish("python", [MAKE_SCHEMA.absolute(), SCHEMA, suite])
-        # One thread: Python 3.11 counts ast's depth for all threads together, and so now and then
-        # fails to compile one of HELM's templates (python/cpython, issue 106905).
-        options = ["--suite", SUITE, "--output-path", OUTPUT, "--schema-path", SCHEMA, "-n", 1]
+        options = ["--suite", SUITE, "--output-path", OUTPUT, "--schema-path", SCHEMA]
         self._finish("helm-summarize", options)
 
     def _finish(self, program: str, words: list[Any]) -> None:

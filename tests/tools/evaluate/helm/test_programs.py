@@ -144,16 +144,6 @@ def test_says_how_to_install_helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         programs.venv()
 
 
-def test_tables_are_made_by_one_thread(helm: Helm) -> None:
-    """More of them fail now and then: "AST constructor recursion depth mismatch" of Python 3.11."""
-    helm._bin.mkdir()
-    for program in ("python", "helm-summarize"):
-        (helm._bin / program).write_text('#!/bin/sh\necho "$@"\n')
-        (helm._bin / program).chmod(0o755)
-    helm.summarize()
-    assert helm._log.read_text().splitlines()[-1].endswith(" -n 1")
-
-
 def test_half_a_file_is_asked_again(helm: Helm) -> None:
     made(helm, "a:model=m")
     half = helm.runs / "a:model=m" / "per_instance_stats.json"
