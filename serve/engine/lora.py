@@ -31,6 +31,7 @@ _KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<half>[AB])\.weight
 _NOT_DONE = (
     "alora_invocation_tokens",
     "arrow_config",
+    "kasa_config",
     "layer_replication",
     "lora_bias",
     "megatron_config",

@@ -1,5 +1,6 @@
 """Adapters beside the weights against PEFT's own forward passes, one adapter at a time."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from serve.engine.lora import Adapters, LoraLinear, attach
+from serve.engine.lora import _NOT_DONE, Adapters, LoraLinear, attach
 from serve.startup import StartError
 
 TOKENS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]])
@@ -220,6 +221,7 @@ def edit(folder: Path, **settings: Any) -> None:
     ("settings", "fault"),
     [
         ({"use_dora": True}, "use_dora = True: not served beside a model; merge it"),
+        ({"kasa_config": {"beta": 1e-4}}, "kasa_config = {'beta': 0.0001}: not served"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save = ['lm_head']"),
         ({"bias": "lora_only"}, "bias = 'lora_only': only 'none'"),
         ({"peft_type": "IA3"}, "peft_type = 'IA3': only LORA"),
@@ -235,6 +237,15 @@ def test_what_is_not_done_is_refused(tmp_path: Path, settings: dict[str, Any], f
     [line] = caught.value.faults
     assert line.startswith(f"adapter 'mine': {folder / 'adapter_config.json'}: ")
     assert fault in line
+
+
+def test_every_variant_of_lora_is_refused_or_known_to_compute_the_same() -> None:
+    """When this fails, PEFT has a new one: what does it add to the weights?"""
+    fields = dataclasses.fields(peft.LoraConfig)
+    variants = {one.name for one in fields if one.metadata.get("is_lora_variant")}
+    # VeLoRA has another backward pass only.
+    assert variants == {name for name in _NOT_DONE if name in variants} | {"velora_config"}
+    assert "use_dora" in variants
 
 
 def test_rank_that_the_weights_do_not_have(tmp_path: Path) -> None:
