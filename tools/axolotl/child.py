@@ -60,6 +60,8 @@ def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any
         # Token ids already: without a type Axolotl takes the rows as they are.
         "datasets": [{"path": str(rows["train"]), "ds_type": "json"}],
         "test_datasets": [{"path": str(rows["validation"]), "ds_type": "json", "split": "train"}],
+        # Else Axolotl drops what fills no batch beside packs: held-out rows, too, or all of them.
+        "dataloader_drop_last": False,
         # Axolotl's own cache key is the paths of the files, not what is in them.
         "dataset_prepared_path": str(rows["train"].with_name("prepared")),
         "output_dir": str(run.output("train")),

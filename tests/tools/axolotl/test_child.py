@@ -1,5 +1,6 @@
 """The file Axolotl reads, and the child process around it (a script in Axolotl's place)."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tests.tiny import EOS, PAD, jsonl, make_run
+from tests.tools.axolotl.bare import BATCH, ROWS
 from tools.axolotl import child as axolotl
 from tools.data import tokens
 from tools.errors import StageError
@@ -82,6 +84,28 @@ def test_an_edited_row_gets_another_cache(tmp_path: Path) -> None:
     first = cache('{"prompt": "a", "completion": "b"}')
     assert first != cache('{"prompt": "a", "completion": "c"}')
     assert first == cache('{"prompt": "a", "completion": "b"}', train={"lora_r": 4})
+
+
+def test_axolotls_own_cache_does_not_see_it(bare: dict[str, Any]) -> None:
+    """When this fails, Axolotl looks into the files itself, and one folder would do for all."""
+    assert bare["same_cache_after_an_edit"]
+
+
+def test_every_held_out_row_is_evaluated(bare: dict[str, Any], tmp_path: Path) -> None:
+    """When the last line fails, Axolotl does so by itself, and the setting can go."""
+    assert rendered(make_run(tmp_path))["dataloader_drop_last"] is False
+    assert bare["evaluated_undropped"] == ROWS
+    assert bare["evaluated"] == ROWS // BATCH * BATCH
+
+
+def test_peft_still_writes_a_set_in_any_order(tmp_path: Path) -> None:
+    """When this fails, PEFT sorts it itself, and the hash seed of the child can go."""
+    from peft import LoraConfig
+
+    names = {f"layer{number}" for number in range(20)}
+    LoraConfig(target_modules=names).save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert set(written) == names and written != sorted(names)
 
 
 @pytest.fixture

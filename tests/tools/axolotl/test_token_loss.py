@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,3 +105,20 @@ def test_rows_without_a_learnt_token_give_nan_and_no_error(tmp_path: Path) -> No
     made = trainer(tmp_path, 2)
     TokenLoss(made)
     assert math.isnan(made.evaluate(rows()[5:6])["eval_loss"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_job_evaluates_as_many_batches(packed: bool) -> None:
+    """Packs of held-out rows are shared out by Axolotl's own sampler."""
+    made = SimpleNamespace(
+        args=SimpleNamespace(eval_sample_packing=packed),
+        accelerator=SimpleNamespace(even_batches=False),
+    )
+    made.get_eval_dataloader = lambda rows: (rows, made.accelerator.even_batches)
+    evaluate_evenly(made)
+    assert made.get_eval_dataloader("rows") == ("rows", not packed)
+
+
+def test_axolotl_leaves_it_off_where_held_out_rows_are_not_packed(bare: dict[str, Any]) -> None:
+    """When this fails, Axolotl turns it on again itself and evaluate_evenly can go."""
+    assert bare["even_batches"] is False
