@@ -52,8 +52,29 @@ OWNED = {
     **dict.fromkeys(_PREFERENCES, _NO_PREFERENCES),
 }
 
-# Keys that older versions of Axolotl had, and what has taken their place.
-DROPPED = {"fsdp": "Axolotl 0.20 dropped FSDP 1; set train.fsdp_version=2 and train.fsdp_config"}
+# Keys that older versions of Axolotl had, and what has taken their place. This one drops some
+# without a word; others it knows only to refuse them, a minute after it has begun.
+_NO_FSDP_1 = "Axolotl 0.20 dropped FSDP 1, and FSDP 2 has no such setting; leave it out"
+DROPPED = {
+    "fsdp": "Axolotl 0.20 dropped FSDP 1; set train.fsdp_version=2 and train.fsdp_config",
+    "fsdp_config.sharding_strategy": "Axolotl 0.20 dropped FSDP 1; set "
+    "train.fsdp_config.reshard_after_forward=true for FULL_SHARD, or false for SHARD_GRAD_OP",
+    "fsdp_config.backward_prefetch": _NO_FSDP_1,
+    "fsdp_config.backward_prefetch_policy": _NO_FSDP_1,
+    "fsdp_config.forward_prefetch": _NO_FSDP_1,
+    "fsdp_config.limit_all_gathers": _NO_FSDP_1,
+    "fsdp_config.sync_module_states": _NO_FSDP_1,
+    "fsdp_config.use_orig_params": _NO_FSDP_1,
+    "flash_attn_rms_norm": "set train.liger_rms_norm=true, with Liger's plugin in train.plugins",
+    "max_packed_sequence_len": "set train.sequence_len and train.sample_packing=true",
+    "rope_scaling": "set train.model_config.rope_scaling",
+    "s2_attention": "set train.attn_implementation",
+}
+# Values of which the same is true.
+DROPPED_VALUES = {
+    ("model_type", "MambaLMHeadModel"): "Axolotl 0.20 dropped its own Mamba model; leave it out",
+    ("type_of_model", "MambaLMHeadModel"): "Axolotl 0.20 dropped its own Mamba model; leave it out",
+}
 
 
 def train_schema(plugins: Sequence[str] = ()) -> dict[str, Any]:
@@ -106,7 +127,9 @@ def generate() -> dict[str, Any]:
         if model.__name__ in definitions:
             _add_aliases(model, definitions[model.__name__])
     schemas = {model: _resolve(table[model, "validation"], definitions) for model in ordered}
-    _sharpen(schemas[AxolotlInputConfig]["properties"])
+    properties = schemas[AxolotlInputConfig]["properties"]
+    _sharpen(properties)
+    _leave_out(properties, definitions["FSDPConfig"]["properties"])
     empty: dict[str, Any] = {"properties": {}}
     made = {
         "version": metadata.version("axolotl"),
@@ -204,6 +227,14 @@ def _sharpen(properties: dict[str, Any]) -> None:
     names = sorted(enums.CANONICAL_ATTN_IMPLS - _unusable())
     attention = [{"enum": names}, {"type": "string", "pattern": "/"}]
     properties["attn_implementation"] = {"anyOf": [*attention, null]}
+
+
+def _leave_out(properties: dict[str, Any], fsdp: dict[str, Any]) -> None:
+    """Take out what Axolotl knows only to refuse it."""
+    for key in DROPPED:
+        properties.pop(key, None)
+    version = {"anyOf": [{"const": 2}, {"type": "null"}]}
+    properties["fsdp_version"] = fsdp["fsdp_version"] = fsdp["version"] = version
 
 
 def _unusable() -> set[str]:

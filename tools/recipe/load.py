@@ -86,6 +86,7 @@ def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) 
     train = train if isinstance(train, dict) else {}
     found = faults.find(_without_owned(tree, train), _schema(shape, train))
     found |= {("train", key): (why, False) for key, why in _owned(train).items()}
+    found |= dict(_dropped(train))
     found |= _plugin_faults(train)
     found |= serve_faults(tree.get("serve"))
     found |= entry_faults(tree.get("eval"))
@@ -138,19 +139,14 @@ def _plugins(train: dict[str, Any]) -> list[Any]:
 def _without_owned(tree: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
     if not train:
         return tree
-    told = axolotl_schema.OWNED.keys() | axolotl_schema.DROPPED.keys()
-    kept = {key: value for key, value in train.items() if key not in told}
+    kept = {key: value for key, value in train.items() if key not in axolotl_schema.OWNED}
     return {**tree, "train": kept}
 
 
 def _owned(train: dict[str, Any]) -> dict[str, str]:
-    owned, dropped = axolotl_schema.OWNED, axolotl_schema.DROPPED
+    owned = axolotl_schema.OWNED
     found = {key: f"not for a recipe: {owned[key]}" for key in train if key in owned}
-    return (
-        found
-        | {key: f"no key any more: {dropped[key]}" for key in train if key in dropped}
-        | dict(_nearly_owned(train))
-    )
+    return found | dict(_nearly_owned(train))
 
 
 def _nearly_owned(train: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -162,6 +158,18 @@ def _nearly_owned(train: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name, why in axolotl_schema.OWNED.items():
             if f"?{name}?" in nearest(str(key), known, "?"):
                 yield key, f"unknown key; {name} is not for a recipe: {why}"
+
+
+def _dropped(train: dict[str, Any]) -> Iterator[tuple[KeyPath, tuple[str, bool]]]:
+    """Keys and values of older versions of Axolotl; said in place of that they are unknown."""
+    for key, remedy in axolotl_schema.DROPPED.items():
+        above, _, name = key.rpartition(".")
+        section = train.get(above) if above else train
+        if isinstance(section, dict) and name in section:
+            yield ("train", *key.split(".")), (f"no key any more: {remedy}", False)
+    for (key, value), remedy in axolotl_schema.DROPPED_VALUES.items():
+        if train.get(key) == value:
+            yield ("train", key), (f"{value} no more: {remedy}", False)
 
 
 def _plugin_faults(train: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:

@@ -81,7 +81,7 @@ def cache_key(cfg: Any, text: str) -> str:
     from axolotl.utils.data.shared import generate_dataset_hash_from_config
 
     Path(cfg.datasets[0].path).write_text(text)
-    return generate_dataset_hash_from_config(cfg, cfg.datasets, "tokenizer")
+    return str(generate_dataset_hash_from_config(cfg, cfg.datasets, "tokenizer"))
 
 
 def main(model: str, folder: Path) -> dict[str, Any]:

@@ -137,6 +137,9 @@ BREAKS = [
     ("packing", "4090", "train.attn_implementation=xformers model.arch.window=0", "pass"),
     ("packing", "4090", "train.attn_implementation=xformers", "fail"),  # it forgets the window
     ("packed evaluation", "4090", "train.eval_sample_packing=true", "warn"),
+    ("packed evaluation", "4090", "~train.eval_sample_packing", "warn"),
+    ("packed evaluation", "4090", "train.dataloader_drop_last=true", "warn"),
+    ("packed evaluation", "cpu", "~train.eval_sample_packing", "pass"),
     ("attention package", "4090", "train.attn_implementation=flash_attention_2", "warn"),
     ("attention package", "4090", "train.attn_implementation=xformers", "warn"),  # an older torch's
     ("attention package", "4090", "train.attn_implementation=flex_attention", "pass"),
@@ -238,6 +241,8 @@ BREAKS = [
     ),
     ("layers", "4090", "train.lora_target_modules=[c_attn] model.family=Unknown", "pass"),
     ("checkpointing", "4090", "model.id=mosaicml/mpt-7b", "fail"),
+    ("checkpointing", "4090", "model.source=local model.path=attempts/2", "fail"),
+    ("checkpointing", "4090", "model.source=local model.path=trials/2", "pass"),
     ("new tokens", "4090", "train.tokens=['<a>']", "fail"),
     ("new tokens", "4090", "train.tokens=['<a>'] train.lora_modules_to_save=[lm_head]", "pass"),
     ("endings", "4090", "train.excess_length_strategy=truncate", "warn"),

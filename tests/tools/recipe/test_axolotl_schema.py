@@ -1,7 +1,9 @@
 """The stored schema is the installed Axolotl's, and Axolotl itself takes the shipped recipes."""
 
+import contextlib
 import importlib.metadata
 import json
+import re
 from typing import Any
 
 import pytest
@@ -27,6 +29,41 @@ def test_size_and_content() -> None:
     assert not schema["properties"].keys() & DROPPED.keys()
     assert schema["properties"].keys() >= OWNED.keys()
     assert schema["required"] == ["learning_rate"]
+
+
+def test_what_axolotl_only_refuses_is_no_key() -> None:
+    """When this fails, Axolotl takes one of them again, or refuses another."""
+    from axolotl.utils.schemas.deprecated import DeprecatedParameters
+    from axolotl.utils.schemas.validation import FSDP1_ONLY_IGNORED_KEYS, FSDP1_ONLY_REJECTED_KEYS
+    from pydantic import ValidationError
+
+    refused = set()
+    for name in DeprecatedParameters.model_fields:
+        if name.startswith(("dpo_", "rpo_")):
+            continue  # of training on preferences
+        for value in (True, 1, "text"):
+            with contextlib.suppress(ValidationError):  # of another type
+                try:
+                    DeprecatedParameters(**{name: value})
+                except DeprecationWarning:
+                    refused.add(name)
+    fsdp = {f"fsdp_config.{key}" for key in (*FSDP1_ONLY_IGNORED_KEYS, *FSDP1_ONLY_REJECTED_KEYS)}
+    assert refused | fsdp | {"fsdp"} == DROPPED.keys()
+
+
+@pytest.mark.parametrize("key", DROPPED)
+def test_remedies_of_dropped_keys_name_keys_that_there_are(key: str) -> None:
+    schema = train_schema(["axolotl.integrations.liger.LigerPlugin"])
+    named = re.findall(r"train\.([\w.]+)", DROPPED[key])
+    for path in named:
+        *above, last = path.split(".")
+        tree: dict[str, Any] = {"learning_rate": 1}
+        section = tree
+        for part in above:
+            section = section.setdefault(part, {})
+        section[last] = None
+        assert "unknown key" not in str(find(tree, schema))
+    assert named or "leave it out" in DROPPED[key]
 
 
 def test_unknown_keys_at_any_depth() -> None:

@@ -101,7 +101,7 @@ def day(recipe: Recipe, facts: Facts) -> Faults:
 # Axolotl's keys that spread a model or its batches over cards.
 _SPREAD = ("tensor_parallel_size", "context_parallel_size", "dp_shard_size", "dp_replicate_size",
            "sequence_parallel_degree", "world_size", "ray_num_workers")  # fmt: skip
-_SPREADERS = ("deepspeed", "fsdp", "fsdp_config", "ddp")
+_SPREADERS = ("deepspeed", "fsdp_config", "ddp")
 
 
 def one_gpu(recipe: Recipe, facts: Facts) -> Faults:

@@ -50,10 +50,15 @@ def packing(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def evaluation_packing(recipe: Recipe, facts: Facts) -> Faults:
-    """Held-out rows count whole: of packed ones the last, that are not full, are dropped."""
-    if recipe.train.get("eval_sample_packing") and recipe.train.get("sample_packing"):
+    """Held-out rows count whole, those of a last pack or batch that is not full, too."""
+    train = recipe.train
+    # Axolotl makes it true where it is left open.
+    if train.get("sample_packing") and train.get("eval_sample_packing") is not False:
         said = "train.eval_sample_packing is true: a pack that is not full is dropped, rows and all"
         yield warn("train.eval_sample_packing", said, "set train.eval_sample_packing=false")
+    if train.get("dataloader_drop_last"):
+        said = "train.dataloader_drop_last is true: held-out rows that fill no batch are dropped"
+        yield warn("train.dataloader_drop_last", said, "leave it out")
 
 
 def window(recipe: Recipe, facts: Facts) -> Faults:
@@ -203,7 +208,7 @@ _EITHER = [
     ("neftune_noise_alpha", "noisy_embedding_alpha"),
     ("lr_groups", "loraplus_lr_ratio"),
     ("max_memory", "gpu_memory_limit"),
-    ("deepspeed", "fsdp"),
+    ("deepspeed", "fsdp_config"),
     ("batch_flattening", "sample_packing"),
     ("chunked_cross_entropy", "cut_cross_entropy"),
     ("chunked_cross_entropy", "liger_cross_entropy"),
@@ -252,10 +257,16 @@ def _most_steps(recipe: Recipe) -> int:
 
 
 def checkpointing(recipe: Recipe, facts: Facts) -> Faults:
-    """The architecture can compute activations again."""
-    if recipe.train.get("gradient_checkpointing") and "mpt" in recipe.model.id.lower():
+    """The architecture can compute activations again, by Axolotl's reckoning of which it is."""
+    if not recipe.train.get("gradient_checkpointing"):
+        return
+    remedy = "set train.gradient_checkpointing=false"
+    if "mpt" in recipe.model.id.lower():
         said = "train.gradient_checkpointing: Axolotl refuses it for MPT models"
-        yield fail("train.gradient_checkpointing", said, "set train.gradient_checkpointing=false")
+        yield fail("train.gradient_checkpointing", said, remedy)
+    elif recipe.model.source == "local" and "mpt" in recipe.model.path.lower():
+        said = f"model.path {recipe.model.path}: Axolotl takes a path with the letters mpt for MPT"
+        yield fail("model.path", f"{said}, and refuses it checkpointing", f"rename it, or {remedy}")
 
 
 _MATMULS = ("aten::mm", "aten::addmm", "aten::matmul", "aten::bmm")
