@@ -66,7 +66,7 @@ def _bos_option(model_dir: Path, proto: Any) -> dict[str, bool]:
 
 
 def _as_sentencepiece(tokenizer: Tokenizer, proto: Any) -> Tokenizer:
-    """Puts right what transformers 5.16.1 gets wrong, so that ids are SentencePiece's own.
+    """Puts right what transformers 5.20.1 gets wrong, so that ids are SentencePiece's own.
 
     It orders merges by id where SentencePiece goes by score (runs of spaces come out otherwise),
     and forgets the space before a text for classes that it knows from a tokenizer.json only, such
