@@ -1,4 +1,4 @@
-"""Our Axolotl plugin: a seed before weights exist, the day, whole checkpoints, a watched loss.
+"""Our Axolotl plugin: packed rows apart, the day, whole checkpoints, a watched loss.
 
 What it decides is decided by pure functions (``tools.day.schedule``, ``tools.day.guard``,
 ``tools.day.checkpoints``); here they meet the trainer. Of several jobs (cards) the first one's
@@ -18,7 +18,7 @@ from accelerate.utils import broadcast_object_list
 from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import has_length
 
 from tools.axolotl import packed_attention, processes
@@ -35,8 +35,7 @@ class OnedayPlugin(BasePlugin):
     """What Axolotl leaves to chance, to the clock on the wall, or to the reader of its log."""
 
     def pre_model_load(self, cfg: DictDefault) -> None:
-        """Seed before LoRA's A matrices are drawn: bare Axolotl seeds after it, so runs differ."""
-        set_seed(cfg.seed)
+        """Put our attention in place of the one whose documents would see one another."""
         plain = cfg.attn_implementation == packed_attention.NAME
         if plain and cfg.sample_packing and cfg.sdpa_varlen:
             packed_attention.install()  # over Axolotl's own, which leaves windows out

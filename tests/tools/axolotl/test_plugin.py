@@ -150,14 +150,10 @@ def steps(folder: Path) -> list[int]:
     return [checkpoints.number(path) for path in found]
 
 
-def test_the_seed_is_set_before_weights_are_drawn() -> None:
-    drawn = []
-    for _ in range(2):
-        OnedayPlugin().pre_model_load(DictDefault({"seed": 4}))
-        drawn.append(torch.rand(3))
-    assert torch.equal(*drawn)
-    OnedayPlugin().pre_model_load(DictDefault({"seed": 5}))
-    assert not torch.equal(torch.rand(3), drawn[0])
+def test_axolotl_seeds_before_an_adapter_is_drawn(bare: dict[str, Any]) -> None:
+    """0.19 did so after it, and of the same seed came another adapter each time."""
+    first, second = bare["drawn"]
+    assert first == second and any(first)
 
 
 def test_what_the_parent_hears(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -348,6 +344,32 @@ def test_resuming_is_exact(step: int, sampling: str, tmp_path: Path, hand: Hand,
     again = make(tmp_path / "cut", hand, **often)
     again.train(resume_from_checkpoint=True)
     assert same(weights(whole), weights(again))
+
+
+def test_transformers_own_resuming_is_not(
+    tmp_path: Path, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When this fails, it goes on with the epoch's own order of rows, and EpochStart can go."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    often: Any = {"save_steps": 2, "eval_steps": 2, "load_best_model_at_end": False}
+    whole = make(tmp_path / "whole", hand, **often)
+    whole.train()
+    interrupted(tmp_path / "cut", hand, 9, **often)
+    again = make(tmp_path / "cut", hand, **often)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 12 and not same(weights(whole), weights(again))
+
+
+def test_transformers_own_resuming_forgets_the_best_of_a_moved_run(
+    tmp_path: Path, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When this fails, it looks where the folder is now, and _point_to_best can go."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    make(tmp_path / "here", hand).train()
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = make(tmp_path / "there", hand)
+    moved.train(resume_from_checkpoint=True)
+    assert moved.state.best_metric and moved.state.best_model_checkpoint is None
 
 
 def test_a_pressed_schedule_is_resumed(tmp_path: Path, hand: Hand, day: Any) -> None:
