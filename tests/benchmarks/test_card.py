@@ -21,7 +21,7 @@ def test_without_a_card(
     assert "no NVIDIA card here" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("length", "mean"), [(8192, 150), (8192, 2048), (100, 1)])
+@pytest.mark.parametrize(("length", "mean"), [(8192, 150), (8192, 2048), (100, 8)])
 def test_packs_are_full_of_whole_documents(length: int, mean: int) -> None:
     found = card.positions(length, mean)
     assert len(found) == length and found[0] == 0
@@ -70,7 +70,7 @@ def test_the_table_and_the_targets() -> None:
     text, met = card.table(made[0].plan, made, 989.0)
     assert "a100 as shipped" in text and proposed in text and "1.50" in text
     assert met[0] == "proposed / shipped: 1.50, target 1.35: met"
-    assert "share of the bf16 peak: 34.5%, target 34.9%: NOT MET" in met[1]
+    assert "share of the bf16 peak: 34.5%, target 34.8%: NOT MET" in met[1]
     assert met[2].endswith(": met")
 
 

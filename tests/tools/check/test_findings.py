@@ -40,6 +40,7 @@ TWICE = "data.sources.boxes.weight=2"
 LIGER = "train.plugins=[axolotl.integrations.liger.LigerPlugin]"
 CUT = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 DFT = "train.use_dft=true train.chunked_cross_entropy=false"
+OFF = "train.lora_qkv_kernel=false train.lora_o_kernel=false train.lora_mlp_kernel=false"
 VARLEN = "train.attn_implementation=sdpa train.sdpa_varlen=true"
 BREAKS = [
     ("family", "4090", "model.family=Gemma", "fail"),
@@ -352,6 +353,46 @@ def test_deepspeed_and_its_file_are_there_where_it_would_run(
     assert (said(True), said(False)) == (["pass"], [verdict])
     words[1] = "train.deepspeed=nowhere.json"
     assert (said(True), said(False)) == ([verdict], [verdict, verdict])
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "there", "verdict"),
+    [
+        ("4090", "", {"nvidia-smi", "gcc"}, "pass"),
+        ("4090", "", {"nvidia-smi", "clang"}, "pass"),
+        ("4090", "", {"nvidia-smi"}, "fail"),
+        ("4090", "", set(), "pass"),  # without a card this machine only looks at the recipe
+        ("cpu", "", {"nvidia-smi"}, "pass"),
+        ("4090", OFF, {"nvidia-smi"}, "fail"),  # chunked_cross_entropy is compiled
+        ("4090", f"{OFF} ~train.chunked_cross_entropy", {"nvidia-smi"}, "pass"),
+        (
+            "4090",
+            f"{OFF} ~train.chunked_cross_entropy train.torch_compile=true",
+            {"nvidia-smi"},
+            "fail",
+        ),
+    ],
+)
+def test_triton_finds_a_compiler_where_the_card_is(
+    name: str, words: str, there: set[str], verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(
+        "tools.check.rules.card.shutil.which", lambda program: program if program in there else None
+    )
+    monkeypatch.setattr("tools.check.rules.card.Path.is_file", lambda path: True)
+    found = check(load(RECIPES / f"{name}.yaml", [words]), "none")
+    assert [one.verdict for one in found if one.rule == "C compiler"] == [verdict]
+    monkeypatch.setenv("CC", "cc")
+    found = check(load(RECIPES / f"{name}.yaml", [words]), "none")
+    assert [one.verdict for one in found if one.rule == "C compiler"] == ["pass"]
+
+
+def test_triton_wants_the_headers_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.check.rules.card.shutil.which", lambda program: program)
+    monkeypatch.setattr("tools.check.rules.card.sysconfig.get_path", lambda name: "nowhere")
+    [told] = [one for one in check(load(RECIPES / "a100.yaml")) if one.rule == "C compiler"]
+    assert told.verdict == "fail" and "Python.h" in told.message and "C compiler (" not in told.message
 
 
 def test_outside_the_challenge_nobody_asks_who_may_take_part() -> None:

@@ -207,7 +207,8 @@ def test_weights_count(tmp_path: Path) -> None:
     found = planned("cpu", weights).work
     assert found.tokens == (350 + 140 + 180 + 140) * 150
     assert found.how == "810 rows by weight x 150 tokens (assumed)"
-    assert found.evaluated == plain.evaluated
+    # The same held-out rows, as often more as there are more steps.
+    assert found.evaluated == pytest.approx(plain.evaluated * 810 / 740)
 
 
 def test_steps_and_evaluations(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ RULES = [
     Rule("attention", "FlashAttention's README", card.attention_kind),
     Rule("attention package", "installed packages", card.attention_package),
     Rule("kernels", "Axolotl", card.kernels),
+    Rule("C compiler", "Triton", card.compiler),
     Rule("engine", "vLLM", card.engine),
     Rule("FSDP", "transformers' Trainer", several.sharded),
     Rule("DeepSpeed", "installed packages", several.deepspeed),

@@ -1,12 +1,15 @@
 """What a card can do: number formats, attention, kernels, served formats, engines."""
 
 import importlib.util
+import os
 import shutil
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 from tools.check.rules.base import Facts, Faults, capability, fail, warn
 from tools.files import read_json
+from tools.recipe import lora_kernels
 from tools.recipe.schema import Hardware, Recipe
 
 _AMPERE, _ADA, _HOPPER = (8, 0), (8, 9), (9, 0)  # compute capabilities
@@ -138,6 +141,34 @@ def kernels(recipe: Recipe, facts: Facts) -> Faults:
         elif train.get("load_in_8bit") and key != "lora_embedding_kernel":
             said = f"train.{key} cannot read 8-bit weights (train.load_in_8bit)"
             yield fail(f"train.{key}", said, f"set train.{key}=false")
+
+
+def compiler(recipe: Recipe, facts: Facts) -> Faults:
+    """What Triton needs is there, where the card is: it builds the launcher of each kernel in C.
+
+    Source: triton/runtime/build.py of Triton 3.7.1, which takes CC, gcc or clang.
+    """
+    wants = _by_triton(recipe.train)
+    if recipe.hardware.device != "cuda" or not wants or not shutil.which("nvidia-smi"):
+        return
+    missing = []
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        missing.append("a C compiler (gcc, clang, or what CC names)")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        missing.append("Python's headers (Python.h)")
+    if missing:
+        said = f"{', '.join(wants)} run by Triton, which needs {' and '.join(missing)}: not here"
+        yield fail("train", said, "apt install gcc python3.12-dev, or the like of them")
+
+
+def _by_triton(train: dict[str, Any]) -> list[str]:
+    """Keys under ``train`` whose code Triton builds on the machine."""
+    found = [f"train.lora_{name}_kernel" for name in sorted(lora_kernels.turned_on(train))]
+    # torch.compile computes Axolotl's chunks.
+    found += [
+        f"train.{key}" for key in ("chunked_cross_entropy", "torch_compile") if train.get(key)
+    ]
+    return found + [f"train.{key}" for key in sorted(train) if "liger" in key and train[key]]
 
 
 def engine(recipe: Recipe, facts: Facts) -> Faults:
