@@ -257,7 +257,8 @@ def test_each_rule(rule: str, name: str, override: str, verdict: str) -> None:
 
 def test_every_rule_was_seen_to_fail() -> None:
     broken = {rule for rule, _, _, verdict in BREAKS if verdict != "pass"}
-    assert broken == {rule.name for rule in RULES}
+    # That one fails by what a machine lacks, not by a recipe: test_triton_finds_a_compiler.
+    assert broken | {"C compiler"} == {rule.name for rule in RULES}
 
 
 def test_the_demo_is_told_that_it_is_not_eligible() -> None:
