@@ -84,9 +84,9 @@ def assert_same(run: Path, one: Path) -> None:
         mine, its = logged(run, name), logged(one, name)
         assert mine.keys() == its.keys() and len(its) >= 2, name
         assert mine == pytest.approx(its, abs=1e-4), name
-    mine, its = weights(run), weights(one)
-    assert mine.keys() == its.keys()
-    worst = max(float((mine[name] - its[name]).abs().max()) for name in its)
+    here, there = weights(run), weights(one)
+    assert here.keys() == there.keys()
+    worst = max(float((here[name] - there[name]).abs().max()) for name in there)
     print(f"largest difference of a weight: {worst:.1e}")
     assert worst < 1e-4
 

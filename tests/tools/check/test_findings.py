@@ -393,7 +393,9 @@ def test_triton_wants_the_headers_of_python(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("tools.check.rules.card.shutil.which", lambda program: program)
     monkeypatch.setattr("tools.check.rules.card.sysconfig.get_path", lambda name: "nowhere")
     [told] = [one for one in check(load(RECIPES / "a100.yaml")) if one.rule == "C compiler"]
-    assert told.verdict == "fail" and "Python.h" in told.message and "C compiler (" not in told.message
+    assert (
+        told.verdict == "fail" and "Python.h" in told.message and "C compiler (" not in told.message
+    )
 
 
 def test_outside_the_challenge_nobody_asks_who_may_take_part() -> None:
