@@ -111,7 +111,7 @@ def test_rows_without_a_learnt_token_give_nan_and_no_error(tmp_path: Path) -> No
 def test_every_job_evaluates_as_many_batches(packed: bool) -> None:
     """Packs of held-out rows are shared out by Axolotl's own sampler."""
     made = SimpleNamespace(
-        args=SimpleNamespace(eval_sample_packing=packed),
+        args=SimpleNamespace(eval_sample_packing=packed, dataloader_drop_last=True),
         accelerator=SimpleNamespace(even_batches=False),
     )
     made.get_eval_dataloader = lambda rows: (rows, made.accelerator.even_batches)
