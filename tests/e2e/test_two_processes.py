@@ -1,5 +1,6 @@
 """Two processes on the CPU, started by torchrun for real: they train what one process trains."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -57,12 +58,13 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def jobs(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
-    """Axolotl's processes below a verb, by their rank."""
+    """Axolotl's processes below a verb, by their rank; not what these fork for a while."""
     found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
-        words = child.cmdline()
-        if "tools.axolotl.job" in words and "torch.distributed.run" not in words:
-            found[child.environ()["RANK"]] = child
+        with contextlib.suppress(psutil.Error):  # one that has just ended
+            above = child.parent()
+            if above and "torch.distributed.run" in above.cmdline():
+                found[child.environ()["RANK"]] = child
     return found
 
 

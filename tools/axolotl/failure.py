@@ -33,7 +33,10 @@ def reason(told: Iterable[str]) -> str:
     named = [i for i, line in enumerate(text) if re.match(r"[\w.]+(Error|Exception)\b", line)]
     own = [i for i in named if not _NEIGHBOUR.search(text[i])] if jobs else named
     first = (own or named or [-LINES])[-1]
-    return "".join(text[first:][:LINES]).rstrip()
+    said = text[first:][:LINES]
+    # torchrun's own way out of it may stand there before its summary.
+    after = next((i for i, line in enumerate(said) if i and line.startswith("Traceback")), LINES)
+    return "".join(said[:after] if named else said).rstrip()
 
 
 def _ended(summary: str) -> str:

@@ -72,3 +72,11 @@ def test_a_job_that_was_killed_is_named(other: int) -> None:
 
 def test_a_job_that_crashed_is_named() -> None:
     assert reason(told("", first=-signal.SIGSEGV)).startswith("job 1 was ended by SIGSEGV;")
+
+
+def test_torchruns_own_way_out_is_no_part_of_the_reason() -> None:
+    """Where the lines of its agent were written before those of the job."""
+    lines = [AGENT, "RuntimeError: a worker is gone\n", *SUMMARY.splitlines(keepends=True)]
+    assert reason([line.format(first=1, second=1) for line in lines[1:]]).splitlines() == [
+        "RuntimeError: a worker is gone"
+    ]
