@@ -9,8 +9,8 @@ from tools import axolotl, base_model
 from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
-from tools.recipe.schema import Recipe
 from tools.run.folder import Run
+from tools.stages.four_bits import double_quant
 
 PROBES = 4  # held-out rows whose logits are compared
 
@@ -97,12 +97,6 @@ def _as_trained(run: Run) -> dict[str, Any]:
         bnb_4bit_compute_dtype=dtype,
     )
     return {"quantization_config": nf4}
-
-
-def double_quant(recipe: Recipe) -> bool:
-    """Whether the scales of a 4-bit base are quantized, too: as in training, Axolotl's default."""
-    options = recipe.train.get("bnb_config_kwargs") or {}
-    return bool(options.get("bnb_4bit_use_double_quant", True))
 
 
 def _load(run: Run, folder: Path, options: dict[str, Any] | None = None) -> Any:

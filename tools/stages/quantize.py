@@ -9,7 +9,7 @@ from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
 from tools.run.folder import Run
-from tools.stages.merge import double_quant
+from tools.stages.four_bits import double_quant
 from tools.stages.perplexity import perplexity
 
 
