@@ -8,6 +8,8 @@ from tools.recipe.schema import Recipe
 
 # What would begin a reference, with the backslashes before it: they would escape one another.
 _REFERENCE = re.compile(r"(\\*)\$\{")
+# OmegaConf's own mark of a value that is missing, escaped: it takes one backslash away.
+_NOT_MISSING = re.compile(r"\\+\?\?\?")
 
 
 def tree(recipe: Recipe) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def _escaped(value: Any) -> Any:
         return {key: _escaped(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_escaped(one) for one in value]
+    if isinstance(value, str) and _NOT_MISSING.fullmatch(value):
+        return f"\\{value}"
     if isinstance(value, str):
         return _REFERENCE.sub(lambda found: rf"{2 * found[1]}\${{", value)
     return value

@@ -1,16 +1,18 @@
 """A recipe written to a file: whatever its texts hold, it reads back as the same recipe."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.tiny import recipe
-from tools.recipe.written import text, tree
+from tools.recipe.written import settled, text, tree
 
 PIECES = ["\\", "${", "}", "$", "{", "a", ".", ":", " ", "\n", "#", "'", '"', "1e-4", "???", "é"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+@example("\\???")
+@example("\\\\???")
 def test_every_text_reads_back(odd: str) -> None:
     made = recipe(train={"a": odd, "b": [odd, {"c": odd}], "d": [1, 1e-5, True, None]})
     read = OmegaConf.to_container(OmegaConf.create(text(made)), resolve=True)
@@ -21,3 +23,14 @@ def test_only_what_would_be_a_reference_is_escaped() -> None:
     plain = recipe(train={"windows": "C:\\runs", "price": "$5 {net}"})
     assert "windows: C:\\runs\n" in text(plain) and "price: $5 {net}\n" in text(plain)
     assert "a: \\${b}\n" in text(recipe(train={"a": "${b}"}))
+
+
+def test_every_key_that_came_later_is_silent_by_default() -> None:
+    found = settled(recipe())["data"]
+    assert found.keys() == {
+        "sources", "seed", "shots", "validation_rows", "test_rows", "max_words",
+    }  # fmt: skip
+    assert found["sources"]["counting"].keys() == {
+        "kind", "path", "licence", "origin", "rows", "prompt", "completion", "subset", "split",
+        "revision",
+    }  # fmt: skip
