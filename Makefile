@@ -58,7 +58,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize serve eval score report submission lint-submission rehearse \
-        show check plan clock verify reproduce test lint format schema recipe-schema helm-schema openapi lock gpu \
+        show check plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu \
         clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
@@ -127,6 +127,9 @@ reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and c
 test: ## lint, then all tests, the real chain on a tiny model included
 	+@$(BOTH) lint helm
 	@$(PY) -m pytest $(if $(JOBS),--numprocesses=$(JOBS) --dist=loadgroup)
+
+test-all: ## the same and the slow ones, which `make test` names as skipped
+	@ONEDAY_TEST_ALL=1 $(MAKE) --no-print-directory test JOBS="$(JOBS)"
 
 bench-serve: setup ## time the worker beside others, one table (leave the machine alone); DEVICE=cuda MODEL=folder: on a card
 	@$(PY) -m benchmarks.serve $(if $(DEVICE),--device $(DEVICE) --recipe recipes/$(HW).yaml) $(if $(MODEL),--model "$(MODEL)")

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import os
 import re
 import signal
 import subprocess
@@ -68,6 +69,12 @@ def jobs(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
     return found
 
 
+#: A minute and more each; what one process does then, test_training_faults shows in every run.
+slow = pytest.mark.skipif(
+    not os.environ.get("ONEDAY_TEST_ALL"), reason="slow: make test-all runs it"
+)
+
+
 @pytest.fixture(scope="module")
 def one(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process, two batches a step."""
@@ -109,6 +116,7 @@ def test_deepspeed(stage: int, tiny_recipe: Path, one: Path, tmp_path: Path) -> 
     assert_same(train(tiny_recipe, tmp_path, *TWO, ZERO.format(stage)), one)
 
 
+@slow
 def test_a_killed_job_ends_the_other_and_the_next_call_goes_on(
     tiny_recipe: Path, two: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +138,7 @@ def test_a_killed_job_ends_the_other_and_the_next_call_goes_on(
     assert logged(run, "loss") == logged(two, "loss")
 
 
+@slow
 def test_ctrl_c_reaches_both(tiny_recipe: Path, tmp_path: Path) -> None:
     training = start("train", tiny_recipe, tmp_path, *TWO, *LONG)
     wait(lambda: "begin" in _events(tmp_path / "tiny"), training)
@@ -147,6 +156,7 @@ def _events(run: Path) -> list[Any]:
     return [json.loads(line)["event"] for line in text.splitlines()]
 
 
+@slow
 def test_the_clock_stops_both_and_the_adapter_is_merged(
     tiny_recipe: Path, two: Path, tmp_path: Path
 ) -> None:
@@ -155,7 +165,9 @@ def test_the_clock_stops_both_and_the_adapter_is_merged(
     day = (f"budget.hours={(limit + reserve) / 3600}", f"budget.reserve_minutes={reserve / 60}")
     merged = call("merge", tiny_recipe, tmp_path, *TWO, *LONG, *day)
     assert merged.returncode == 0, merged.stdout[-3000:]
-    assert re.search(r"the budget ended training at step \d+ of 2000", merged.stdout), merged.stdout
+    assert re.search(r"\d+ steps of 2000, as many as the budget allows", merged.stdout), (
+        merged.stdout
+    )
     used = Clock(tmp_path / "tiny" / "clock.jsonl").intervals()[0]
     assert used.stage == "train" and used.seconds <= limit
     run = tmp_path / "tiny"
