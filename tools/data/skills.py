@@ -1,93 +1,59 @@
 """Seeded makers of logic and reasoning questions, of our own: no licence, nobody's test set.
 
-Every maker takes a random generator and returns one ``Question``. The answer formats are those that
-HELM asks for: a letter, an exact string, a number with its final period.
+Every maker takes a random generator and returns one ``Question``, without end. The answer formats
+are those that HELM asks for: a letter, an exact string, a number with its final period. Makers with
+levels take them behind their name: ``ordering:2``, ``ordering:2-4``; the name alone is all levels.
 """
 
 import random
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
-Format = Literal["letter", "string", "number"]
+from tools.data.makers import causes, chat, deduction, first, instructions, ordering, sets, sums
+from tools.data.makers.base import Graded, Question
+from tools.recipe.faults import nearest
 
-NAMES = tuple(
-    "Ada Ben Cleo Dan Eva Finn Gina Hugo Iris Jack Kira Leo Mona Nils Olga Paul Rita Sam Tara Udo "
-    "Vera Will Xenia Yann Zoe".split()
-)
-THINGS = tuple(
-    "key coin ring book lamp shell stone ribbon map bell cup feather button candle brush mirror "
-    "marble whistle needle spoon".split()
-)
-COLOURS = tuple("red blue green yellow white black brown pink grey purple orange golden".split())
-PLURALS = tuple("apples pens stamps coins shells cards nuts beads books cups plums keys".split())
+__all__ = ["GRADED", "SKILLS", "Question", "fault", "maker"]
 
+Maker = Callable[[random.Random], Question]
 
-@dataclass(frozen=True)
-class Question:
-    """One question.
-
-    Attributes:
-        input: what is asked.
-        output: the right answer; for letters, the text of the right choice.
-        format: how the answer is written.
-        choices: the choices in the order shown, only for letters.
-    """
-
-    input: str
-    output: str
-    format: Format
-    choices: tuple[str, ...] = ()
-
-
-def boxes(rng: random.Random) -> Question:
-    """What does the box of a given colour hold?"""
-    colours, things = rng.sample(COLOURS, 4), rng.sample(THINGS, 4)
-    asked = rng.randrange(4)
-    facts = " ".join(f"The {c} box holds a {t}." for c, t in zip(colours, things, strict=True))
-    return Question(f"{facts} What does the {colours[asked]} box hold?", things[asked], "string")
-
-
-def places(rng: random.Random) -> Question:
-    """In which of four boxes is a thing? Four letters to choose from."""
-    things, letters = rng.sample(THINGS, 4), "ABCD"
-    order = rng.sample(range(4), 4)
-    facts = " ".join(f"The {things[i]} is in box {letters[i]}." for i in order)
-    asked = rng.randrange(4)
-    # Choice and letter agree: so much a tiny model can learn in the demo's minutes.
-    choices = tuple(f"In box {letter}" for letter in letters)
-    return Question(f"{facts} Where is the {things[asked]}?", choices[asked], "letter", choices)
-
-
-def syllogism(rng: random.Random) -> Question:
-    """Follow two rules from a thing to its property."""
-    name, (first, second, other) = rng.choice(NAMES), rng.sample(THINGS, 3)
-    colour, wrong = rng.sample(COLOURS, 2)
-    rules = [
-        f"Whoever has a {first} gets a {second}.",
-        f"Whoever has a {second} wears {colour}.",
-        f"Whoever has a {other} wears {wrong}.",
-    ]
-    rng.shuffle(rules)
-    return Question(
-        f"{' '.join(rules)} {name} has a {first}. What colour does {name} wear?", colour, "string"
-    )
-
-
-def counting(rng: random.Random) -> Question:
-    """A sum or a difference of small numbers, in words."""
-    name, things = rng.choice(NAMES), rng.choice(PLURALS)
-    have, change = rng.randint(2, 12), rng.randint(1, 9)
-    if rng.random() < 0.5 and change < have:
-        verb, total = "gives away", have - change
-    else:
-        verb, total = "finds", have + change
-    text = (
-        f"{name} has {have} {things} and {verb} {change}. How many {things} does {name} have now?"
-    )
-    return Question(text, f"{total}.", "number")
-
-
-SKILLS: dict[str, Callable[[random.Random], Question]] = {
-    maker.__name__: maker for maker in (boxes, counting, places, syllogism)
+GRADED: dict[str, Graded] = {
+    "deduction": Graded(deduction.make, 5, "one more rule to follow"),
+    "ordering": Graded(ordering.make, 5, "one more in the row, from three"),
+    "sets": Graded(sets.make, 4, "one more group, from two"),
+    "causes": Graded(causes.make, 5, "one more link"),
+    "sums": Graded(sums.make, 4, "one more step of arithmetic"),
+    "instructions": Graded(instructions.make, 4, "one more demand on the format"),
+    "chat": Graded(chat.make, 4, "one more exchange, from two"),
 }
+SKILLS: dict[str, Maker] = {
+    **{make.__name__: make for make in (first.boxes, first.counting, first.places)},
+    "syllogism": first.syllogism,
+    **{name: graded.between(1, graded.hardest) for name, graded in GRADED.items()},
+}
+
+
+def maker(path: str) -> Maker:
+    """The maker that a source's ``path`` names; ``fault`` must have found nothing."""
+    name, colon, _ = path.partition(":")
+    return GRADED[name].between(*_levels(path)) if colon else SKILLS[name]
+
+
+def fault(path: str) -> str:
+    """Why a source's ``path`` names no maker, with what to write instead; empty when it does."""
+    name, colon, _ = path.partition(":")
+    if name not in SKILLS:
+        return f"no maker {path!r}{nearest(name, SKILLS)}; there are {', '.join(SKILLS)}"
+    if colon and name not in GRADED:
+        return f"{path!r}: {name} has no levels; write {name}"
+    low, high = _levels(path) if colon else (1, 1)
+    if colon and not 1 <= low <= high <= GRADED[name].hardest:
+        most = GRADED[name].hardest
+        return f"{path!r}: {name} has levels 1 to {most}; write {name}:1-{most}, or one of them"
+    return ""
+
+
+def _levels(path: str) -> tuple[int, int]:
+    """``ordering:2-4`` is (2, 4), ``ordering:3`` (3, 3); (0, 0) where no level is written so."""
+    found = re.fullmatch(r"\w+:([1-9]\d?)(?:-([1-9]\d?))?", path, re.ASCII)
+    return (int(found[1]), int(found[2] or found[1])) if found else (0, 0)

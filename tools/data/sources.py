@@ -1,5 +1,6 @@
 """Reading the recipe's sources: our makers, local JSONL files, data sets of the hub."""
 
+import fnmatch
 import itertools
 import json
 import math
@@ -9,10 +10,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.console import say
+from tools.data import skills
 from tools.data.render import Pair, pair
-from tools.data.skills import SKILLS
 from tools.errors import UserError
 from tools.recipe.faults import nearest
+from tools.recipe.operators import Step
 from tools.recipe.schema import Source
 
 
@@ -20,11 +23,8 @@ def faults(sources: dict[str, Source]) -> list[str]:
     """What is wrong with the sources, without reading them."""
     found = [] if sources else ["data.sources: none; add one, or compose data/reasoning"]
     for name, source in sources.items():
-        if source.kind == "generator" and source.path not in SKILLS:
-            found.append(
-                f"data.sources.{name}.path: no maker {source.path!r}"
-                f"{nearest(source.path, SKILLS)}; there are {', '.join(SKILLS)}"
-            )
+        if source.kind == "generator" and (why := skills.fault(source.path)):
+            found.append(f"data.sources.{name}.path: {why}")
         if source.kind == "generator" and source.rows is None:
             found.append(f"data.sources.{name}.rows: a maker never ends; say how many rows to make")
         if source.kind == "generator" and source.difficulty:
@@ -64,6 +64,7 @@ def read(
         made = _counted(_made(name, source, rng), tally, name)
         return _enough(where, _kept(made, wanted, max_words), wanted)
     rows = _jsonl(where, Path(source.path)) if source.kind == "jsonl" else _hub(where, source)
+    rows = _operated(name, where, source, rows)
     found = _counted(_templated(name, where, source, rows), tally, name)
     pairs = [p for p in _unique(found) if _short(p, max_words)]
     rng.shuffle(pairs)
@@ -78,8 +79,9 @@ def _counted(pairs: Iterable[Pair], tally: Counter[str], name: str) -> Iterator[
 
 def _made(name: str, source: Source, rng: random.Random) -> Iterator[Pair]:
     """Questions from a maker, without end."""
+    make = skills.maker(source.path)
     while True:
-        yield pair(name, SKILLS[source.path](rng))
+        yield pair(name, make(rng))
 
 
 def _kept(made: Iterable[Pair], wanted: int, max_words: int) -> Iterator[Pair]:
@@ -145,6 +147,39 @@ def _hub(where: str, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from None
     for number, fields in enumerate(rows):
         yield f"{source.path} row {number}", fields
+
+
+def _operated(
+    name: str, where: str, source: Source, rows: Iterable[tuple[str, dict[str, Any]]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows that ``allow`` and ``deny`` leave in; how many each left out is told at the end."""
+    left = Counter[str]()
+    for place, row in rows:
+        why = next((why for step in source.operators if (why := _out(place, where, step, row))), "")
+        if why:
+            left[why] += 1
+        else:
+            yield place, row
+    if left:
+        counts = ", ".join(f"{count:,} by {why}" for why, count in left.items())
+        say(f"data: {name}: rows left out: {counts}")
+
+
+def _out(place: str, where: str, step: Step, row: dict[str, Any]) -> str:
+    """The operator that leaves a row out, empty when it stays."""
+    for name, options in (("allow", step.get("allow")), ("deny", step.get("deny"))):
+        if options is None:
+            continue
+        if options.column not in row:
+            raise UserError(
+                f"{place}: no field {options.column!r} for {name} of {where}.operators"
+                f"{nearest(options.column, row)}; the row has {', '.join(row)}"
+            )
+        value = str(row[options.column])
+        found = any(fnmatch.fnmatchcase(value, pattern) for pattern in options.values)
+        if found == (name == "deny"):
+            return f"{name} of {options.column}"
+    return ""
 
 
 def _templated(

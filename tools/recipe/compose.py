@@ -15,6 +15,7 @@ from tools.recipe.faults import nearest
 from tools.recipe.yaml_map import KeyPath, full_key
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+CATALOGUE = RECIPES / "data" / "catalogue"  # layers that hold facts, too
 COMMAND_LINE = "--set"
 # What PyYAML and OmegaConf raise on odd text: their own errors, and those of int, float and dict
 # that they let through.
@@ -137,6 +138,8 @@ class Composition:
                 f"{_place(path, error, node)}; write a plain text, number, list or mapping"
             )
             return
+        if isinstance(values, dict) and path.resolve().parent == CATALOGUE.resolve():
+            values.pop("catalogue", None)  # facts for `make check`, no part of a recipe
         self.files.append(path)
         where = shown(path)
         self.origins |= {key: f"{where}:{line}" for key, line in _lines(node).items()}

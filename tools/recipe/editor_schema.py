@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from serve import config as serve_config
-from tools.recipe import axolotl_schema, schema
+from tools.recipe import axolotl_schema, operators, schema
 from tools.recipe.compose import RECIPES
 
 STORED = RECIPES / "schema.json"
@@ -22,6 +22,7 @@ _REFERENCE = {"type": ["string", "null"], "pattern": r"\$\{"}
 _REFERENCE_IN_LIST = {**_REFERENCE, "type": "string"}
 _NARROWED = {"enum", "const", "pattern", "format"}  # of a text: not any will do
 _DEFAULTS = "Recipe files that this one builds on, without .yaml; later ones win, this file last."
+_CATALOGUE = "What is known of a named set, for `make check`; only in data/catalogue/."
 _TRAIN = "Axolotl's own keys, verbatim."
 
 
@@ -52,6 +53,7 @@ def generate() -> dict[str, Any]:
     layer["$defs"] |= {"Reference": _REFERENCE, "ReferenceInList": _REFERENCE_IN_LIST}
     # Last: what a file is made of stands in it, no reference can name it.
     layer["properties"]["defaults"] = _defaults()
+    layer["properties"]["catalogue"] = {"type": "object", "description": _CATALOGUE}
     return layer
 
 
@@ -93,7 +95,7 @@ def _attributes() -> dict[str, dict[str, str]]:
     """By dataclass of a recipe and field, what its docstring says."""
     classes = {
         name: kind
-        for module in (schema, serve_config)
+        for module in (schema, operators, serve_config)
         for name, kind in vars(module).items()
         if dataclasses.is_dataclass(kind)
     }

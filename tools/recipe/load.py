@@ -10,6 +10,7 @@ from tools.errors import UserError
 from tools.recipe import axolotl_schema, faults
 from tools.recipe.compose import Composition, leaves
 from tools.recipe.faults import nearest
+from tools.recipe.operators import operator_faults
 from tools.recipe.redact import redact
 from tools.recipe.run_entries import entry_faults
 from tools.recipe.schema import Recipe
@@ -90,6 +91,7 @@ def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) 
     found |= _plugin_faults(train)
     found |= serve_faults(tree.get("serve"))
     found |= entry_faults(tree.get("eval"))
+    found |= operator_faults(tree.get("data"))
     lines = []
     for path, (text, missing) in _together(found).items():
         # Told already; or the key may well stand in the file that could not be read.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from serve.config import ServeConfig
+from tools.recipe.operators import Step
 
 QuantFormat = Literal["none", "nf4", "int8", "fp8", "int8_int4"]
 Order = Literal["shuffled", "listed", "easy-first"]
@@ -148,7 +149,8 @@ class Source:
     Attributes:
         kind: ``generator`` (our seeded makers, see ``tools.data.skills``), ``jsonl`` (a local
             file) or ``hub`` (a data set by id and revision).
-        path: generator: the skill's name; jsonl: the file; hub: the data set's id.
+        path: generator: the skill's name, ``ordering:2-4`` for some of its levels of difficulty;
+            jsonl: the file; hub: the data set's id.
         licence: licence of the rows.
         origin: who made the rows: ``human``, ``program``, or the name of the model that wrote them.
         rows: how many rows to take (all when absent).
@@ -160,6 +162,7 @@ class Source:
         weight: how often each row is learnt in an epoch, on average: 2 repeats all, 0.5 takes half.
         difficulty: field that holds a row's difficulty, a number; ``data.order: easy-first`` reads
             it, and takes the row's length where it is empty.
+        operators: what is done to its rows, in order, before any are held out.
     """
 
     kind: Literal["generator", "jsonl", "hub"]
@@ -174,6 +177,7 @@ class Source:
     revision: str = ""
     weight: float = 1.0
     difficulty: str = ""
+    operators: list[Step] = field(default_factory=list)
 
 
 @dataclass

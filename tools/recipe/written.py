@@ -20,8 +20,8 @@ def tree(recipe: Recipe) -> dict[str, Any]:
 
 
 # Keys that came after the first runs were made, and the values that change nothing.
-_LATER = {"order": "shuffled"}
-_LATER_OF_SOURCES = {"weight": 1.0, "difficulty": ""}
+_LATER: dict[str, Any] = {"order": "shuffled"}
+_LATER_OF_SOURCES: dict[str, Any] = {"weight": 1.0, "difficulty": "", "operators": []}
 
 
 def settled(recipe: Recipe) -> dict[str, Any]:

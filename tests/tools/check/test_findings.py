@@ -35,6 +35,7 @@ def test_shipped_recipes_are_eligible(name: str) -> None:
     assert len({finding.rule for finding in findings}) == len(RULES) + 1
 
 
+OWN = "{kind: hub, path: own/rows, revision: x, licence: MIT, origin: %s}"
 SOURCE = "{kind: hub, path: %s, revision: x, licence: MIT, origin: %s}"
 TWICE = "data.sources.boxes.weight=2"
 LIGER = "train.plugins=[axolotl.integrations.liger.LigerPlugin]"
@@ -55,11 +56,12 @@ BREAKS = [
     ("data origin", "4090", "data.sources.dolly.origin=GPT-4", "fail"),
     ("data origin", "4090", "data.sources.dolly.origin=ChatGPT-3.5-turbo", "fail"),
     ("data origin", "4090", "data.sources.dolly.origin=nobody", "fail"),
-    ("data origin", "4090", "data.sources.dolly.origin=Mistral-7B-v0.1", "pass"),
-    ("data origin", "4090", "data.sources.dolly.origin=EleutherAI/pythia-1b", "pass"),
-    ("data origin", "4090", "data.sources.dolly.origin=Mistral-7B-Instruct", "warn"),
-    ("data origin", "4090", "data.sources.dolly.origin=Llama-2-7b", "fail"),
-    ("data origin", "4090", "data.sources.dolly.origin=Llama-2-7b model.family='Llama 2'", "pass"),
+    ("data origin", "4090", f"data.sources.x={OWN % 'Mistral-7B-v0.1'}", "pass"),
+    ("data origin", "4090", f"data.sources.x={OWN % 'EleutherAI/pythia-1b'}", "pass"),
+    ("data origin", "4090", f"data.sources.x={OWN % 'Mistral-7B-Instruct'}", "warn"),
+    ("data origin", "4090", f"data.sources.x={OWN % 'Llama-2-7b'}", "fail"),
+    ("data origin", "4090", f"data.sources.x={OWN % 'Llama-2-7b'} model.family='Llama 2'", "pass"),
+    ("data origin", "4090", "data.sources.dolly.origin=Mistral-7B-v0.1", "fail"),  # it was people
     *(
         ("data origin", "4090", f"data.sources.x={SOURCE % (path, origin)}", verdict)
         for path, origin, verdict in [
@@ -70,6 +72,7 @@ BREAKS = [
             ("somebody/gpt4-answers", "human", "fail"),
             ("somebody/made-by-llama-2", "human", "fail"),
             ("GAIR/lima", "human", "pass"),
+            ("Open-Orca/FLAN", "human", "pass"),  # not the orca that GPT-4 wrote
             ("timdettmers/openassistant-guanaco", "human", "pass"),
         ]
     ),
@@ -98,6 +101,15 @@ BREAKS = [
     ("sources", "cpu", "data.sources.boxes.path=boxxes", "fail"),
     ("sources", "cpu", "data.sources=null data.sources={}", "fail"),
     ("sources", "cpu", "data.sources.boxes.kind=jsonl", "fail"),
+    (
+        "loadable",
+        "4090",
+        "data.sources.x={kind: hub, path: csv, licence: MIT, origin: human}",
+        "fail",
+    ),
+    ("loadable", "cpu", "data.sources.boxes.split=test", "fail"),
+    ("named sets", "4090", "data.sources.dolly.revision=x", "warn"),
+    ("named sets", "4090", "~data.sources.natural_instructions.operators", "warn"),
     ("model source", "cpu", "~model.package", "fail"),
     ("model source", "cpu", "model.source=local model.path=nowhere", "fail"),
     ("eval tier", "4090", "eval.tier=quik", "fail"),

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.tiny import jsonl, maker
-from tools.data import sources
+from tools.data import skills, sources
 from tools.data.render import Pair
 from tools.data.skills import SKILLS, Question
 from tools.errors import UserError
+from tools.recipe.operators import Allow, Deny, Step
 from tools.recipe.schema import Source
 
 GOOD = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}"} for n in range(5)]
@@ -42,6 +44,14 @@ def test_faults_are_told_all_at_once() -> None:
         "data.sources.b.rows",
     ]
     assert "did you mean boxes?" in found[0] and "counting" in found[0]
+    (levels,) = sources.faults({"a": maker("ordering:6")})
+    assert levels.startswith("data.sources.a.path: 'ordering:6': ordering has levels 1 to 5")
+
+
+def test_a_maker_at_some_levels() -> None:
+    made = read(maker("ordering:4-5", 30))
+    found = {p.question.difficulty for p in made if p.question}
+    assert found == {4, 5} and len(made) == 30
 
 
 def test_a_maker_has_no_field_of_difficulty() -> None:
@@ -85,7 +95,7 @@ def test_a_maker_gives_different_questions_and_the_same_again() -> None:
 
 def test_a_maker_that_runs_out_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"few": lambda rng: Question(f"Q{rng.randrange(3)}", "x", "string")}
-    monkeypatch.setattr(sources, "SKILLS", {**SKILLS, **few})
+    monkeypatch.setattr(skills, "SKILLS", {**SKILLS, **few})
     assert len(read(maker("few", 2), held=1)) == 3
     fault = refusal(maker("few", 2), held=2)
     assert fault.startswith("data.sources.mine.rows: 4 different rows wanted")
@@ -189,3 +199,41 @@ def test_what_a_maker_made_is_counted() -> None:
     tally = Counter[str]()
     made = sources.read("x", maker("places", 40), 0, random.Random(0), max_words=100, tally=tally)
     assert tally["x"] >= len(made) == 40
+
+
+TASKS = [
+    {"task": task, "prompt": f"{task} {n}", "completion": " x"}
+    for task in ("task1_mmlu", "task2_sums", "task3_sums") for n in range(3)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        ([{"deny": Deny("task", ["*_mmlu", "task3_*"])}], {"task2_sums"}),
+        ([{"allow": Allow("task", ["*_sums"])}], {"task2_sums", "task3_sums"}),
+        (
+            [{"allow": Allow("task", ["*_sums"])}, {"deny": Deny("task", ["task2*"])}],
+            {"task3_sums"},
+        ),
+        ([{"deny": Deny("task", ["sums", "TASK1*"])}], {"task1_mmlu", "task2_sums", "task3_sums"}),
+    ],
+)
+def test_rows_are_left_out_by_a_field(
+    steps: list[Step], left: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = read(jsonl(write(tmp_path / "rows.jsonl", *TASKS), operators=steps))
+    assert {p.prompt.split()[0] for p in found} == left and len(found) == 3 * len(left)
+    told = capsys.readouterr()
+    count = 9 - len(found)
+    said = [line for line in (told.out + told.err).splitlines() if "left out" in line]
+    assert sum(int(n) for line in said for n in re.findall(r"(\d+) by", line)) == count
+
+
+def test_a_field_that_is_not_there(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", *TASKS)
+    fault = refusal(jsonl(file, operators=[{"deny": Deny("tasks", ["x"])}]))
+    assert fault == (
+        f"{file}:1: no field 'tasks' for deny of data.sources.mine.operators; did you mean task?; "
+        "the row has task, prompt, completion"
+    )

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.tiny import recipe
+from tools.recipe.operators import Deny
 from tools.recipe.written import settled, text, tree
 
 PIECES = ["\\", "${", "}", "$", "{", "a", ".", ":", " ", "\n", "#", "'", '"', "1e-4", "???", "é"]
@@ -34,3 +35,11 @@ def test_every_key_that_came_later_is_silent_by_default() -> None:
         "kind", "path", "licence", "origin", "rows", "prompt", "completion", "subset", "split",
         "revision",
     }  # fmt: skip
+
+
+def test_a_newer_key_that_says_nothing_makes_no_other_recipe() -> None:
+    plain = recipe()
+    assert "operators" not in settled(plain)["data"]["sources"]["counting"]
+    plain.data.sources["counting"].operators = [{"deny": Deny("a", ["b"])}]
+    said = settled(plain)["data"]["sources"]["counting"]["operators"]
+    assert said == [{"deny": {"column": "a", "values": ["b"]}}]

@@ -1,6 +1,16 @@
 """The rules that ``make check`` holds a recipe against: one function a rule, in this order."""
 
-from tools.check.rules import card, eligibility, losses, mix, sanity, several, targets, training
+from tools.check.rules import (
+    card,
+    eligibility,
+    losses,
+    mix,
+    named,
+    sanity,
+    several,
+    targets,
+    training,
+)
 from tools.check.rules.base import Rule
 
 _CHALLENGE = "rules §1"
@@ -23,6 +33,8 @@ RULES = [
     Rule("sources", "recipe", sanity.sources),
     Rule("weights", "recipe", mix.weights),
     Rule("order", "Axolotl", mix.order),
+    Rule("loadable", "datasets", named.loadable),
+    Rule("named sets", "recipes/data/catalogue", named.facts_hold),
     Rule("model source", "recipe", sanity.model_source),
     Rule("eval tier", "recipe", sanity.tier),
     Rule("disk", "transformers' Trainer", sanity.disk),

@@ -1,5 +1,7 @@
 """Who may take part in the challenge: base model, licences, data, machine, budget, contract."""
 
+from tools.check import catalogue
+from tools.check.rules import named
 from tools.check.rules.base import Facts, Faults, fail, one_of, parts, plain, warn
 from tools.recipe.faults import nearest
 from tools.recipe.schema import Recipe, Source
@@ -38,14 +40,20 @@ def model_licence(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def data_licence(recipe: Recipe, facts: Facts) -> Faults:
-    """Every source's licence is open."""
-    known = facts["data_licences"]
+    """Every source's licence is open, and is what the catalogue says of a set that it knows."""
+    known, closed = facts["data_licences"], facts["closed_data_licences"]
     for name, source in recipe.data.sources.items():
-        if not one_of(source.licence, known):
-            key = f"data.sources.{name}.licence"
+        key = f"data.sources.{name}.licence"
+        if one_of(source.licence, closed):
+            why = {plain(one): what for one, what in closed.items()}[plain(source.licence)]
+            said = f"{key} {source.licence} is not an open licence: {why}"
+            yield fail(key, said, f"leave the source out; open are: {', '.join(known)}")
+        elif not one_of(source.licence, known):
             said = f"{key} {source.licence} is not a known open licence"
             remedy = f"open are: {', '.join(known)}"
             yield fail(key, f"{said}{nearest(source.licence, known)}", remedy)
+        elif entry := catalogue.find(source):
+            yield from named.licence(f"data.sources.{name}", source, entry, facts)
 
 
 def data_origin(recipe: Recipe, facts: Facts) -> Faults:
@@ -53,12 +61,15 @@ def data_origin(recipe: Recipe, facts: Facts) -> Faults:
     remedy = "leave the source out, or keep only rows of allowed makers and name those"
     for name, source in recipe.data.sources.items():
         key = f"data.sources.{name}"
-        if why := _closed_data(source, facts):
+        entry = catalogue.find(source)
+        if not entry and (why := _closed_data(source, facts)):
             said = f"{key}.path {source.path}: {why}, whatever its origin says"
             yield fail(f"{key}.path", said, remedy)
         elif why := _refused(source, recipe, facts):
             said = f"{key}.origin {source.origin}: {why}"
             yield fail(f"{key}.origin", said, remedy)
+        elif entry:
+            yield from named.origin(key, source, entry, lambda part: _refused(part, recipe, facts))
         elif marks := sorted(parts(source.origin) & set(facts["instruct_marks"])):
             said = f"{key}.origin {source.origin}: {marks[0]} is a tuned model, not a base model"
             yield warn(f"{key}.origin", said, "ask the organizers, or take rows of a base model")

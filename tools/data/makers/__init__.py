@@ -1,0 +1,1 @@
+"""Makers of questions, a module a kind; ``tools.data.skills`` registers them."""
