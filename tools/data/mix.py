@@ -8,10 +8,10 @@ row, and one source's weight moves no draw of another's.
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from tools.data.render import Pair, blocks
+from tools.data.render import Item, blocks
 from tools.recipe.schema import Data, Order
 
-Block = list[Pair]  # the questions of one training row, all of one source
+Block = list[Item]  # the questions of one training row, all of one source
 
 
 def arranged(rows: Sequence[Block], data: Data) -> list[Block]:
@@ -70,8 +70,10 @@ def _easy_first(rows: list[Block], names: list[str]) -> list[Block]:
 
 
 def _hardness(row: Block) -> float:
-    first = row[0].hardness
-    return sum(pair.length for pair in row) if first is None else first
+    """Of several questions the hardest one's; without a level, their length together."""
+    levels = [pair.hardness for pair in row]
+    known = [level for level in levels if level is not None]
+    return max(known) if known else sum(pair.length for pair in row)
 
 
 _ORDERS: dict[Order, Callable[[list[Block], list[str]], list[Block]]] = {

@@ -9,7 +9,7 @@ the blocks before it, so zero-shot and few-shot prompts are both trained for the
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tools.data.skills import Question
 
@@ -40,6 +40,50 @@ class Pair:
         """Characters."""
         return len(self.prompt) + len(self.completion)
 
+    @property
+    def joins(self) -> bool:
+        """Whether it may stand beside others in one training row."""
+        return self.question is not None
+
+    def segments(self) -> list[dict[str, Any]]:
+        """Texts and whether they are learnt, in order."""
+        return [{"label": False, "text": self.prompt}, {"label": True, "text": self.completion}]
+
+
+class Item(Protocol):
+    """What a row is made of: a ``Pair``, or one that lies on the disk."""
+
+    @property
+    def source(self) -> str:
+        """Name in the recipe."""
+
+    @property
+    def prompt(self) -> str:
+        """All before the last learnt text."""
+
+    @property
+    def completion(self) -> str:
+        """The last learnt text."""
+
+    @property
+    def question(self) -> Question | None:
+        """As its maker made it, where there was one."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may stand beside others in one training row."""
+
+    @property
+    def hardness(self) -> float | None:
+        """What ``data.order: easy-first`` goes by; None: the length."""
+
+    @property
+    def length(self) -> int:
+        """Characters."""
+
+    def segments(self) -> list[dict[str, Any]]:
+        """Texts and whether they are learnt, in order."""
+
 
 def pair(source: str, question: Question) -> Pair:
     """A question in HELM's words."""
@@ -48,35 +92,57 @@ def pair(source: str, question: Question) -> Pair:
         lines += [f"{LETTERS[i]}. {choice}" for i, choice in enumerate(question.choices)]
         answer = LETTERS[question.choices.index(question.output)]
     # The space is the answer's: HELM's prompts end with the colon.
-    return Pair(source, "\n".join([*lines, "Answer:"]), f" {answer}", question)
+    prompt, hardness = "\n".join([*lines, "Answer:"]), question.difficulty or None
+    return Pair(source, prompt, f" {answer}", question, hardness)
 
 
-def blocks(pairs: Sequence[Pair], shots: int, rng: random.Random) -> Iterator[list[Pair]]:
+def blocks[T: Item](pairs: Sequence[T], shots: int, rng: random.Random) -> Iterator[list[T]]:
     """Cut the pairs, source by source, into runs of one to ``shots``; free prompts stay alone."""
+    by_source: dict[str, list[T]] = {}
+    for item in pairs:
+        by_source.setdefault(item.source, []).append(item)
     # Sorted: a set of texts has another order in each process, and rows must not.
-    for source in sorted({p.source for p in pairs}):
-        rest = [p for p in pairs if p.source == source]
+    for source in sorted(by_source):
+        rest = by_source[source]
+        if not rest[0].joins:  # nor does any other of the source
+            yield from ([item] for item in rest)
+            continue
         start = 0
         while start < len(rest):
-            take = rng.randint(1, shots) if rest[start].question else 1
+            take = rng.randint(1, shots)
             yield rest[start : start + take]
             start += take
 
 
-def row(block: Sequence[Pair]) -> dict[str, Any]:
+def row(block: Sequence[Item]) -> dict[str, Any]:
     """One training row: only labelled segments are learnt (see ``tools.data.tokens``)."""
     segments: list[dict[str, Any]] = []
     for index, item in enumerate(block):
-        lead = "\n\n" if index else ""
-        segments.append({"label": False, "text": lead + item.prompt})
-        segments.append({"label": True, "text": item.completion})
+        own = item.segments()
+        if index:
+            own[0] = {**own[0], "text": "\n\n" + own[0]["text"]}
+        segments += own
     return {"skill": block[0].source, "segments": segments}
 
 
-def held_out(item: Pair, identifier: str) -> dict[str, Any]:
-    """One row of test.jsonl, as ``tools.evaluate.helm.plugin`` reads it."""
-    assert item.question is not None
-    question = item.question
+def held_out(item: Item, identifier: str, answers: str = "") -> dict[str, Any]:
+    """One row of test.jsonl, as ``tools.evaluate.helm.plugin`` reads it.
+
+    Args:
+        item: a maker's question, or a row of the user's.
+        identifier: its name in HELM's tables.
+        answers: of what kind the answers of the user's rows are.
+    """
+    if (question := item.question) is None:
+        return {
+            "id": identifier,
+            "skill": item.source,
+            "format": answers,
+            "input": item.prompt,
+            "output": item.completion,
+            "choices": [],
+            "verbatim": True,
+        }
     return {
         "id": identifier,
         "skill": item.source,

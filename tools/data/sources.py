@@ -1,79 +1,194 @@
-"""Reading the recipe's sources: our makers, local JSONL files, data sets of the hub."""
+"""Reading the recipe's sources: our makers, the user's own files, data sets of the hub."""
 
-import fnmatch
 import itertools
-import json
-import math
 import random
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.console import say
-from tools.data import skills
+from tools.data import sift, skills
+from tools.data.account import Account
+from tools.data.origins import NO_ROW, Origin, opened, placed, watched
 from tools.data.render import Pair, pair
+from tools.data.rows import Rows, Stored
+from tools.data.shapes import detect
+from tools.data.shapes.base import Made
+from tools.data.shapes.template import as_text, is_missing
 from tools.errors import UserError
-from tools.recipe.faults import nearest
-from tools.recipe.operators import Step
 from tools.recipe.schema import Source
 
+SAMPLE = 1000  # answers that tell what kind they are
 
-def faults(sources: dict[str, Source]) -> list[str]:
-    """What is wrong with the sources, without reading them."""
-    found = [] if sources else ["data.sources: none; add one, or compose data/reasoning"]
-    for name, source in sources.items():
-        if source.kind == "generator" and (why := skills.fault(source.path)):
-            found.append(f"data.sources.{name}.path: {why}")
-        if source.kind == "generator" and source.rows is None:
-            found.append(f"data.sources.{name}.rows: a maker never ends; say how many rows to make")
-        if source.kind == "generator" and source.difficulty:
-            found.append(
-                f"data.sources.{name}.difficulty: a maker's questions have no fields; leave it "
-                "out, and data.order: easy-first goes by length"
-            )
-    return found
+TWICE = "with the prompt of an earlier row"
+LONG = "longer than data.max_words"
+
+
+@dataclass
+class Limits:
+    """What the recipe says of all sources.
+
+    Attributes:
+        max_words: of prompt and completion together.
+        seed: of the source's draws.
+        specials: the model's own tokens, which no answer may hold.
+        fields: of each record, those that are kept beside the row.
+    """
+
+    max_words: int
+    seed: str = ""
+    specials: tuple[str, ...] = ()
+    fields: frozenset[str] = frozenset()
+
+
+@dataclass
+class Found:
+    """What one source gives.
+
+    Attributes:
+        pairs: in an order that the seed decides.
+        answers: of what kind they are: ``letter``, ``number``, ``string`` or ``text``.
+        account: what became of the rows.
+    """
+
+    pairs: Sequence[Pair | Stored]
+    answers: str
+    account: Account
+    keys: Any = field(default=None, repr=False)
 
 
 def read(
     name: str,
     source: Source,
     held: int,
-    rng: random.Random,
-    max_words: int,
-    tally: Counter[str] | None = None,
-) -> list[Pair]:
-    """All pairs wanted from one source, no prompt twice, in an order that ``rng`` decides.
+    limits: Limits,
+    folder: Path,
+    bounded: bool = False,
+) -> Found:
+    """All pairs wanted from one source, no prompt twice, in an order that the seed decides.
 
     Args:
         name: the source's name in the recipe.
         source: its description.
         held: pairs wanted beyond ``source.rows``, for validation and test.
-        rng: the source's own random generator.
-        max_words: pairs with more words, prompt and completion together, are left out.
-        tally: the number of rows read is added to it under ``name``: before any was left out.
+        limits: what the recipe says of all sources.
+        folder: where rows may lie while they are sifted.
+        bounded: fewer than ``held`` will do, for they are bounded by a share of what there is.
 
     Raises:
         UserError: the file, a field or enough different rows are missing.
     """
-    where = f"data.sources.{name}"
-    tally = Counter() if tally is None else tally
+    where, account = f"data.sources.{name}", Account(name)
+    rng = random.Random(limits.seed)
     if source.kind == "generator":
         assert source.rows is not None
         wanted = source.rows + held
-        made = _counted(_made(name, source, rng), tally, name)
-        return _enough(where, _kept(made, wanted, max_words), wanted)
-    rows = _jsonl(where, Path(source.path)) if source.kind == "jsonl" else _hub(where, source)
-    rows = _operated(name, where, source, rows)
-    found = _counted(_templated(name, where, source, rows), tally, name)
-    pairs = [p for p in _unique(found) if _short(p, max_words)]
-    rng.shuffle(pairs)
-    return pairs if source.rows is None else _enough(where, pairs, source.rows + held)
+        made = _counted(_made(name, source, rng), account)
+        pairs = _enough(where, list(_kept(made, wanted, limits.max_words, account)), wanted)
+        return Found(pairs, pairs[0].question.format if pairs[0].question else "text", account)
+    rows, answers, long = _stored(name, source, limits, folder, account)
+    order = _sifted(rows, long, account, limits.max_words, where)
+    rng.shuffle(order)
+    if source.rows is not None:
+        wanted = source.rows + (0 if bounded else held)
+        _enough(where, order, wanted)
+        found = Found([Stored(rows, at) for at in order[source.rows + held :]], answers, account)
+        leave_beyond(name, found, found.pairs)
+        order = order[: source.rows + held]
+    return Found([Stored(rows, at) for at in order], answers, account)
 
 
-def _counted(pairs: Iterable[Pair], tally: Counter[str], name: str) -> Iterator[Pair]:
+def leave_beyond(name: str, found: Found, pairs: Sequence[Any]) -> None:
+    """Note that these rows of a source are more than its recipe asks for."""
+    if pairs:
+        place = pairs[0].rows.place(pairs[0].at)
+        found.account.leave(f"more than data.sources.{name}.rows asks for", place, len(pairs))
+
+
+def _stored(
+    name: str, source: Source, limits: Limits, folder: Path, account: Account
+) -> tuple[Rows, str, bytearray]:
+    """The source's rows on the disk, the kind of their answers, and which are too long."""
+    where = f"data.sources.{name}"
+    origins, how = opened(name, source, limits.seed)
+    account.told.append(f"{', '.join(dict.fromkeys(map(str, origins)))}; {how.told}")
+    rows, long, sample = Rows(name, folder, origins), bytearray(), list[str]()
+    wanted = how.prompt.fields | how.completion.fields if how.shape == "pairs" else set()
+    wanted |= {*limits.fields, source.difficulty} - {""} if wanted else set()
+    # A path through a tree is of many records, so none of their fields is the row's.
+    kept = limits.fields if how.shape != "tree" else ()
+    graded = bool(source.difficulty)
+    for index, origin in enumerate(origins):
+        with placed(origin, where) as cursor:
+            records = watched(origin.records(where, wanted), cursor, account)
+            leave = _leaver(account, origin)
+            for made in detect.SHAPES[how.shape](records, how, leave):
+                if why := sift.judge(made, limits.specials):
+                    leave(why, made.number)
+                    continue
+                rows.add(
+                    made,
+                    index,
+                    _kept_fields(cursor.row, kept) if kept else None,
+                    sift.hardness(cursor.row, source.difficulty, how) if graded else None,
+                )
+                # Words are parted by blanks: so many cannot be in so few characters.
+                large = len(made.prompt) + len(made.completion) > 2 * limits.max_words
+                long.append(large and _too_long(made, limits.max_words))
+                if len(sample) < SAMPLE:
+                    sample.append(made.completion)
+    rows.done()
+    if not account.read:
+        raise UserError(f"{origins[0].place(None)}: {NO_ROW} ({where})")
+    if how.shape != "mcq" and not source.answer:
+        sift.refuse_spelt_out(where, sample, how)
+    answers = "letter" if how.shape == "mcq" else source.answer or sift.kind(sample)
+    rows.joins = how.shape == "mcq" or (
+        (bool(source.answer) or source.kind == "local")
+        and (answers not in ("text", "none") and how.shape == "pairs")
+    )
+    return rows, answers, long
+
+
+def _kept_fields(row: dict[str, Any], names: Collection[str]) -> dict[str, str]:
+    return {name: as_text(row[name], name) for name in names if not is_missing(row.get(name))}
+
+
+def _leaver(account: Account, origin: Origin) -> Any:
+    return lambda why, number: account.leave(why, origin.place(number))
+
+
+def _too_long(made: Made, words: int) -> bool:
+    prompt, completion = made.prompt, made.completion
+    return len(prompt.split()) + len(completion.split()) > words
+
+
+def _sifted(
+    rows: Rows, long: bytearray, account: Account, max_words: int, where: str
+) -> "array[int]":
+    """The rows that stay, in their own order: the first of each prompt, if it is short enough."""
+    first = rows.first_of_each()
+    kept = array("q")
+    for at in range(len(rows)):
+        if not first[at]:
+            account.leave(TWICE, rows.place(at))
+        elif long[at]:
+            account.leave(f"{LONG} {max_words}", rows.place(at))
+        else:
+            kept.append(at)
+    if not kept:
+        reasons = "; ".join(f"{n:,} {why}" for why, n in account.left.most_common())
+        raise UserError(
+            f"{where}: no row is left of {account.read:,} read: {reasons}"
+            + ("; raise data.max_words" if any(LONG in why for why in account.left) else "")
+        )
+    return kept
+
+
+def _counted(pairs: Iterable[Pair], account: Account) -> Iterator[Pair]:
     for item in pairs:
-        tally[name] += 1
+        account.read += 1
         yield item
 
 
@@ -84,26 +199,22 @@ def _made(name: str, source: Source, rng: random.Random) -> Iterator[Pair]:
         yield pair(name, make(rng))
 
 
-def _kept(made: Iterable[Pair], wanted: int, max_words: int) -> Iterator[Pair]:
+def _kept(made: Iterable[Pair], wanted: int, words: int, account: Account) -> Iterator[Pair]:
     """What a maker must give; one that has run out would hang us: 50 tries a row are enough."""
-    tried = itertools.islice(made, 50 * wanted)
-    return itertools.islice(_unique(p for p in tried if _short(p, max_words)), wanted)
-
-
-def _short(item: Pair, words: int) -> bool:
-    return len(item.prompt.split()) + len(item.completion.split()) <= words
-
-
-def _unique(pairs: Iterable[Pair]) -> Iterator[Pair]:
     seen: set[str] = set()
-    for item in pairs:
-        if item.prompt not in seen:
+    for item in itertools.islice(made, 50 * wanted):
+        if len(item.prompt.split()) + len(item.completion.split()) > words:
+            account.leave(f"{LONG} {words}", f"question {account.read}")
+        elif item.prompt in seen:
+            account.leave(TWICE, f"question {account.read}")
+        else:
             seen.add(item.prompt)
             yield item
+            if len(seen) == wanted:
+                return
 
 
-def _enough(where: str, pairs: Iterable[Pair], wanted: int) -> list[Pair]:
-    found = list(pairs)
+def _enough(where: str, found: Sequence[Any], wanted: int) -> Any:
     if len(found) < wanted:
         raise UserError(
             f"{where}.rows: {wanted} different rows wanted (held-out ones included), there are "
@@ -111,110 +222,3 @@ def _enough(where: str, pairs: Iterable[Pair], wanted: int) -> list[Pair]:
             "data.test_rows"
         )
     return found[:wanted]
-
-
-def _jsonl(where: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    # As bytes: json.loads then finds what is not UTF-8, and its line is known.
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line)
-            except ValueError as error:
-                raise UserError(
-                    f"{path}:{number}: not JSON ({error}); {where} wants one object a line"
-                ) from None
-            if not isinstance(fields, dict):
-                raise UserError(f"{path}:{number}: not an object; {where} wants one object a line")
-            yield f"{path}:{number}", fields
-
-
-def _hub(where: str, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    # Takes seconds to import; makers and local files need none of it.
-    from datasets import load_dataset
-
-    try:
-        rows = load_dataset(
-            source.path, source.subset or None, split=source.split, revision=source.revision or None
-        )
-    except Exception as error:
-        # The library raises a dozen unrelated types here; the remedy is the same for each.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{where}.path: cannot load {source.path} ({reason}); check path, subset, split, "
-            "revision and the network, and HF_TOKEN if the set is gated"
-        ) from None
-    for number, fields in enumerate(rows):
-        yield f"{source.path} row {number}", fields
-
-
-def _operated(
-    name: str, where: str, source: Source, rows: Iterable[tuple[str, dict[str, Any]]]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows that ``allow`` and ``deny`` leave in; how many each left out is told at the end."""
-    left = Counter[str]()
-    for place, row in rows:
-        why = next((why for step in source.operators if (why := _out(place, where, step, row))), "")
-        if why:
-            left[why] += 1
-        else:
-            yield place, row
-    if left:
-        counts = ", ".join(f"{count:,} by {why}" for why, count in left.items())
-        say(f"data: {name}: rows left out: {counts}")
-
-
-def _out(place: str, where: str, step: Step, row: dict[str, Any]) -> str:
-    """The operator that leaves a row out, empty when it stays."""
-    for name, options in (("allow", step.get("allow")), ("deny", step.get("deny"))):
-        if options is None:
-            continue
-        if options.column not in row:
-            raise UserError(
-                f"{place}: no field {options.column!r} for {name} of {where}.operators"
-                f"{nearest(options.column, row)}; the row has {', '.join(row)}"
-            )
-        value = str(row[options.column])
-        found = any(fnmatch.fnmatchcase(value, pattern) for pattern in options.values)
-        if found == (name == "deny"):
-            return f"{name} of {options.column}"
-    return ""
-
-
-def _templated(
-    name: str, where: str, source: Source, rows: Iterable[tuple[str, dict[str, Any]]]
-) -> Iterator[Pair]:
-    for place, row in rows:
-        fields = {key: value for key, value in row.items() if value is not None}  # not "None"
-        try:
-            prompt, completion = (
-                template.format(**fields) for template in (source.prompt, source.completion)
-            )
-        except (AttributeError, TypeError, ValueError, IndexError) as error:
-            raise UserError(f"{place}: the template of {where} does not fit: {error}") from None
-        except KeyError as error:
-            field = str(error).strip("'\"")
-            raise UserError(
-                f"{place}: no field {field!r} for the template of {where}{nearest(field, fields)}; "
-                f"the row has {', '.join(fields)}"
-            ) from None
-        hardness = _hardness(place, where, source.difficulty, fields) if source.difficulty else None
-        yield Pair(name, prompt, completion, hardness=hardness)
-
-
-def _hardness(place: str, where: str, field: str, fields: dict[str, Any]) -> float:
-    """The number in a row's field of difficulty, which may be written as a text."""
-    said = f"{place}: data.order: easy-first goes by {field!r} ({where}.difficulty)"
-    if field not in fields:
-        raise UserError(
-            f"{said}, and the row has no such field{nearest(field, fields)}; the row has "
-            f"{', '.join(fields)}"
-        )
-    try:
-        number = math.nan if isinstance(fields[field], bool) else float(fields[field])
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{said}, and that is {fields[field]!r}, no number; mend the row")
-    return number

@@ -89,6 +89,8 @@ def encode(codec: TextCodec, segments: list[dict[str, Any]]) -> dict[str, list[i
         token if learnt else IGNORED
         for token, learnt in zip(ids, _learnt(segments, starts), strict=True)
     ]
+    if labels:
+        labels[0] = IGNORED  # nothing stands before it that it could be told from
     if codec.eos_id is not None:
         ids, labels = [*ids, codec.eos_id], [*labels, codec.eos_id]
     return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}

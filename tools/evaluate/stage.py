@@ -50,6 +50,7 @@ HEADLINES = (
     "exact_set_match",
     "math_equiv_chain_of_thought",
     "rouge_2",
+    "rouge_l",
 )
 ALSO = ("quasi_exact_match", "final_number_exact_match", "f1_score", "f1_set_match")
 
@@ -175,8 +176,18 @@ def _entries(recipe: Recipe, run: Run, venv: Path) -> list[Entry]:
     skills = _skills(run)
     once: dict[str, Entry] = {}
     for entry in found:
-        for text in expand([entry.description], skills):
+        texts = expand([entry.description], skills)
+        if not texts:
+            say(
+                f"eval: {entry.where}: {entry.description} asks nothing: no row was held out for it"
+            )
+        for text in texts:
             once.setdefault(text, replace(entry, description=text))
+    if not once:
+        raise UserError(
+            f"eval.tier {recipe.eval.tier}: asks nothing: no row was held out; set data.test_rows, "
+            "or data.sources.NAME.answer for sets of the hub"
+        )
     return list(once.values())
 
 

@@ -13,6 +13,7 @@ from tools.recipe import written
 from tools.recipe.redact import redact
 from tools.recipe.schema import Recipe
 from tools.run.folder import Run
+from tools.run.local_files import is_local, local_files
 from tools.run.provenance import MANIFEST
 
 ALLOWED = (
@@ -42,7 +43,7 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
             f"model.path: nobody else has {recipe.model.path}, so nobody can train anew; give the "
             "base model by hub id and revision"
         )
-    for name, path in _row_files(recipe).items():
+    for path, name in _row_files(recipe).items():
         where = f"data.sources.{name}.path"
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             yield f"{where}: {path} lies elsewhere; copy it here and give a path relative to here"
@@ -51,8 +52,11 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
 
 
 def _row_files(recipe: Recipe) -> dict[str, str]:
-    """The user's own data files, by source: self-made data must be open by submission time."""
-    return {name: each.path for name, each in recipe.data.sources.items() if each.kind == "jsonl"}
+    """The user's own data files, each with its source: self-made data must be open by then."""
+    sources = recipe.data.sources.items()
+    return {
+        str(path): name for name, each in sources if is_local(each) for path in local_files(each)
+    }
 
 
 def files(run: Run, weights: dict[str, Any]) -> dict[str, bytes]:
@@ -63,7 +67,7 @@ def files(run: Run, weights: dict[str, Any]) -> dict[str, bytes]:
         weights: what ``weights.json`` will say.
     """
     recipe = run.recipe
-    rows = sorted(set(_row_files(recipe).values()))
+    rows = sorted(_row_files(recipe))
     found = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in _allowed()}
     found |= {path: Path(path).read_bytes() for path in rows}
 

@@ -7,6 +7,7 @@ from tools.run.folder import Run
 
 _KINDS = {
     "generator": "seeded maker in tools/data/skills.py",
+    "local": "files in this folder",
     "jsonl": "file in this folder",
     "hub": "data set on the Hugging Face hub",
 }

@@ -9,6 +9,7 @@ from tools.plan.speed import BYTES_A_TOKEN, TOKENS_A_ROW
 from tools.recipe.schema import Recipe, Source
 from tools.recipe.written import settled
 from tools.run.folder import Run
+from tools.run.local_files import is_local, local_files
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,17 @@ def _made(recipe: Recipe, runs: Path) -> tuple[int, int] | None:
 
 
 def _count(source: Source) -> int | None:
-    """Rows of a source, None when only its download would tell."""
-    if source.kind == "jsonl" and Path(source.path).is_file():
-        with Path(source.path).open("rb") as file:
-            there = sum(1 for _ in file)
+    """Rows of a source, None when only reading or downloading it would tell."""
+    files = local_files(source) if is_local(source) else []
+    if files and all(file.suffix == ".jsonl" for file in files):
+        there = sum(map(_lines, files))
         return min(there, source.rows or there)
     return source.rows
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _evaluations(recipe: Recipe, job: Job, tokens: float) -> float:

@@ -8,6 +8,10 @@ from tools.recipe.operators import Step
 
 QuantFormat = Literal["none", "nf4", "int8", "fp8", "int8_int4"]
 Order = Literal["shuffled", "listed", "easy-first"]
+Shape = Literal[
+    "", "pairs", "messages", "sharegpt", "turns", "text", "tree", "mcq", "ni_task", "quac"
+]
+Answer = Literal["", "letter", "number", "string", "text", "none"]
 
 
 @dataclass
@@ -147,25 +151,35 @@ class Source:
     """One source of questions and answers.
 
     Attributes:
-        kind: ``generator`` (our seeded makers, see ``tools.data.skills``), ``jsonl`` (a local
-            file) or ``hub`` (a data set by id and revision).
+        kind: ``generator`` (our seeded makers, see ``tools.data.skills``), ``local`` (files of
+            your own), ``hub`` (a data set by id and revision) or ``jsonl`` (``local``, as it was
+            called when it read JSONL only; its shape is pairs).
         path: generator: the skill's name, ``ordering:2-4`` for some of its levels of difficulty;
-            jsonl: the file; hub: the data set's id.
+            local: a file, a folder or a glob; hub: the set's id.
         licence: licence of the rows.
         origin: who made the rows: ``human``, ``program``, or the name of the model that wrote them.
         rows: how many rows to take (all when absent).
-        prompt: template over the row's fields, ``{field}``; the text the model is given.
+        prompt: template over the row's fields, ``{field}``, or ``{field?}`` where it may be empty;
+            the text the model is given.
         completion: template over the row's fields; the text the model must learn to give.
         subset: hub configuration name.
         split: hub split.
         revision: hub commit.
         weight: how often each row is learnt in an epoch, on average: 2 repeats all, 0.5 takes half.
         difficulty: field that holds a row's difficulty, a number; ``data.order: easy-first`` reads
-            it, and takes the row's length where it is empty.
+            it, and takes the row's length where it is empty, of a maker's question its level.
         operators: what is done to its rows, in order, before any are held out.
+        files: names or globs below ``path``, where not all files are meant.
+        shape: what a row is; empty: told by the rows where they are files of your own, else pairs.
+        columns: the file's columns by the shape's names, as in ``{messages: dialogue}``.
+        answer: what kind the answers are, by which HELM scores rows that are held out: ``letter``,
+            ``number``, ``string`` (all of it must be right), ``text`` (ROUGE-L) or ``none`` (not
+            asked); empty: told by the rows where they are local, else none.
+        learn: which answers of a conversation are learnt.
+        language: of the messages of a tree, as ``en``; empty: all.
     """
 
-    kind: Literal["generator", "jsonl", "hub"]
+    kind: Literal["generator", "local", "hub", "jsonl"]
     path: str
     licence: str
     origin: str
@@ -178,6 +192,12 @@ class Source:
     weight: float = 1.0
     difficulty: str = ""
     operators: list[Step] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    shape: Shape = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    answer: Answer = ""
+    learn: Literal["all", "last"] = "all"
+    language: str = ""
 
 
 @dataclass
@@ -194,6 +214,8 @@ class Data:
         order: of the rows in each epoch: ``shuffled``, ``listed`` (source after source, as the
             recipe lists them) or ``easy-first`` (all sources at once, each from its easiest row to
             its hardest).
+        held_out_share: most of a source of rows that are not made to measure that may be held out,
+            for validation, test and examples together, 0 to 1.
     """
 
     sources: dict[str, Source]
@@ -203,6 +225,7 @@ class Data:
     test_rows: int
     max_words: int
     order: Order = "shuffled"
+    held_out_share: float = 0.1
 
 
 @dataclass

@@ -30,6 +30,7 @@ from tools.files import (
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
+from tools.run.local_files import is_local, local_files, missing
 from tools.run.provenance import Manifest, Record, made_with
 
 RECORD = "oneday.json"
@@ -389,12 +390,22 @@ def _model_files(folder: Path) -> dict[str, list[int]]:
 
 def _source_files(recipe: Recipe) -> dict[str, str]:
     """Content of local data files: one edited row must make the data stage run again."""
-    local = {name: Path(s.path) for name, s in recipe.data.sources.items() if s.kind == "jsonl"}
-    missing = [
-        f"data.sources.{name}.path: no file {path}; give a path relative to where you call make"
-        for name, path in local.items()
-        if not path.is_file()
+    files = {name: local_files(s) for name, s in recipe.data.sources.items() if is_local(s)}
+    faults = [
+        f"data.sources.{name}.path: {missing(recipe.data.sources[name])}"
+        for name, found in files.items()
+        if not found
     ]
-    if missing:
-        raise UserError(missing)
-    return {name: file_digest(path) for name, path in local.items()}
+    if faults:
+        raise UserError(faults)
+    # A set of the hub may be a folder here, which the library reads as it is.
+    for name, source in recipe.data.sources.items():
+        if source.kind == "hub" and Path(source.path).is_dir():
+            files[name] = sorted(path for path in Path(source.path).rglob("*") if path.is_file())
+    return {name: _together(found) for name, found in files.items()}
+
+
+def _together(files: list[Path]) -> str:
+    """One digest of several files, by content and order; of one file its own."""
+    found = [file_digest(path) for path in files]
+    return found[0] if len(found) == 1 else digest(found)

@@ -1,9 +1,7 @@
 """Sources: what they give, and that every fault names its file, line and remedy."""
 
 import json
-import random
-import re
-from collections import Counter
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,12 @@ import pytest
 
 from tests.tiny import jsonl, maker
 from tools.data import skills, sources
+from tools.data.faults import faults
 from tools.data.render import Pair
+from tools.data.rows import Stored
 from tools.data.skills import SKILLS, Question
+from tools.data.sources import Limits
 from tools.errors import UserError
-from tools.recipe.operators import Allow, Deny, Step
 from tools.recipe.schema import Source
 
 GOOD = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}"} for n in range(5)]
@@ -26,8 +26,15 @@ def write(path: Path, *rows: Any) -> Path:
     return path
 
 
+def found(source: Source, held: int = 0, seed: int = 0, max_words: int = 100) -> sources.Found:
+    folder = Path(tempfile.gettempdir())
+    return sources.read("mine", source, held, Limits(max_words, str(seed)), folder)
+
+
 def read(source: Source, held: int = 0, seed: int = 0) -> list[Pair]:
-    return sources.read("mine", source, held, random.Random(seed), max_words=100)
+    """As plain pairs, which can be compared."""
+    pairs = found(source, held, seed).pairs
+    return [Pair(p.source, p.prompt, p.completion, p.question) for p in pairs]
 
 
 def refusal(source: Source, held: int = 0) -> str:
@@ -38,13 +45,13 @@ def refusal(source: Source, held: int = 0) -> str:
 
 
 def test_faults_are_told_all_at_once() -> None:
-    found = sources.faults({"a": maker("boxs"), "b": maker("counting", None), "c": maker("boxes")})
+    found = faults({"a": maker("boxs"), "b": maker("counting", None), "c": maker("boxes")})
     assert [fault.split(":")[0] for fault in found] == [
         "data.sources.a.path",
         "data.sources.b.rows",
     ]
     assert "did you mean boxes?" in found[0] and "counting" in found[0]
-    (levels,) = sources.faults({"a": maker("ordering:6")})
+    (levels,) = faults({"a": maker("ordering:6")})
     assert levels.startswith("data.sources.a.path: 'ordering:6': ordering has levels 1 to 5")
 
 
@@ -57,7 +64,7 @@ def test_a_maker_at_some_levels() -> None:
 def test_a_maker_has_no_field_of_difficulty() -> None:
     odd = maker("boxes")
     odd.difficulty = "level"
-    (fault,) = sources.faults({"a": odd})
+    (fault,) = faults({"a": odd})
     assert fault.startswith("data.sources.a.difficulty: a maker's questions have no fields")
 
 
@@ -81,9 +88,16 @@ def test_a_difficulty_is_a_number(row: dict[str, Any], said: str, tmp_path: Path
 
 def test_the_difficulty_of_a_row(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", {**GOOD[0], "level": 1.5}, {**GOOD[1], "level": "2"})
-    found = read(jsonl(file, difficulty="level"))
-    assert sorted(pair.hardness or 0 for pair in found) == [1.5, 2.0]
-    assert {pair.hardness for pair in read(jsonl(file))} == {None}
+    pairs = found(jsonl(file, difficulty="level")).pairs
+    assert sorted(pair.hardness or 0 for pair in pairs) == [1.5, 2.0]
+    assert {pair.hardness for pair in found(jsonl(file)).pairs} == {None}
+    assert {pair.length for pair in pairs} == {9}
+
+
+def test_a_path_through_a_tree_has_no_difficulty(tmp_path: Path) -> None:
+    source = Source("local", str(tmp_path), "MIT", "human", shape="tree", difficulty="level")
+    (fault,) = faults({"a": source})
+    assert fault.startswith("data.sources.a.difficulty: a path through a tree is of many records")
 
 
 def test_a_maker_gives_different_questions_and_the_same_again() -> None:
@@ -104,18 +118,18 @@ def test_a_maker_that_runs_out_says_how_many_there_are(monkeypatch: pytest.Monke
 
 def test_jsonl_rows(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", *GOOD, "", GOOD[0])
-    found = read(jsonl(file))
-    assert sorted(p.completion for p in found) == [" 1", " 2", " 3", " 4", " 5"]  # the twin is gone
-    assert found == read(jsonl(file)) and found != read(jsonl(file), seed=3)
-    assert {(p.source, p.question) for p in found} == {("mine", None)}
+    made = read(jsonl(file))
+    assert sorted(p.completion for p in made) == [" 1", " 2", " 3", " 4", " 5"]  # the twin is gone
+    assert made == read(jsonl(file)) and made != read(jsonl(file), seed=3)
+    assert {(p.source, p.question) for p in made} == {("mine", None)}
     assert len(read(jsonl(file, rows=2), held=1)) == 3
 
 
 def test_templates_reach_into_fields(tmp_path: Path) -> None:
     row = {"q": "Who?", "choices": {"text": ["a", "b"]}}
     file = write(tmp_path / "rows.jsonl", row)
-    (found,) = read(jsonl(file, prompt="{q}\nA. {choices[text][0]}", completion=" {{A}}"))
-    assert (found.prompt, found.completion) == ("Who?\nA. a", " {A}")
+    (made,) = read(jsonl(file, prompt="{q}\nA. {choices[text][0]}", completion=" {{A}}"))
+    assert (made.prompt, made.completion) == ("Who?\nA. a", " {A}")
 
 
 FAULTY = {
@@ -175,8 +189,7 @@ def test_hub_faults(hub: Path) -> None:
     ("line", "prompt"),
     [
         (b'{"prompt": null, "completion": "b"}', "{prompt}"),  # it would train on the word None
-        (b'{"prompt": "a", "completion": "b"}', "{prompt} {"),
-        (b'{"prompt": "a", "completion": "b"}', "{prompt.x}"),
+        (b'{"prompt": "a", "completion": "b"}', "{prompt[x]}"),
         ('{"prompt": "\u00e9", "completion": "b"}'.encode("latin-1"), "{prompt}"),
     ],
 )
@@ -187,53 +200,78 @@ def test_faulty_row_or_template(line: bytes, prompt: str, tmp_path: Path) -> Non
         read(jsonl(file, prompt=prompt))
 
 
+@pytest.mark.parametrize("prompt", ["{prompt} {", "{prompt.x}", "{prompt!r}"])
+def test_a_faulty_template_is_the_recipes(prompt: str, tmp_path: Path) -> None:
+    source = jsonl(write(tmp_path / "x.jsonl", GOOD[0]), prompt=prompt)
+    (fault,) = faults({"mine": source})
+    assert fault.startswith("data.sources.mine.prompt: ")
+    assert refusal(source).startswith("data.sources.mine: ")
+
+
 def test_rows_read_are_counted_before_any_is_left_out(tmp_path: Path) -> None:
     texts = ("one", "one", "two", "long " * 200)
-    rows = [{"prompt": text, "completion": "c"} for text in texts]
-    source, tally = jsonl(write(tmp_path / "rows.jsonl", *rows)), Counter[str]()
-    kept = sources.read("mine", source, 0, random.Random(0), max_words=100, tally=tally)
-    assert len(kept) == 2 and tally == {"mine": 4}
+    rows = [{"prompt": text, "completion": " c"} for text in texts]
+    made = found(jsonl(write(tmp_path / "rows.jsonl", *rows)))
+    assert len(made.pairs) == 2 and made.account.read == 4
+    assert made.account.left == {sources.TWICE: 1, f"{sources.LONG} 100": 1}
+    assert made.account.first[sources.TWICE] == f"{tmp_path / 'rows.jsonl'}:2"
 
 
 def test_what_a_maker_made_is_counted() -> None:
-    tally = Counter[str]()
-    made = sources.read("x", maker("places", 40), 0, random.Random(0), max_words=100, tally=tally)
-    assert tally["x"] >= len(made) == 40
+    made = found(maker("places", 40))
+    assert made.account.read >= len(made.pairs) == 40
+    assert made.account.read - sum(made.account.left.values()) == 40
 
 
-TASKS = [
-    {"task": task, "prompt": f"{task} {n}", "completion": " x"}
-    for task in ("task1_mmlu", "task2_sums", "task3_sums") for n in range(3)
-]  # fmt: skip
+def test_fields_that_are_asked_for_stay_with_the_row(tmp_path: Path) -> None:
+    rows = [{**GOOD[0], "kind": "sum", "n": 3, "z": None}]
+    source = jsonl(write(tmp_path / "rows.jsonl", *rows))
+    limits = Limits(100, "0", fields=frozenset({"kind", "n", "z", "gone"}))
+    (made,) = sources.read("mine", source, 0, limits, tmp_path).pairs
+    assert isinstance(made, Stored)
+    assert made.fields == {"kind": "sum", "n": "3"}
+    assert made.place == f"{tmp_path / 'rows.jsonl'}:1" and made.question is None
+
+
+def test_a_key_of_the_hub_on_a_file_is_a_fault(tmp_path: Path) -> None:
+    source = jsonl(write(tmp_path / "rows.jsonl", *GOOD), split="test", subset="main")
+    keys = [fault.split(":")[0] for fault in faults({"mine": source})]
+    assert keys == ["data.sources.mine.subset", "data.sources.mine.split"]
+
+
+def test_a_row_without_an_answer_is_left_out_and_told(tmp_path: Path) -> None:
+    rows = [*GOOD, {"prompt": "x", "completion": "  "}, {"prompt": " ", "completion": "y"}]
+    made = found(jsonl(write(tmp_path / "rows.jsonl", *rows)))
+    assert len(made.pairs) == 5
+    assert made.account.left == {"without an answer": 1, "without a question": 1}
+
+
+def test_a_prompt_that_ends_in_a_blank_is_refused_by_its_row(tmp_path: Path) -> None:
+    rows = [*GOOD, {"prompt": "2 + 2 = ", "completion": "4"}]
+    fault = refusal(jsonl(write(tmp_path / "rows.jsonl", *rows)))
+    assert fault.startswith(f"{tmp_path / 'rows.jsonl'}:6: its prompt ends in a blank")
+
+
+def test_values_that_are_no_texts_are_written_as_json(tmp_path: Path) -> None:
+    row = {"prompt": ["x", {"y": True}], "completion": 1.0}
+    (made,) = read(jsonl(write(tmp_path / "rows.jsonl", row)))
+    assert (made.prompt, made.completion) == ('["x", {"y": true}]', "1.0")
 
 
 @pytest.mark.parametrize(
-    ("steps", "left"),
+    ("answers", "kind"),
     [
-        ([{"deny": Deny("task", ["*_mmlu", "task3_*"])}], {"task2_sums"}),
-        ([{"allow": Allow("task", ["*_sums"])}], {"task2_sums", "task3_sums"}),
-        (
-            [{"allow": Allow("task", ["*_sums"])}, {"deny": Deny("task", ["task2*"])}],
-            {"task3_sums"},
-        ),
-        ([{"deny": Deny("task", ["sums", "TASK1*"])}], {"task1_mmlu", "task2_sums", "task3_sums"}),
+        ([" A", " B", " (C)"], "letter"),
+        ([" 12", " -3.5", " 1,000"], "number"),
+        ([" So. The answer is 7."], "number"),
+        ([" Paris", " New York"], "string"),
+        ([" It is a town on the river Seine, in the north of France."], "text"),
     ],
 )
-def test_rows_are_left_out_by_a_field(
-    steps: list[Step], left: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_kind_of_answers_is_told_by_the_rows(
+    answers: list[str], kind: str, tmp_path: Path
 ) -> None:
-    found = read(jsonl(write(tmp_path / "rows.jsonl", *TASKS), operators=steps))
-    assert {p.prompt.split()[0] for p in found} == left and len(found) == 3 * len(left)
-    told = capsys.readouterr()
-    count = 9 - len(found)
-    said = [line for line in (told.out + told.err).splitlines() if "left out" in line]
-    assert sum(int(n) for line in said for n in re.findall(r"(\d+) by", line)) == count
-
-
-def test_a_field_that_is_not_there(tmp_path: Path) -> None:
-    file = write(tmp_path / "rows.jsonl", *TASKS)
-    fault = refusal(jsonl(file, operators=[{"deny": Deny("tasks", ["x"])}]))
-    assert fault == (
-        f"{file}:1: no field 'tasks' for deny of data.sources.mine.operators; did you mean task?; "
-        "the row has task, prompt, completion"
-    )
+    rows = [{"prompt": f"q{n}?", "completion": text} for n, text in enumerate(answers * 5)]
+    source = Source("local", str(write(tmp_path / "rows.jsonl", *rows)), "MIT", "human")
+    assert found(source).answers == kind
+    assert found(source.__class__(**{**vars(source), "answer": "text"})).answers == "text"

@@ -35,6 +35,7 @@ RULES = [
     Rule("order", "Axolotl", mix.order),
     Rule("loadable", "datasets", named.loadable),
     Rule("named sets", "recipes/data/catalogue", named.facts_hold),
+    Rule("own questions", "recipe", sanity.asked),
     Rule("model source", "recipe", sanity.model_source),
     Rule("eval tier", "recipe", sanity.tier),
     Rule("disk", "transformers' Trainer", sanity.disk),

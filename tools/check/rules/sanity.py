@@ -8,11 +8,13 @@ from typing import Any
 from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.errors import UserError
 from tools.questions import tiers
+from tools.recipe import run_entries
 from tools.recipe.compose import leaves
 from tools.recipe.faults import nearest
 from tools.recipe.redact import secret
 from tools.recipe.schema import Recipe
 from tools.recipe.yaml_map import full_key
+from tools.run.local_files import is_local
 
 _AT_LEAST = {
     "hardware.gpus": 1,
@@ -74,17 +76,42 @@ def budget(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def sources(recipe: Recipe, facts: Facts) -> Faults:
-    """There is data, from makers and files that exist."""
-    from tools.data.sources import faults
+    """There is data, from makers and files that exist; the first rows of each file can be read."""
+    from tools.data.faults import faults, look
 
-    for text in faults(recipe.data.sources):
+    static = faults(recipe.data.sources)
+    for text in static:
         said, _, remedy = text.partition("; ")
         yield fail(said.partition(":")[0], said, remedy)
     for name, source in recipe.data.sources.items():
-        if source.kind == "jsonl" and not Path(source.path).is_file():
-            key = f"data.sources.{name}.path"
-            remedy = f"write it, relative to {Path.cwd()}" if source.path else "name the file"
-            yield fail(key, f"{key}: {source.path}: no such file", remedy)
+        where = f"data.sources.{name}"
+        if not is_local(source) or any(text.startswith(f"{where}.") for text in static):
+            continue
+        for text in look(name, source):
+            said, _, remedy = text.partition("; ")
+            yield fail(f"{where}.path", said, remedy or "mend the file")
+
+
+def asked(recipe: Recipe, facts: Facts) -> Faults:
+    """What is to be asked of one's own rows can be asked."""
+    from tools.data.shares import is_asked
+
+    entries = recipe.eval.tiers.get(recipe.eval.tier, [])
+    names = [name for name, source in recipe.data.sources.items() if is_asked(source)]
+    own = [entry for entry in entries if _is_own(entry)]
+    if own and names and recipe.data.test_rows and not recipe.data.held_out_share:
+        said = "data.held_out_share is 0: no row of your own files can be asked or validated on"
+        yield fail("data.held_out_share", said, "set it to 0.1")
+    if own and not (names and recipe.data.test_rows):
+        why = "data.test_rows is 0" if names else "no source has rows that can be asked"
+        said = f"eval.tiers.{recipe.eval.tier}: {own[0]} asks nothing: {why}"
+        remedy = "set data.test_rows, or data.sources.NAME.answer, or leave the entry out"
+        yield warn(f"eval.tiers.{recipe.eval.tier}", said, remedy)
+
+
+def _is_own(entry: str) -> bool:
+    name, words = run_entries.parts(entry)
+    return name == "oneday" and not any(word.startswith("skill=") for word in words)
 
 
 def model_source(recipe: Recipe, facts: Facts) -> Faults:

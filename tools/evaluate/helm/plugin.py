@@ -10,10 +10,15 @@ on commas and colons, which a path may hold, and so that no path ends up in the 
 the rows of ``test.jsonl`` and takes its in-context examples from ``shots.jsonl``. A row::
 
     {"id": str, "skill": str, "input": str, "output": str, "choices": [str],
-     "format": "letter" | "string" | "number"}
+     "format": "letter" | "string" | "number" | "text", "verbatim": bool}
 
 where only ``letter`` has choices, and its output is the text of the right one. There are 3 examples
 in a prompt, or as many as the entry's ``max_train_instances=N`` says.
+
+With ``verbatim`` (a user's own rows) the input is the prompt to the last sign and the output the
+completion with its blank: nothing is put before, between or behind them but the blank line that
+parts examples; letters have no choices, and are scored as strings are. ``text`` is long answers:
+none is shown as an example, ROUGE-L scores them, F1 of their words beside it.
 
 The prompts, with two examples (training rows have the same shape). Every example ends with a
 newline and one more joins it to the next, so blank lines part them; nothing precedes the first; the
@@ -50,7 +55,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from helm.benchmark.adaptation.adapter_spec import AdapterSpec
+from helm.benchmark.adaptation.adapter_spec import ADAPT_GENERATION, AdapterSpec
 from helm.benchmark.adaptation.common_adapter_specs import (
     get_generation_adapter_spec,
     get_multiple_choice_joint_adapter_spec,
@@ -79,6 +84,16 @@ SPLITS = {"shots.jsonl": TRAIN_SPLIT, "test.jsonl": TEST_SPLIT}
 SHOTS = 3
 NOUNS = {"input_noun": "Question", "output_noun": "Answer", "max_train_instances": SHOTS}
 
+MOST_TOKENS = 512  # of a long answer
+BARE = {
+    "instructions": "",
+    "input_prefix": "",
+    "input_suffix": "",
+    "output_prefix": "",
+    "output_suffix": "",
+    "instance_prefix": "\n\n",
+}
+
 
 def read_rows(file: str, skill: str) -> list[dict[str, Any]]:
     """The rows of one skill.
@@ -100,7 +115,7 @@ def make_instance(row: dict[str, Any], split: str) -> Instance:
     Raises:
         ValueError: the right answer is not exactly one of the choices.
     """
-    choices = row["choices"] if row["format"] == "letter" else [row["output"]]
+    choices = row["choices"] if row["choices"] else [row["output"]]
     if choices.count(row["output"]) != 1:
         raise ValueError(f"row {row['id']}: {row['output']!r} is not exactly one of {choices}")
     references = [
@@ -144,8 +159,29 @@ def adapter(form: str) -> AdapterSpec:
     raise ValueError(f"format {form!r} is none of letter, string, number")
 
 
+def verbatim_adapter(rows: list[dict[str, Any]]) -> AdapterSpec:
+    """Prompts as they are; as many new tokens as the longest answer may take, and where it ends."""
+    form, outputs = rows[0]["format"], [row["output"].strip() for row in rows]
+    longest = max(map(len, outputs))
+    ends = [end for end in ("\n", "\n\n") if not any(end in output for output in outputs)]
+    return AdapterSpec(
+        method=ADAPT_GENERATION,
+        max_train_instances=0 if form == "text" else SHOTS,
+        max_eval_instances=None,
+        num_outputs=1,
+        max_tokens=min(MOST_TOKENS, longest // 2 + 8),  # a token is two characters or more
+        temperature=0.0,
+        stop_sequences=ends[:1],
+        **BARE,
+    )
+
+
 def metrics(form: str) -> list[MetricSpec]:
-    """How a format is scored; numbers as HELM scores GSM8K."""
+    """How a format is scored; numbers as HELM scores GSM8K, long texts by ROUGE-L and F1."""
+    if form == "text":
+        return get_basic_generation_metric_specs(["rouge_l", "f1_score"]) + (
+            get_generic_metric_specs()
+        )
     if form != "number":
         return get_exact_match_metric_specs()
     names = ["exact_match_indicator", "final_number_exact_match"]
@@ -155,12 +191,13 @@ def metrics(form: str) -> list[MetricSpec]:
 @run_spec_function("oneday")
 def oneday(skill: str) -> RunSpec:
     """The run spec of one skill; its format is that of the skill's first question."""
-    form = read_rows("test.jsonl", skill)[0]["format"]
+    rows = read_rows("test.jsonl", skill)
+    form = rows[0]["format"]
     return RunSpec(
         name=f"oneday:skill={skill}",
         # By __name__: HELM chooses what a plug-in's module is called.
         scenario_spec=ScenarioSpec(f"{__name__}.{OnedayScenario.__name__}", {"skill": skill}),
-        adapter_spec=adapter(form),
+        adapter_spec=verbatim_adapter(rows) if rows[0].get("verbatim") else adapter(form),
         metric_specs=metrics(form),
         groups=["oneday"],
     )

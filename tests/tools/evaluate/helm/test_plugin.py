@@ -14,12 +14,22 @@ import pytest
 from tests.tools.evaluate.stub_worker import StubWorker
 from tools.evaluate import stage as evaluate
 
-ANSWERS = {"letter": " A", "string": " three", "number": " It is the sum. The answer is 12."}
+ANSWERS = {
+    "letter": " A",
+    "string": " three",
+    "number": " It is the sum. The answer is 12.",
+    "text": " It lies on the Seine.\n\nIn the north.",
+}
 
 
 def row(skill: str, form: str, number: int, output: str, *choices: str) -> dict[str, Any]:
     fields = {"id": f"{skill}-{number}", "skill": skill, "input": f"Q{number}", "output": output}
     return {**fields, "format": form, "choices": list(choices)}
+
+
+def own(skill: str, form: str, number: int, output: str) -> dict[str, Any]:
+    """A user's row, asked as it was trained."""
+    return {**row(skill, form, number, output), "input": f"Say {number}:\n>", "verbatim": True}
 
 
 SHOTS = [
@@ -30,12 +40,18 @@ SHOTS = [
     row("number", "number", 1, "1 + 1 = 2. The answer is 2."),
     row("number", "number", 2, "3 + 4 = 7. The answer is 7."),
     *[row("many", "string", number, str(number)) for number in range(5)],
+    own("own_string", "string", 1, " one"),
+    own("own_letter", "letter", 1, " B"),
+    own("own_text", "text", 1, " A town."),
 ]
 TEST = [
     row("letter", "letter", 3, "e", "e", "f"),
     row("string", "string", 3, "three"),
     row("number", "number", 3, "5 + 7 = 12. The answer is 12."),
     row("many", "string", 3, "three"),
+    own("own_string", "string", 3, " three"),
+    own("own_letter", "letter", 3, " A"),
+    own("own_text", "text", 3, ANSWERS["text"]),
 ]
 
 
@@ -80,6 +96,24 @@ def test_prompt_is_the_documented_one(
 def test_right_answer_scores_one(helm: tuple[Path, dict[str, Any]], form: str) -> None:
     score = evaluate.read_scores(helm[0])[f"oneday:skill={form}"]
     metric = "exact_match_indicator" if form == "number" else "exact_match"
+    assert (score["metric"], score["value"], score["instances"]) == (metric, 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("skill", "metric", "prompt", "tokens", "stops"),
+    [
+        ("own_string", "exact_match", "Say 1:\n> one\n\nSay 3:\n>", 10, ["\n"]),
+        ("own_letter", "exact_match", "Say 1:\n> B\n\nSay 3:\n>", 8, ["\n"]),
+        ("own_text", "rouge_l", "Say 3:\n>", 26, []),
+    ],
+)
+def test_own_rows_are_asked_to_the_letter(
+    helm: tuple[Path, dict[str, Any]], skill: str, metric: str, prompt: str, tokens: int, stops: Any
+) -> None:
+    asked = helm[1][skill]
+    assert asked["prompt"] == prompt
+    assert (asked["max_new_tokens"], asked["stop_sequences"]) == (tokens, stops)
+    score = evaluate.read_scores(helm[0])[f"oneday:skill={skill}"]
     assert (score["metric"], score["value"], score["instances"]) == (metric, 1.0, 1)
 
 

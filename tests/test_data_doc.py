@@ -1,0 +1,95 @@
+"""docs/data.md: its ten lines are run on 300 rows, what it lists is what there is."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+from tests.tools.data.shapes import real
+from tools.data.sift import LONGEST
+from tools.recipe import schema
+from tools.recipe.compose import RECIPES
+
+ROOT = RECIPES.parent
+TEXT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+FIRST = TEXT[TEXT.index("## Bring your own file") : TEXT.index("## What is read")]
+
+
+def block(kind: str) -> str:
+    (found,) = re.findall(rf"```{kind}\n(.*?)```", FIRST, re.DOTALL)
+    return str(found)
+
+
+def listed(after: str) -> list[str]:
+    """First cells of the table behind a heading."""
+    table = re.search(r"(?:^\|.*\n)+", TEXT[TEXT.index(after) :], re.MULTILINE)
+    assert table
+    return [row.split("|")[1].strip().strip("`") for row in table[0].splitlines()[2:]]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The recipe as it is shown, and 300 rows of which the last four come twice."""
+    rows = [{"question": f"What is {n} and {n}?", "answer": f"It is {2 * n}."} for n in range(300)]
+    (tmp_path / "questions.csv").write_bytes(real.comma(rows + rows[-4:], b""))
+    (tmp_path / "own.yaml").write_text(block("yaml"))
+    return tmp_path
+
+
+def test_ten_lines_are_enough() -> None:
+    lines = [line for line in (block("yaml") + block("bash")).splitlines() if line.strip()]
+    assert len(lines) <= 10
+
+
+@pytest.mark.parametrize("verb", ["check", "data"])
+def test_a_file_of_ones_own(verb: str, own: Path) -> None:
+    (command,) = [line for line in block("bash").splitlines() if line.startswith(f"make {verb}")]
+    words = shlex.split(command, comments=True)[2:]
+    assert words[0] == "RECIPE=own.yaml"
+    call = [sys.executable, "-m", "tools", verb, "--recipe", "own.yaml"]
+    done = subprocess.run(
+        call + (["--track", "none"] if "TRACK=none" in words else []),
+        cwd=own,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if verb == "data":
+        told = [line for line in FIRST.splitlines() if line.startswith("data: mine:")]
+        assert len(told) == 2 and all(line in done.stdout for line in told), done.stdout
+        shown = re.search(r"```\n(source .*?)```", TEXT, re.DOTALL)
+        assert shown and shown[1].strip() in done.stdout, done.stdout
+        record = json.loads((own / "runs/own/data/oneday.json").read_text())
+        assert record["metrics"]["sources"]["mine"]["read"] == 304
+
+
+def test_shapes_are_all_there() -> None:
+    assert listed("## Shapes") == [name for name in typing.get_args(schema.Shape) if name]
+
+
+def test_kinds_of_answers_are_all_there() -> None:
+    found = listed("## Held-out rows of your own")
+    assert found == [name for name in typing.get_args(schema.Answer) if name]
+
+
+def test_formats_are_all_there() -> None:
+    forms = {
+        line.split(":")[0].split(" with")[0].split(" of")[0] for line in listed("## What is read")
+    }
+    assert forms == {"JSONL", "JSON array", "JSON object", "CSV", "Parquet", "text"}
+
+
+def test_numbers_are_the_codes() -> None:
+    assert f"{LONGEST:,} characters" in TEXT
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / "docs" / target).exists(), target
