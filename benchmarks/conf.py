@@ -26,12 +26,12 @@ from benchmarks.serve import chosen
 from benchmarks.servers import SERVERS, Server, Setup, Unavailable, running
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.evaluate.helm.data import Data
 from tools.evaluate.helm.programs import OUTPUT, Asked, Helm, run_folders, venv
 from tools.evaluate.stage import expand
 from tools.files import read_json, write_json
 from tools.questions import conf
 from tools.questions.conf import Entry
+from tools.questions.data import Data
 
 #: The servers that speak the challenge's contract, which HELM asks.
 SPEAKERS = ("ours", "2023", "hf-cb")

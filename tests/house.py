@@ -23,6 +23,7 @@ FLOORS = (
     ("plan", "check"),
     ("axolotl",),
     ("data", "day"),
+    ("curate",),
     ("run",),
     ("questions", "base_model"),
     ("recipe",),

@@ -93,4 +93,5 @@ def _rendered(
             sift.judge(one)
             sift.hardness(cursor.row, source.difficulty, how)
             made.append(one)
-    sift.refuse_spelt_out(where, [one.completion for one in made], how)
+    if not source.answer and not source.operators:  # which may mend it
+        sift.refuse_spelt_out(where, [one.completion for one in made], how.shape)

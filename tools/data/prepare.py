@@ -1,5 +1,6 @@
 """The data verb: from the recipe's sources to train, validation and test rows with no overlap."""
 
+import dataclasses
 import json
 import random
 from collections import Counter
@@ -11,14 +12,15 @@ from typing import Any
 from tools.console import each, say
 from tools.data import account, shares
 from tools.data.account import SPLITS
+from tools.data.curated import Curation
 from tools.data.faults import faults
 from tools.data.mix import Block, arranged
 from tools.data.render import Item, blocks, held_out, row
 from tools.data.rows import Stored, keys_of
 from tools.data.shares import FEW_SHOT_POOL
-from tools.data.sources import Found, Limits, leave_beyond, read
+from tools.data.sources import Found, Limits, leave_beyond, read, settle
 from tools.errors import UserError
-from tools.recipe.schema import Recipe
+from tools.recipe.schema import Data, Recipe
 from tools.run.folder import Run
 
 __all__ = ["FEW_SHOT_POOL", "prepare"]
@@ -43,7 +45,8 @@ def prepare(run: Run) -> dict[str, Any]:
     if found:
         raise UserError(found)
     with run.produce("data") as work:
-        splits, sources = _split(run.recipe, work.folder)
+        curation = Curation(data, run.recipe.eval)
+        splits, sources = _split(run.recipe, work.folder, curation)
         # Seeded by a text of its own: what the sources draw moves nothing here.
         rng = random.Random(f"{data.seed}/blocks")
         for name in ("train", "validation"):
@@ -54,21 +57,25 @@ def prepare(run: Run) -> dict[str, Any]:
                 work.note(epoch=dict(Counter(item.source for block in mix for item in block)))
             _write(work.folder / f"{name}.jsonl", map(_line, mix))
             work.note(**{f"{name}_rows": len(mix), f"{name}_questions": len(splits[name])})
+        # HELM asks all rows of a source in one form.
+        plain = {i.source for n in ("test", "shots") for i in splits[n] if i.question is None}
         for name in ("test", "shots"):
             rows = [
-                held_out(item, f"{name}-{i}", sources[item.source].answers)
+                held_out(item, f"{name}-{i}", sources[item.source].answers, item.source in plain)
                 for i, item in enumerate(splits[name])
             ]
             _write(work.folder / f"{name}.jsonl", map(_json, rows))
             work.note(**{f"{name}_questions": len(rows)})
         counts = {name: Counter(map(attrgetter("source"), splits[name])) for name in SPLITS}
         _note(work.note, counts, sources)
+        if curation.accounts:
+            work.note(operators=[dataclasses.asdict(one) for one in curation.accounts])
     say(_summary(work.metrics))
     for name, one in sources.items():
         for text in one.account.told:
             say(f"data: {name}: {text}")
     accounts = [one.account for one in sources.values()]
-    say(account.table(accounts, counts, data, work.metrics["epoch"]))
+    say(account.table(accounts, counts, data, work.metrics["epoch"], curation.table()))
     return work.metrics
 
 
@@ -88,37 +95,107 @@ def _summary(counts: dict[str, Any]) -> str:
     )
 
 
-def _split(recipe: Recipe, folder: Path) -> tuple[Splits, dict[str, Found]]:
+def _split(recipe: Recipe, folder: Path, curation: Curation) -> tuple[Splits, dict[str, Found]]:
     """The pairs of every source, parted; a prompt that two sources share stays with the first."""
     data = recipe.data
-    splits: Splits = {name: [] for name in SPLITS}
+    sources = _read(recipe, folder, curation)
+    accounts = {name: found.account for name, found in sources.items()}
+    if data.operators:
+        mixed = curation.mix([item for one in sources.values() for item in one.pairs], accounts)
+        for name, found in sources.items():
+            found.pairs = [item for item in mixed if item.source == name]
+            settle(f"data.sources.{name}", data.sources[name], found)
+    splits, rest = _held_out(data, sources, curation)
+    for name, items in rest.items():
+        left = curation.source(name, items, accounts[name], last=True)
+        if not left:
+            raise UserError(_none_left(name, curation))
+        splits["train"] += left
+    if not splits["validation"]:
+        raise UserError(shares.none_held_out(data, sources))
+    splits["train"] = curation.mix(splits["train"], accounts, last=True)
+    return splits, sources
+
+
+def _read(recipe: Recipe, folder: Path, curation: Curation) -> dict[str, Found]:
+    """What every source gives after its own operators, but for prompts of sources before it."""
+    data = recipe.data
     wanted = shares.wanted(data)
+    again = any("dedup" in step for step in data.operators)  # it says what is a twin
     seen: list[Any] = []
     sources = {}
     for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
         # Seeded by its name: one more source moves none of this one's draws.
         specials = _specials(recipe) if source.kind == "local" else ()
-        limits = Limits(data.max_words, f"{data.seed}/{name}", specials)
+        limits = Limits(data.max_words, f"{data.seed}/{name}", specials, curation.fields)
         held = sum(wanted[name].values())
         bounded = shares.is_bounded(source)
-        found = sources[name] = read(name, source, held, limits, folder, bounded)
-        pairs = _unseen(found, seen, name)
-        counts = wanted[name]
+        found = sources[name] = read(name, source, held, limits, folder, bounded, curation)
+        if not again:
+            found.pairs = _unseen(found, seen)
+    return sources
+
+
+def _held_out(
+    data: Data, sources: dict[str, Found], curation: Curation
+) -> tuple[Splits, dict[str, list[Item]]]:
+    """The rows that are held out, and those of each source that are left to train on."""
+    splits: Splits = {name: [] for name in SPLITS}
+    rest: dict[str, list[Item]] = {}
+    wanted = shares.wanted(data)
+    held: set[str] | None = set() if curation.any else None
+    for name, found in sources.items():
+        if not found.pairs:
+            raise UserError(_none_left(name, curation))
+        source, counts, items = data.sources[name], wanted[name], list(found.pairs)
+        bounded = shares.is_bounded(source)
         if bounded:
-            counts = shares.bounded(counts, len(pairs), data.held_out_share, found, data)
+            counts = shares.bounded(counts, len(items), data.held_out_share, found, data)
         # Held-out ones first: a recipe with more rows to train on still asks the same questions.
         for split in ("test", "shots", "validation"):
-            splits[split] += pairs[: counts[split]]
-            pairs = pairs[counts[split] :]
+            chosen, items = _taken(items, counts[split], held)
+            splits[split] += chosen
         if source.rows is not None and bounded:
-            leave_beyond(name, found, pairs[source.rows :])
-            pairs = pairs[: source.rows]
-        if not pairs:
-            raise UserError(f"data.sources.{name}: no row is left to train on; raise its rows")
-        splits["train"] += pairs
-    if not splits["validation"]:
-        raise UserError(shares.none_held_out(data, sources))
-    return splits, sources
+            leave_beyond(name, found.account, items[source.rows :])
+            items = items[: source.rows]
+        rest[name] = items
+    for name, items in rest.items():
+        if not held:
+            break
+        left = [item for item in items if item.prompt in held]
+        if left:
+            why = "with the prompt of a row that is held out"
+            sources[name].account.leave(why, left[0].place, len(left))
+            rest[name] = [item for item in items if item.prompt not in held]
+    return splits, rest
+
+
+def _taken(items: list[Item], count: int, held: set[str] | None) -> tuple[list[Item], list[Item]]:
+    """The first ``count`` rows of prompts that are not held out yet, and all others.
+
+    Args:
+        items: the rows.
+        count: how many.
+        held: prompts that are held out, added to; None where no prompt comes twice.
+    """
+    if held is None:
+        return items[:count], items[count:]
+    chosen: list[Item] = []
+    left: list[Item] = []
+    for item in items:
+        if len(chosen) < count and (prompt := item.prompt) not in held:
+            chosen.append(item)
+            held.add(prompt)
+        else:
+            left.append(item)
+    return chosen, left
+
+
+def _none_left(name: str, curation: Curation) -> str:
+    said = f"data.sources.{name}: no row is left to train on"
+    if not curation.accounts:
+        return f"{said}; raise its rows"
+    return f"{said}; loosen the operators that took them:\n{curation.table()}"
 
 
 def _specials(recipe: Recipe) -> tuple[str, ...]:
@@ -126,26 +203,32 @@ def _specials(recipe: Recipe) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (recipe.model.eos, recipe.model.pad))))
 
 
-def _unseen(found: Found, seen: list[Any], name: str) -> list[Item]:
+def _unseen(found: Found, seen: list[Any]) -> list[Item]:
     """The source's pairs but for prompts of sources before it, which are added to ``seen``."""
     import numpy as np
 
-    pairs: Sequence[Any] = found.pairs
-    if pairs and isinstance(pairs[0], Stored):
-        order = np.fromiter(map(attrgetter("at"), pairs), dtype=np.int64, count=len(pairs))
-        keys = pairs[0].rows.keys()[order]
-    else:
-        keys = keys_of(item.prompt for item in pairs)
+    pairs = list(found.pairs)
+    keys = _keys(pairs)
     if seen:
         again = np.isin(keys, np.concatenate(seen))
         gone = np.flatnonzero(again).tolist()
         if gone:
-            first = pairs[gone[0]]
-            place = first.rows.place(first.at) if isinstance(first, Stored) else "a question of it"
+            place = pairs[gone[0]].place or "a question of it"
             found.account.leave("with the prompt of an earlier source", place, len(gone))
             pairs = [item for item, twice in zip(pairs, again.tolist(), strict=True) if not twice]
     seen.append(keys)
-    return list(pairs)
+    return pairs
+
+
+def _keys(items: Sequence[Item]) -> Any:
+    """The hash of each row's prompt, a numpy array; those on the disk have it already."""
+    import numpy as np
+
+    at = [item.at for item in items if isinstance(item, Stored)]
+    if at and len(at) == len(items):
+        stored: Any = items[0]
+        return stored.rows.keys()[np.array(at, dtype=np.int64)]
+    return keys_of(item.prompt or item.completion for item in items)
 
 
 def _line(block: Sequence[Item]) -> bytes:

@@ -7,8 +7,8 @@ the blocks before it, so zero-shot and few-shot prompts are both trained for the
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tools.data.skills import Question
@@ -27,6 +27,10 @@ class Pair:
         question: as its maker made it, where there was one.
         hardness: what ``data.order: easy-first`` goes by; unlike numbers are never compared, for
             each source is ranked by itself.
+        place: where it was read, such as ``file:line``.
+        fields: of its record, as text, those that an operator names.
+        earlier: texts before the completion and whether they are learnt, where some are.
+        origin: the row that it was before an operator wrote it otherwise.
     """
 
     source: str
@@ -34,6 +38,10 @@ class Pair:
     completion: str
     question: Question | None = None
     hardness: float | None = None
+    place: str = field(default="", compare=False)
+    fields: Mapping[str, str] | None = field(default=None, compare=False)
+    earlier: tuple[tuple[bool, str], ...] = ()
+    origin: "Item | None" = field(default=None, compare=False, repr=False)
 
     @property
     def length(self) -> int:
@@ -43,11 +51,17 @@ class Pair:
     @property
     def joins(self) -> bool:
         """Whether it may stand beside others in one training row."""
-        return self.question is not None
+        return self.question is not None or (self.origin is not None and self.origin.joins)
+
+    def texts(self) -> tuple[str, str]:
+        """Prompt and completion."""
+        return self.prompt, self.completion
 
     def segments(self) -> list[dict[str, Any]]:
-        """Texts and whether they are learnt, in order."""
-        return [{"label": False, "text": self.prompt}, {"label": True, "text": self.completion}]
+        """Texts and whether they are learnt, in order; a whole text has none before it."""
+        before = self.earlier or ([(False, self.prompt)] if self.prompt else [])
+        texts = [*before, (True, self.completion)]
+        return [{"label": learnt, "text": text} for learnt, text in texts]
 
 
 class Item(Protocol):
@@ -80,6 +94,17 @@ class Item(Protocol):
     @property
     def length(self) -> int:
         """Characters."""
+
+    @property
+    def place(self) -> str:
+        """Where it was read; empty where it was made."""
+
+    @property
+    def fields(self) -> Mapping[str, str] | None:
+        """Of its record, as text, those that an operator names."""
+
+    def texts(self) -> tuple[str, str]:
+        """Prompt and completion."""
 
     def segments(self) -> list[dict[str, Any]]:
         """Texts and whether they are learnt, in order."""
@@ -125,15 +150,19 @@ def row(block: Sequence[Item]) -> dict[str, Any]:
     return {"skill": block[0].source, "segments": segments}
 
 
-def held_out(item: Item, identifier: str, answers: str = "") -> dict[str, Any]:
+def held_out(
+    item: Item, identifier: str, answers: str = "", verbatim: bool = False
+) -> dict[str, Any]:
     """One row of test.jsonl, as ``tools.evaluate.helm.plugin`` reads it.
 
     Args:
         item: a maker's question, or a row of the user's.
         identifier: its name in HELM's tables.
         answers: of what kind the answers of the user's rows are.
+        verbatim: its prompt as it stands is asked, though it could be asked in HELM's words: so are
+            others of its source.
     """
-    if (question := item.question) is None:
+    if verbatim or (question := item.question) is None:
         return {
             "id": identifier,
             "skill": item.source,

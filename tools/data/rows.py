@@ -35,6 +35,8 @@ class Rows:
     Attributes:
         joins: whether several of these rows may stand together in one training row.
         head: how a training row of this source begins in its file.
+        columns: fields of the first record, for messages.
+        kept: fields that some row has of those that were asked for.
     """
 
     def __init__(self, source: str, folder: Path, origins: Sequence[Any] = ()) -> None:
@@ -44,6 +46,7 @@ class Rows:
         self._numbers, self._files = array("q"), array("l")
         self._keys = bytearray()
         self._hardness = array("d")  # of every row, or of none
+        self.columns, self.kept = list[str](), set[str]()
         self._size = 0
         self.head = b'{"skill": %b, "segments": ' % encode_basestring(source).encode()
 
@@ -84,6 +87,7 @@ class Rows:
                 f"half a character (lone surrogate U+{code:04X}) in its text; mend the row"
             ) from None
         rest = _rest(made.question, fields) if made.question or fields else b""
+        self.kept.update(fields or ())
         self._file.write(segments + rest if rest else segments)
         self._size += len(segments) + len(rest)
         self._ends.append(self._size)
@@ -195,6 +199,11 @@ class Stored:
     def fields(self) -> dict[str, str]:
         """The fields of its record that were asked for, as texts."""
         return self.rows.fields(self.at)
+
+    def texts(self) -> tuple[str, str]:
+        """Prompt and completion, read once."""
+        *before, last = (segment["text"] for segment in self.segments())
+        return "".join(before), last
 
     def segments(self) -> list[dict[str, Any]]:
         """Texts and whether they are learnt, in order."""

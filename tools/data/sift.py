@@ -112,18 +112,18 @@ def hardness(row: dict[str, Any], name: str, how: How) -> float | None:
     return number
 
 
-def refuse_spelt_out(where: str, sample: Sequence[str], how: How) -> None:
+def refuse_spelt_out(where: str, sample: Sequence[str], shape: str) -> None:
     """Stop at answers such as ``B. Football``.
 
     Args:
         where: full key of the source.
         sample: some of its answers.
-        how: how its records are read.
+        shape: of its records; of multiple choice the letters are ours.
 
     Raises:
         UserError: nearly all of them are.
     """
-    if how.shape == "mcq" or len(sample) < 5:
+    if shape == "mcq" or len(sample) < 5:
         return
     found = [text for text in sample if spelt_out(text)]
     if len(found) >= 0.9 * len(sample):

@@ -4,14 +4,16 @@ import itertools
 import random
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.data import sift, skills
 from tools.data.account import Account
+from tools.data.curated import Curation
 from tools.data.origins import NO_ROW, Origin, opened, placed, watched
-from tools.data.render import Pair, pair
+from tools.data.reading.fault import Fault
+from tools.data.render import Item, Pair, pair
 from tools.data.rows import Rows, Stored
 from tools.data.shapes import detect
 from tools.data.shapes.base import Made
@@ -50,12 +52,15 @@ class Found:
         pairs: in an order that the seed decides.
         answers: of what kind they are: ``letter``, ``number``, ``string`` or ``text``.
         account: what became of the rows.
+        rows: where they lie, unless they were made.
+        shape: of its records.
     """
 
-    pairs: Sequence[Pair | Stored]
+    pairs: Sequence[Item]
     answers: str
     account: Account
-    keys: Any = field(default=None, repr=False)
+    rows: Rows | None = None
+    shape: str = ""
 
 
 def read(
@@ -65,8 +70,11 @@ def read(
     limits: Limits,
     folder: Path,
     bounded: bool = False,
+    curation: Curation | None = None,
 ) -> Found:
-    """All pairs wanted from one source, no prompt twice, in an order that the seed decides.
+    """All pairs wanted from one source, in an order that the seed decides.
+
+    No prompt comes twice, unless the source has a ``dedup`` of its own to say what is.
 
     Args:
         name: the source's name in the recipe.
@@ -75,41 +83,102 @@ def read(
         limits: what the recipe says of all sources.
         folder: where rows may lie while they are sifted.
         bounded: fewer than ``held`` will do, for they are bounded by a share of what there is.
+        curation: does what the source's operators say, to imported rows before they are counted
+            out, to a maker's rows when they are made.
 
     Raises:
         UserError: the file, a field or enough different rows are missing.
     """
     where, account = f"data.sources.{name}", Account(name)
     rng = random.Random(limits.seed)
+    steps = source.operators if curation else []
     if source.kind == "generator":
         assert source.rows is not None
         wanted = source.rows + held
         made = _counted(_made(name, source, rng), account)
         pairs = _enough(where, list(_kept(made, wanted, limits.max_words, account)), wanted)
-        return Found(pairs, pairs[0].question.format if pairs[0].question else "text", account)
-    rows, answers, long = _stored(name, source, limits, folder, account)
-    order = _sifted(rows, long, account, limits.max_words, where)
+        answers = pairs[0].question.format if pairs[0].question else "text"
+        if curation and steps:
+            pairs = curation.source(name, pairs, account)
+        return Found(pairs, answers, account)
+    rows, answers, shape, long = _stored(name, source, limits, folder, account)
+    twins = any("dedup" in step for step in steps)
+    order: Any = _sifted(rows, long, account, limits.max_words, where, twins)
+    if curation and steps:
+        items = curation.source(name, [Stored(rows, at) for at in order], account)
+        order = list(_judged(where, items, limits, account))
     rng.shuffle(order)
     if source.rows is not None:
         wanted = source.rows + (0 if bounded else held)
         _enough(where, order, wanted)
-        found = Found([Stored(rows, at) for at in order[source.rows + held :]], answers, account)
-        leave_beyond(name, found, found.pairs)
+        leave_beyond(name, account, _items(rows, order[source.rows + held :]))
         order = order[: source.rows + held]
-    return Found([Stored(rows, at) for at in order], answers, account)
+    found = Found(_items(rows, order), answers, account, rows, shape)
+    if steps:
+        settle(where, source, found)
+    return found
 
 
-def leave_beyond(name: str, found: Found, pairs: Sequence[Any]) -> None:
+def _items(rows: Rows, order: Iterable[Any]) -> list[Item]:
+    """Rows by their numbers; what operators have gone through is none any more."""
+    return [Stored(rows, one) if isinstance(one, int) else one for one in order]
+
+
+def _judged(where: str, items: Iterable[Item], limits: Limits, account: Account) -> Iterator[Item]:
+    """The rows that operators left, those that they wrote otherwise judged anew."""
+    for item in items:
+        if isinstance(item, Pair):
+            try:
+                why = sift.judge(Made(0, item.prompt, item.completion), limits.specials)
+            except Fault as fault:
+                said = f"{item.place}: after {where}.operators: {fault.said}"
+                raise UserError(said) from None
+            if why:
+                account.leave(f"{why} after {where}.operators", item.place)
+                continue
+        yield item
+
+
+def settle(where: str, source: Source, found: Found) -> None:
+    """Tell anew what kind a source's answers are, after operators.
+
+    Args:
+        where: its full key.
+        source: as the recipe has it.
+        found: what it gave; changed in place.
+
+    Raises:
+        UserError: its answers are letters with their texts.
+    """
+    if found.rows is None:
+        return
+    sample = [item.completion for item in found.pairs[:SAMPLE]]
+    if not source.answer:
+        sift.refuse_spelt_out(where, sample, found.shape)
+    found.answers = _answers(source, found.shape, sample)
+    found.rows.joins = _joins(source, found.shape, found.answers)
+
+
+def _answers(source: Source, shape: str, sample: Sequence[str]) -> str:
+    return "letter" if shape == "mcq" else source.answer or sift.kind(sample)
+
+
+def _joins(source: Source, shape: str, answers: str) -> bool:
+    own = bool(source.answer) or source.kind == "local"
+    return shape == "mcq" or (own and answers not in ("text", "none") and shape == "pairs")
+
+
+def leave_beyond(name: str, account: Account, pairs: Sequence[Item]) -> None:
     """Note that these rows of a source are more than its recipe asks for."""
     if pairs:
-        place = pairs[0].rows.place(pairs[0].at)
-        found.account.leave(f"more than data.sources.{name}.rows asks for", place, len(pairs))
+        why = f"more than data.sources.{name}.rows asks for"
+        account.leave(why, pairs[0].place, len(pairs))
 
 
 def _stored(
     name: str, source: Source, limits: Limits, folder: Path, account: Account
-) -> tuple[Rows, str, bytearray]:
-    """The source's rows on the disk, the kind of their answers, and which are too long."""
+) -> tuple[Rows, str, str, bytearray]:
+    """The source's rows on the disk, the kind of their answers, their shape, which are too long."""
     where = f"data.sources.{name}"
     origins, how = opened(name, source, limits.seed)
     account.told.append(f"{', '.join(dict.fromkeys(map(str, origins)))}; {how.told}")
@@ -127,6 +196,7 @@ def _stored(
                 if why := sift.judge(made, limits.specials):
                     leave(why, made.number)
                     continue
+                rows.columns = rows.columns or list(cursor.row)
                 rows.add(
                     made,
                     index,
@@ -141,14 +211,11 @@ def _stored(
     rows.done()
     if not account.read:
         raise UserError(f"{origins[0].place(None)}: {NO_ROW} ({where})")
-    if how.shape != "mcq" and not source.answer:
-        sift.refuse_spelt_out(where, sample, how)
-    answers = "letter" if how.shape == "mcq" else source.answer or sift.kind(sample)
-    rows.joins = how.shape == "mcq" or (
-        (bool(source.answer) or source.kind == "local")
-        and (answers not in ("text", "none") and how.shape == "pairs")
-    )
-    return rows, answers, long
+    if not source.answer and not source.operators:  # which may mend it
+        sift.refuse_spelt_out(where, sample, how.shape)
+    answers = _answers(source, how.shape, sample)
+    rows.joins = _joins(source, how.shape, answers)
+    return rows, answers, how.shape, long
 
 
 def _kept_fields(row: dict[str, Any], names: Collection[str]) -> dict[str, str]:
@@ -165,10 +232,13 @@ def _too_long(made: Made, words: int) -> bool:
 
 
 def _sifted(
-    rows: Rows, long: bytearray, account: Account, max_words: int, where: str
+    rows: Rows, long: bytearray, account: Account, max_words: int, where: str, twins: bool
 ) -> "array[int]":
-    """The rows that stay, in their own order: the first of each prompt, if it is short enough."""
-    first = rows.first_of_each()
+    """The rows that stay, in their own order: the first of each prompt, if it is short enough.
+
+    With ``twins`` the others stay, too: an operator says which are.
+    """
+    first = b"\1" * len(rows) if twins else rows.first_of_each()
     kept = array("q")
     for at in range(len(rows)):
         if not first[at]:

@@ -1,6 +1,6 @@
 """Whether the questions that HELM scored are in the rows that the model was trained on.
 
-``tools.evaluate.overlap`` has the rules. The statement is ``eval/contamination.json`` in the run
+``tools.curate.overlap`` has the rules. The statement is ``eval/contamination.json`` in the run
 folder; it is made again when the rows or the evaluations have changed.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import bar
+from tools.curate.overlap import GRAM, METHOD, Finding, Overlap, Words, words
 from tools.errors import UserError
-from tools.evaluate.overlap import GRAM, METHOD, Finding, Overlap, Words, words
 from tools.files import digest, read_json, write_json
 from tools.run.folder import Run
 

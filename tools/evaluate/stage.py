@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 from tools.console import say
 from tools.errors import UserError
-from tools.evaluate.helm.data import Data
 from tools.evaluate.helm.log import plain
 from tools.evaluate.helm.programs import OUTPUT, PLUGIN, Asked, Helm, run_folders
 from tools.evaluate.helm.programs import venv as helm_venv
@@ -26,6 +25,7 @@ from tools.evaluate.hits import Hits, rule_hits
 from tools.evaluate.worker import serving
 from tools.questions import tiers
 from tools.questions.conf import Entry
+from tools.questions.data import Data
 from tools.recipe.faults import nearest
 from tools.recipe.run_entries import HIDDEN, parts, without_model
 from tools.recipe.schema import Recipe

@@ -1,7 +1,7 @@
 """The files that HELM's scenarios read, by run entry. What is not in the table is left to HELM.
 
 Paths are those below HELM's output folder (``benchmark_output``), so any such folder of an earlier
-HELM serves as ``eval.data``. ``tools.evaluate.helm.data`` finds and fetches them.
+HELM serves as ``eval.data``. ``tools.questions.data`` finds and fetches them.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -11,8 +11,9 @@ import re
 from typing import Any
 
 from serve import config as serve_config
-from tools.recipe import axolotl_schema, operators, schema
+from tools.recipe import axolotl_schema, schema
 from tools.recipe.compose import RECIPES
+from tools.recipe.operators import declared as operators
 
 STORED = RECIPES / "schema.json"
 
@@ -95,7 +96,7 @@ def _attributes() -> dict[str, dict[str, str]]:
     """By dataclass of a recipe and field, what its docstring says."""
     classes = {
         name: kind
-        for module in (schema, operators, serve_config)
+        for module in (schema, serve_config, operators)
         for name, kind in vars(module).items()
         if dataclasses.is_dataclass(kind)
     }

@@ -10,7 +10,7 @@ from tools.errors import UserError
 from tools.recipe import axolotl_schema, faults
 from tools.recipe.compose import Composition, leaves
 from tools.recipe.faults import nearest
-from tools.recipe.operators import operator_faults
+from tools.recipe.operators.faults import operator_faults
 from tools.recipe.redact import redact
 from tools.recipe.run_entries import entry_faults
 from tools.recipe.schema import Recipe

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from serve.config import ServeConfig
-from tools.recipe.operators import Step
+from tools.recipe.operators.declared import Step
 
 QuantFormat = Literal["none", "nf4", "int8", "fp8", "int8_int4"]
 Order = Literal["shuffled", "listed", "easy-first"]
@@ -216,6 +216,7 @@ class Data:
             its hardest).
         held_out_share: most of a source of rows that are not made to measure that may be held out,
             for validation, test and examples together, 0 to 1.
+        operators: what is done to the rows of all sources together, in order, after their own.
     """
 
     sources: dict[str, Source]
@@ -226,6 +227,7 @@ class Data:
     max_words: int
     order: Order = "shuffled"
     held_out_share: float = 0.1
+    operators: list[Step] = field(default_factory=list)
 
 
 @dataclass

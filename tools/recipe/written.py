@@ -20,7 +20,7 @@ def tree(recipe: Recipe) -> dict[str, Any]:
 
 
 # Keys that came after the first runs were made, and the values that change nothing.
-_LATER: dict[str, Any] = {"order": "shuffled", "held_out_share": 0.1}
+_LATER: dict[str, Any] = {"order": "shuffled", "held_out_share": 0.1, "operators": []}
 _LATER_OF_SOURCES: dict[str, Any] = {
     "weight": 1.0,
     "difficulty": "",

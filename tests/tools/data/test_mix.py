@@ -83,8 +83,8 @@ def test_listed_goes_source_by_source() -> None:
 
 
 def test_easy_first_takes_all_sources_at_once_each_from_its_easiest() -> None:
-    short = [[Pair("a", "x" * number, "")] for number in (3, 1, 2)]
-    long = [[Pair("b", "x" * number, "")] for number in (300, 100, 200)]
+    short: list[Block] = [[Pair("a", "x" * number, "")] for number in (3, 1, 2)]
+    long: list[Block] = [[Pair("b", "x" * number, "")] for number in (300, 100, 200)]
     made = arranged([*long, *short], data("easy-first"))
     assert [pair.length for row in made for pair in row] == [1, 100, 2, 200, 3, 300]
 

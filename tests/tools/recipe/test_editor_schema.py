@@ -16,29 +16,8 @@ SCHEMA: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
 FILES = sorted(file for file in RECIPES.rglob("*.yaml") if file.name != "rules.yaml")
 
 
-#: Keys and operators that the catalogue's layers name before a reader knows them.
-AHEAD = {"shape", "columns", "files", "language", "strip", "map"}
-
-
-def known(values: Any) -> Any:
-    """A catalogue's layer without what no reader knows yet."""
-    definitions = SCHEMA["$defs"]
-    new = (
-        AHEAD
-        - definitions["Source"]["properties"].keys()
-        - definitions["Step"]["properties"].keys()
-    )
-    for source in values["data"]["sources"].values():
-        steps = [step for step in source.pop("operators", []) if not new & step.keys()]
-        for key in new & source.keys():
-            del source[key]
-        source["operators"] = steps
-    return values
-
-
-def faults(text: str, catalogue: bool = False) -> list[str]:
+def faults(text: str) -> list[str]:
     values: Any = OmegaConf.to_container(OmegaConf.create(text))
-    values = known(values) if catalogue else values
     return [error.message for error in Draft7Validator(SCHEMA).iter_errors(values)]
 
 
@@ -59,7 +38,7 @@ def test_every_file_was_seen() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(RECIPES).as_posix())
 def test_every_recipe_is_right(file: Path) -> None:
-    assert faults(file.read_text(encoding="utf-8"), file.parent.name == "catalogue") == []
+    assert faults(file.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.tiny import recipe
-from tools.recipe.operators import Deny
+from tools.recipe.operators.declared import Deny
 from tools.recipe.written import settled, text, tree
 
 PIECES = ["\\", "${", "}", "$", "{", "a", ".", ":", " ", "\n", "#", "'", '"', "1e-4", "???", "é"]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.tiny import changed, jsonl, make_run, recipe
 from tools.errors import UserError
+from tools.recipe.operators.declared import Dedup
 from tools.run.folder import RECORD, STAGES, Run
 
 ALL = set(STAGES)
@@ -75,9 +76,17 @@ LEAVES = [(path, value) for path, value in leaves(recipe()) if path != "hardware
 
 @pytest.mark.parametrize(("path", "value"), LEAVES, ids=[path for path, _ in LEAVES])
 def test_an_edit_touches_the_right_stages(path: str, value: Any, tmp_path: Path) -> None:
-    before, after = Run(recipe(), tmp_path), Run(changed(recipe(), path, other(value)), tmp_path)
+    new = [{"dedup": Dedup()}] if path == "data.operators" else other(value)
+    before, after = Run(recipe(), tmp_path), Run(changed(recipe(), path, new), tmp_path)
     touched = {name for name in STAGES if before.fingerprint(name) != after.fingerprint(name)}
     assert touched == TOUCHED.get(path, TOUCHED[path.partition(".")[0]])
+
+
+def test_a_recipe_without_operators_has_the_inputs_it_had(tmp_path: Path) -> None:
+    inputs = Run(recipe(), tmp_path).inputs("data")
+    assert "operators" not in inputs["recipe"]["data"]
+    assert "operators" not in inputs["recipe"]["data"]["sources"]["counting"]
+    assert inputs.keys() == {"oneday", "recipe", "upstream", "versions", "files"}
 
 
 def test_the_device_touches_the_evals(tmp_path: Path) -> None:

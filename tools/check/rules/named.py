@@ -84,13 +84,13 @@ def _part_fault(
 
 
 def loadable(recipe: Recipe, facts: Facts) -> Faults:
-    """What is named can be loaded: no loader's name, no script, no split of a file."""
+    """What is named can be loaded: no loader's name, no script, no split of a generator."""
     for name, source in recipe.data.sources.items():
         key = f"data.sources.{name}"
         if source.kind == "hub" and source.path.lower() in LOADERS:
             said = f"{key}.path {source.path} is no set: it would read the files of this folder"
             yield fail(f"{key}.path", said, "name a set of the hub, OWNER/NAME, or a local file")
-        if source.kind != "hub":
+        if source.kind == "generator":  # of files the rule "sources" says the same
             yield from _of_hub_sets_alone(key, source)
     for key, source, entry in _known(recipe):
         if entry.is_script(source.path) and not source.revision.startswith(_CONVERTED):
@@ -99,15 +99,13 @@ def loadable(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def _of_hub_sets_alone(key: str, source: Source) -> Faults:
-    """Keys that say nothing of a file or a maker, each with what it would have been for."""
+    """Keys that say nothing of a maker, each with what it would have been for."""
     said = {"subset": source.subset, "revision": source.revision}
     said["split"] = "" if source.split == "train" else source.split
     for name, value in said.items():
         if value:
-            what = "a generator" if source.kind == "generator" else "a local file"
-            remedy = "remove it" if source.kind == "generator" else "name the file of that part"
-            message = f"{key}.{name} {value}: {what} has no {name}, only a set of the hub"
-            yield fail(f"{key}.{name}", message, remedy)
+            message = f"{key}.{name} {value}: a generator has no {name}, only a set of the hub"
+            yield fail(f"{key}.{name}", message, "remove it")
 
 
 def facts_hold(recipe: Recipe, facts: Facts) -> Faults:

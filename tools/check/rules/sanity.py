@@ -11,6 +11,7 @@ from tools.questions import tiers
 from tools.recipe import run_entries
 from tools.recipe.compose import leaves
 from tools.recipe.faults import nearest
+from tools.recipe.operators import declared as operators
 from tools.recipe.redact import secret
 from tools.recipe.schema import Recipe
 from tools.recipe.yaml_map import full_key
@@ -90,6 +91,12 @@ def sources(recipe: Recipe, facts: Facts) -> Faults:
         for text in look(name, source):
             said, _, remedy = text.partition("; ")
             yield fail(f"{where}.path", said, remedy or "mend the file")
+    for path, steps in operators.lists(recipe.data.operators, recipe.data.sources):
+        for below, file in operators.files(steps):
+            if not operators.opened(Path(file)).is_file():
+                key = full_key((*path, *below))
+                remedy = f"write it, relative to {Path.cwd()}"
+                yield fail(key, f"{key}: {file}: no such file", remedy)
 
 
 def asked(recipe: Recipe, facts: Facts) -> Faults:

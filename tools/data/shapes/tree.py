@@ -9,7 +9,17 @@ from tools.data.shapes.base import How, Leave, Made
 from tools.data.shapes.conversation import conversation
 
 # Of a message what a path is decided by: the rest, half of the file, is let go.
-_KEPT = ("message_id", "parent_id", "text", "role", "lang", "rank", "deleted", "review_result")
+_KEPT = (
+    "message_id",
+    "parent_id",
+    "text",
+    "role",
+    "lang",
+    "rank",
+    "deleted",
+    "review_result",
+    "synthetic",
+)
 _IN_A_PATH = "joined into a conversation"
 
 
@@ -32,6 +42,8 @@ class _Message:
             return "deleted"
         if self.fields["review_result"] is False:
             return "review not passed"
+        if self.fields["synthetic"]:
+            return "written by a model (synthetic)"
         if language and self.fields["lang"] != language:
             return f"not of language {language}"
         return ""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tools.errors import UserError
-from tools.evaluate.helm.data import Data
 from tools.questions import needs
+from tools.questions.data import Data
 from tools.questions.needs import Need
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.evaluate.helm.fetch import Fetcher
 from tools.files import file_digest
+from tools.questions.fetch import Fetcher
 from tools.questions.needs import Need, needs
 from tools.recipe.run_entries import parts
 
@@ -28,7 +28,7 @@ class Data:
     Args:
         descriptions: the run entries.
         given: ``eval.data``: a folder laid out like HELM's output folder, or empty.
-        store: where what is fetched is kept.
+        store: where what is fetched is kept; None: only what is given counts.
 
     Attributes:
         online: whether HELM has to load a data set from the hub.
@@ -37,9 +37,14 @@ class Data:
         UserError: ``given`` is no such folder.
     """
 
-    def __init__(self, descriptions: Iterable[str], given: str = "", store: Path = STORE) -> None:
+    def __init__(
+        self, descriptions: Iterable[str], given: str = "", store: Path | None = STORE
+    ) -> None:
         self.online = False
-        self._folders = [*([_given(given)] if given else []), store.absolute()]
+        self._folders = [
+            *([_given(given)] if given else []),
+            *([store.absolute()] if store else []),
+        ]
         self._asking: dict[Need, list[str]] = {}
         for text in descriptions:
             for need in needs(text):
@@ -55,12 +60,12 @@ class Data:
         fetcher = Fetcher(self._folders[-1])
         missing: dict[tuple[str, str], list[str]] = {}
         for need, asking in self._asking.items():
-            if self._find(need):
+            if self.find(need):
                 continue
             why = fetcher.get(need.urls, need.kind, need.folder or need.path)
             if not why and need.kind == "hub":
                 self.online = True
-            elif not why and not self._find(need):
+            elif not why and not self.find(need):
                 why = f"{need.urls[0]}: the archive holds no such file"
                 missing.setdefault((need.path, why), []).extend(asking)
             elif why:
@@ -90,10 +95,11 @@ class Data:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file that the entries need, by its path below HELM's output folder."""
-        files = {need.path: self._find(need) for need in self._asking}
+        files = {need.path: self.find(need) for need in self._asking}
         return {path: file_digest(file) for path, file in files.items() if file and file.is_file()}
 
-    def _find(self, need: Need) -> Path | None:
+    def find(self, need: Need) -> Path | None:
+        """Where a need's file is; None: nowhere."""
         names = [need.path, *([need.other] if need.other else [])]
         found = (folder / name for folder in self._folders for name in names)
         return next((path for path in found if path.exists()), None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.evaluate.overlap import COMMON, GRAM, SHORT, Finding, Overlap, _Grams, line, words
+from tools.curate.overlap import COMMON, GRAM, SHORT, Finding, Overlap, _Grams, line, words
 
 WORD = st.text("abcdefghijklm", min_size=1, max_size=7)
 OTHER = st.text("nopqrstuvwxyzäß", min_size=1, max_size=7)

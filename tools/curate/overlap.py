@@ -101,7 +101,7 @@ class Overlap:
     def _add_lines(self, texts: Iterable[str]) -> None:
         for text in texts:
             self._lines.add(line(text))
-            self._height = max(self._height, len(_pieces(text)))
+            self._height = max(self._height, len(pieces(text)))
         self._lines.discard("")  # a row has it wherever a line is signs or a label alone
 
     def scan(self, row: int, text: str) -> None:
@@ -120,7 +120,7 @@ class Overlap:
                     if found[start : start + len(question)] == question:
                         self._whole.setdefault(question, row)
         if self._lines:
-            for key in self._lines.intersection(_candidates(text, self._height)):
+            for key in self._lines.intersection(candidates(text, self._height)):
                 self._whole.setdefault(key, row)
 
     def _note(self, gram: Words, row: int) -> None:
@@ -203,27 +203,27 @@ def _folded(text: str) -> str:
     return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
 
 
-def _pieces(text: str) -> list[list[str]]:
+def pieces(text: str) -> list[list[str]]:
     """The lines of a text, in words with their signs; a label within a line begins another."""
-    pieces = []
+    found = []
     for one in _folded(text).splitlines():
         signs = one.split()
         labels = [at for at, sign in enumerate(signs) if _is_label(sign)] if ":" in one else []
-        pieces += [signs[a:b] for a, b in pairwise([0, *labels, len(signs)])]
-    return [piece for piece in pieces if piece]
+        found += [signs[a:b] for a, b in pairwise([0, *labels, len(signs)])]
+    return [piece for piece in found if piece]
 
 
 def _is_label(sign: str) -> bool:
     return sign.endswith(":") and _LABEL.fullmatch(sign) is not None
 
 
-def _candidates(text: str, height: int) -> Iterator[str]:
+def candidates(text: str, height: int) -> Iterator[str]:
     """What a short question may be compared with: each line, with and without a label before it."""
-    pieces = _pieces(text)
-    for at, first in enumerate(pieces):
+    found = pieces(text)
+    for at, first in enumerate(found):
         label = _is_label(first[0])
         joined: list[str] = []
-        for piece in pieces[at : at + height]:
+        for piece in found[at : at + height]:
             joined += piece
             yield _closed(joined)
             if label:

@@ -1,0 +1,173 @@
+"""Operators in the data stage: by declaration, accounted for, nothing held out is trained on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import jsonl, maker, recipe
+from tools.data.prepare import prepare
+from tools.errors import UserError
+from tools.recipe.operators.declared import (
+    Augment,
+    Decontaminate,
+    Dedup,
+    Deny,
+    Filter,
+    Fingerprint,
+    NearDedup,
+    Repeat,
+    Sample,
+    Step,
+)  # fmt: skip
+from tools.run.folder import Run
+
+ROWS = [
+    {"prompt": f"Say number {n} now.", "completion": f" {n}", "kind": f"k{n % 3}"}
+    for n in range(40)
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def made(root: Path, rows: list[dict[str, Any]], steps: list[Step], **values: Any) -> Run:
+    source = jsonl(write(root / "mine.jsonl", rows), operators=steps)
+    sources = values.pop("sources", {}) | {"mine": source}
+    values = {"data__sources": sources, "data__test_rows": 0, "data__validation_rows": 4, **values}
+    run = Run(recipe(**values), root / "runs")
+    prepare(run)
+    return run
+
+
+def prompts(run: Run, name: str) -> list[str]:
+    lines = (run.output("data") / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["segments"][0]["text"] for line in lines]
+
+
+def test_rows_leave_by_a_field_that_no_template_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(tmp_path, ROWS, [{"deny": Deny("kind", ["k1"])}])
+    left = prompts(run, "train") + prompts(run, "validation")
+    assert sorted(left) == sorted(row["prompt"] for row in ROWS if row["kind"] != "k1")
+    record = run.record("data")
+    assert record
+    (account,) = record["metrics"]["operators"]
+    assert account["key"] == "data.sources.mine.operators[0].deny"
+    assert account["left"] == {"kind is denied": 13} and (account["before"], account["after"]) == (
+        40,
+        27,
+    )
+    out = capsys.readouterr().out
+    assert (
+        "13 kind is denied" in out
+        and f"{tmp_path}/mine.jsonl:2: kind is denied: Say number 1" in out
+    )
+
+
+def test_other_answers_stay_where_dedup_says_so(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Q {n // 2}", "completion": f" {n}"} for n in range(40)]
+    plain = made(tmp_path / "plain", rows, [])
+    assert len(prompts(plain, "train")) == 16
+    run = made(tmp_path / "all", rows, [{"dedup": Dedup("prompt", "all_answers")}])
+    train, held = prompts(run, "train"), prompts(run, "validation")
+    assert len(held) == 4 and len(train) == 32
+    assert not set(train) & set(held)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path) -> None:
+    for name in ("plain", "all", "one", "two"):
+        (tmp_path / name).mkdir()
+
+
+def test_copies_are_of_training_rows_alone(tmp_path: Path) -> None:
+    run = made(
+        tmp_path, ROWS, [{"augment": Augment("lower_case", beside=True)}, {"repeat": Repeat(3)}]
+    )
+    train, held = prompts(run, "train"), prompts(run, "validation")
+    assert len(held) == 4 and len(train) == 36 * 2 * 3
+    assert not {text.lower() for text in train} & {text.lower() for text in held}
+
+
+def test_of_the_mix_a_row_that_another_source_has_leaves(tmp_path: Path) -> None:
+    other = [
+        {"prompt": row["prompt"].upper(), "completion": row["completion"]} for row in ROWS[:10]
+    ]
+    other += [{"prompt": f"Name {n}", "completion": " x"} for n in range(20)]
+    run = made(
+        tmp_path, ROWS, [],
+        sources={"other": jsonl(write(tmp_path / "other.jsonl", other))},
+        data__operators=[{"dedup": Dedup()}],
+    )  # fmt: skip
+    texts = [text.casefold() for name in ("train", "validation") for text in prompts(run, name)]
+    assert len(texts) == len(set(texts)) == 60
+
+
+def test_near_duplicates_of_makers_stay(tmp_path: Path) -> None:
+    sources = {"places": maker("places", 60)}
+    steps: list[Step] = [{"near_dedup": NearDedup(1, 0.5)}]
+    rows = ROWS + [{"prompt": f"a{n} b{n} c{n}", "completion": " x"} for n in range(9)]
+    run = made(tmp_path, rows, [], sources=sources, data__operators=steps)
+    record = run.record("data")
+    assert record and record["metrics"]["by_source"]["places"] == 60
+    assert record["metrics"]["by_source"]["mine"] < 10
+
+
+#: As long and as many as the pool of TruthfulQA, 817 questions of few words.
+POOL = [f"What happens to you if you {verb} a {noun}?" for verb in "eat see buy sell hold".split()
+        for noun in (f"thing{n}" for n in range(164))][:817]  # fmt: skip
+
+
+def test_a_whole_pool_is_found_before_a_row_is_written(tmp_path: Path) -> None:
+    (tmp_path / "pool.txt").write_text("\n".join(POOL))
+    planted = [
+        {"prompt": f"Question: {text.upper()}\nAnswer:", "completion": " no"} for text in POOL
+    ]
+    step: Step = {"decontaminate": Decontaminate(False, [str(tmp_path / "pool.txt")], "refuse")}
+    with pytest.raises(UserError) as caught:
+        made(tmp_path, ROWS + planted, [], data__operators=[step])
+    assert "817 rows hold a question of the evaluation" in caught.value.faults[0]
+    assert f"{tmp_path}/mine.jsonl:" in caught.value.faults[0]
+    assert not (tmp_path / "runs" / "tiny" / "data").exists()
+    step["decontaminate"].found = "drop"
+    run = made(tmp_path, ROWS + planted, [], data__operators=[step])
+    assert sorted(prompts(run, "train") + prompts(run, "validation")) == sorted(
+        r["prompt"] for r in ROWS
+    )
+
+
+def test_the_files_of_operators_count_as_inputs(tmp_path: Path) -> None:
+    file = tmp_path / "pool.txt"
+    step: Step = {"decontaminate": Decontaminate(False, [str(file)])}
+    with pytest.raises(
+        UserError, match=r"data.operators\[0\]: decontaminate.files: .*: no such file"
+    ):
+        made(tmp_path, ROWS, [], data__operators=[step])
+    file.write_text("one")
+    run = made(tmp_path, ROWS, [], data__operators=[step])
+    assert run.done("data")
+    file.write_text("two")
+    assert not Run(run.recipe, tmp_path / "runs").done("data")
+
+
+def test_the_seed_decides_and_the_bytes_can_be_held(tmp_path: Path) -> None:
+    steps: list[Step] = [{"sample": Sample(n=20)}, {"fingerprint": Fingerprint()}]
+
+    def sha(name: str, **values: Any) -> str:
+        record = made(tmp_path / name, ROWS, steps, **values).record("data")
+        assert record
+        return str(record["metrics"]["operators"][1]["notes"]["sha256"])
+
+    assert sha("one") == sha("two") != sha("all", data__seed=9)
+
+
+def test_what_is_left_must_be_enough(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"mine: no row is left .* loosen the operators .*\n.*99 words"
+    ):
+        made(tmp_path, ROWS, [{"filter": Filter(min_words=99)}])
