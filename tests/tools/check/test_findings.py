@@ -36,6 +36,8 @@ def test_shipped_recipes_are_eligible(name: str) -> None:
 
 
 OWN = "{kind: hub, path: own/rows, revision: x, licence: MIT, origin: %s}"
+ROWS = "{kind: jsonl, path: tests/faulty/parts/rows.jsonl, licence: MIT, origin: human}"
+LOCAL = ROWS.replace("jsonl", "local", 1)
 SOURCE = "{kind: hub, path: %s, revision: x, licence: MIT, origin: %s}"
 TWICE = "data.sources.boxes.weight=2"
 LIGER = "train.plugins=[axolotl.integrations.liger.LigerPlugin]"
@@ -110,6 +112,9 @@ BREAKS = [
     ("loadable", "cpu", "data.sources.boxes.split=test", "fail"),
     ("named sets", "4090", "data.sources.dolly.revision=x", "warn"),
     ("named sets", "4090", "~data.sources.natural_instructions.operators", "warn"),
+    ("own questions", "cpu", f"data.held_out_share=0 data.sources.x={LOCAL}", "fail"),
+    ("own questions", "cpu", "data.held_out_share=0", "pass"),  # makers just make more
+    ("own questions", "cpu", "data.test_rows=0", "warn"),
     ("model source", "cpu", "~model.package", "fail"),
     ("model source", "cpu", "model.source=local model.path=nowhere", "fail"),
     ("eval tier", "4090", "eval.tier=quik", "fail"),
@@ -179,7 +184,8 @@ BREAKS = [
     ("4-bit kind", "4090", "train.bnb_config_kwargs={bnb_4bit_quant_type: fp4}", "fail"),
     ("4-bit kind", "4090", "train.bnb_config_kwargs={bnb_4bit_quant_type: nf4}", "pass"),
     ("template", "4090", "train.chat_template=chatml", "fail"),
-    ("template", "cpu", "serve.rules.x={wrap: 'Q: {prompt}'}", "warn"),
+    ("template", "cpu", "serve.rules.x={wrap: 'Q: {prompt}'}", "fail"),  # our makers have a form
+    ("template", "cpu", f"data.sources.x={ROWS} serve.rules.x={{wrap: 'Q: {{prompt}}'}}", "warn"),
     ("template", "4090", "serve.rules.x={wrap: 'Q: {prompt}'}", "fail"),
     ("template", "4090", "serve.rules.x={wrap: 'Question: {prompt} Answer:'}", "pass"),
     ("best checkpoint", "4090", "train.save_steps=100", "fail"),

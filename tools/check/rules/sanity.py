@@ -101,12 +101,13 @@ def sources(recipe: Recipe, facts: Facts) -> Faults:
 
 def asked(recipe: Recipe, facts: Facts) -> Faults:
     """What is to be asked of one's own rows can be asked."""
-    from tools.data.shares import is_asked
+    from tools.data.shares import is_asked, is_bounded
 
     entries = recipe.eval.tiers.get(recipe.eval.tier, [])
     names = [name for name, source in recipe.data.sources.items() if is_asked(source)]
     own = [entry for entry in entries if _is_own(entry)]
-    if own and names and recipe.data.test_rows and not recipe.data.held_out_share:
+    bounded = any(is_bounded(recipe.data.sources[name]) for name in names)
+    if own and bounded and recipe.data.test_rows and not recipe.data.held_out_share:
         said = "data.held_out_share is 0: no row of your own files can be asked or validated on"
         yield fail("data.held_out_share", said, "set it to 0.1")
     if own and not (names and recipe.data.test_rows):

@@ -147,9 +147,14 @@ def template(recipe: Recipe, facts: Facts) -> Faults:
             said = f"train.{key} is set, but rows and served prompts are written without a template"
             remedy = f"--set '~train.{key}'; write the form into data.sources.NAME.prompt"
             yield fail(f"train.{key}", said, remedy)
-    forms = [source.prompt for source in recipe.data.sources.values()]
-    for name, rule in recipe.serve.rules.items():
-        if rule.wrap and not any(_same_form(rule.wrap, form) for form in forms):
+    wraps = {name: rule.wrap for name, rule in recipe.serve.rules.items() if rule.wrap}
+    if not wraps:
+        return
+    from tools.data.shapes.detect import form as form_of
+
+    forms = [form_of(source) for source in recipe.data.sources.values()]
+    for name, wrap in wraps.items():
+        if not any(_same_form(wrap, form) for form in forms):
             key = f"serve.rules.{name}.wrap"
             said = f"{key} asks in a form that no data source's prompt has"
             remedy = "take the form of data.sources.NAME.prompt, or leave wrap out"

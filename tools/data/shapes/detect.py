@@ -84,6 +84,15 @@ def how(source: Source, rows: Sequence[dict[str, Any]], seed: str = "") -> How:
     return How(shape, prompt, completion, source.columns, source.learn, source.language, seed, told)
 
 
+def form(source: Source) -> str:
+    """The template of a source's prompts, as far as that can be told without a row."""
+    if source.kind == "generator" or source.shape == "mcq":
+        return "Question: {question}\nAnswer:"
+    if (source.prompt, source.completion) != (PROMPT, COMPLETION):
+        return source.prompt
+    return _DEFAULTS[source.shape or "pairs"][0]
+
+
 def _templates_fit(source: Source, rows: Sequence[dict[str, Any]]) -> bool:
     """Whether the recipe's templates are over columns of the rows, not over parts of a shape."""
     fields = Template(source.prompt).fields | Template(source.completion).fields
