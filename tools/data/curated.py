@@ -57,7 +57,7 @@ class Curation:
         steps = self._data.sources[name].operators
         found = self._done(items, steps, f"data.sources.{name}.operators", last)
         for one in self.accounts[before:]:
-            places = {each.why: each.place for each in one.examples}
+            places = {each.why: each.place for each in reversed(one.examples)}
             for why, count in one.left.items():
                 account.take_out(f"{one.key}: {why}", places.get(why, ""), count)
             account.added[one.key] += one.added
@@ -153,7 +153,8 @@ class Curation:
                 yield item
                 continue
             earlier = _earlier(item, prompt)
-            self.flattened[item.source] += earlier is None
+            if earlier is None:
+                self.flattened[item.source] += 1
             yield Pair(
                 item.source,
                 prompt,

@@ -1,5 +1,6 @@
 """Operators in the data stage: by declaration, accounted for, nothing held out is trained on."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,20 +8,27 @@ from typing import Any
 import pytest
 
 from tests.tiny import jsonl, maker, recipe
+from tests.tools.data.shapes import real
+from tools.data import curated
+from tools.data.faults import look
 from tools.data.prepare import prepare
 from tools.errors import UserError
 from tools.recipe.operators.declared import (
+    AnswerFormat,
     Augment,
     Decontaminate,
     Dedup,
     Deny,
     Filter,
     Fingerprint,
+    Map,
     NearDedup,
     Repeat,
     Sample,
     Step,
+    Strip,
 )  # fmt: skip
+from tools.recipe.schema import Source
 from tools.run.folder import Run
 
 ROWS = [
@@ -171,3 +179,154 @@ def test_what_is_left_must_be_enough(tmp_path: Path) -> None:
         UserError, match=r"mine: no row is left .* loosen the operators .*\n.*99 words"
     ):
         made(tmp_path, ROWS, [{"filter": Filter(min_words=99)}])
+
+
+def accounted(run: Run) -> dict[str, Any]:
+    """The record's account of each source, once rows in and rows out were seen to agree."""
+    record = run.record("data")
+    assert record
+    for name, one in record["metrics"]["sources"].items():
+        out = sum(
+            max(sum(s["label"] for s in row["segments"]), 1)
+            for split in ("train", "validation")
+            for row in content(run, split)
+            if row["skill"] == name
+        ) + sum(row["skill"] == name for split in ("test", "shots") for row in content(run, split))
+        gone = sum(left["rows"] for left in one["left"].values())
+        assert one["read"] + sum(one.get("added", {}).values()) == out + gone, (name, one)
+    found: dict[str, Any] = record["metrics"]["sources"]
+    return found
+
+
+def content(run: Run, name: str) -> list[dict[str, Any]]:
+    lines = (run.output("data") / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_no_row_leaves_or_comes_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = [{"prompt": f"Name {n}", "completion": f" {n}"} for n in range(30)] + ROWS[:5]
+    run = made(
+        tmp_path,
+        ROWS,
+        [{"deny": Deny("kind", ["k1"])}, {"sample": Sample(n=20)}, {"repeat": Repeat(2)}],
+        sources={
+            "places": maker("places", 20),
+            "other": jsonl(write(tmp_path / "other.jsonl", other)),
+        },
+        data__operators=[
+            {"dedup": Dedup()}, {"filter": Filter(lacks="2 now")}, {"repeat": Repeat(3)},
+        ],
+        data__test_rows=3,
+    )  # fmt: skip
+    found = accounted(run)
+    left = found["mine"]["left"]
+    assert left["data.sources.mine.operators[0].deny: kind is denied"] == {
+        "rows": 13,
+        "first": f"{tmp_path}/mine.jsonl:2",
+    }
+    assert found["mine"]["added"]["data.sources.mine.operators[2].repeat"] > 0
+    assert found["other"]["added"].keys() == {"data.operators"}
+    shown = capsys.readouterr().out
+    assert "left  added  weight  an epoch" in shown
+    assert shown.index("an epoch") < shown.index("data.operators[1].filter")
+
+
+def test_a_field_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        made(tmp_path, ROWS, [{"deny": Deny("knid", ["x"])}])
+    assert caught.value.faults == [
+        "data.sources.mine.operators[0]: deny.column: no field 'knid'; did you mean kind?; the "
+        "rows have prompt, completion, kind"
+    ]
+
+
+def test_a_field_that_is_always_empty_is_no_fault(tmp_path: Path) -> None:
+    rows = [{**row, "kind": None} for row in ROWS]
+    run = made(tmp_path, rows, [{"deny": Deny("kind", ["x"])}])
+    assert len(prompts(run, "train")) == 36
+
+
+TALK = [{"messages": [
+    {"role": "user", "content": f"Hi {n}<b>"}, {"role": "assistant", "content": f"Hello {n}"},
+    {"role": "user", "content": "More?"}, {"role": "assistant", "content": f"Yes<i>, {n}"},
+]} for n in range(30)]  # fmt: skip
+
+
+def talk(root: Path, *steps: Step) -> Run:
+    file = write(root / "talk.jsonl", TALK)
+    source = Source("hub", str(file), "MIT", "human", shape="messages", operators=list(steps))
+    mine = dataclasses.replace(source, kind="jsonl")
+    run = Run(recipe(data__sources={"mine": mine}, data__test_rows=0), root / "runs")
+    prepare(run)
+    return run
+
+
+def test_earlier_answers_are_learnt_still_where_the_last_one_is_written_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = talk(tmp_path, {"strip": Strip(["tags"], ["completion"])}, {"repeat": Repeat(2)})
+    row = next(row for row in content(run, "train") if "Hi 3<b>" in str(row))
+    learnt = [segment["text"] for segment in row["segments"] if segment["label"]]
+    assert learnt == [" Hello 3", " Yes, 3"]
+    assert "last answer alone" not in capsys.readouterr().out
+
+
+def test_earlier_answers_that_are_lost_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = talk(tmp_path, {"strip": Strip(["tags"])})
+    row = next(row for row in content(run, "train") if "Hi 3" in str(row))
+    assert [segment["text"] for segment in row["segments"] if segment["label"]] == [" Yes, 3"]
+    assert "<b>" not in row["segments"][0]["text"]
+    assert "mine: 30 conversations learn their last answer alone" in capsys.readouterr().out
+
+
+def test_what_operators_write_is_judged_as_what_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"mine.jsonl:\d+: after .*operators: its prompt ends in a"):
+        made(
+            tmp_path,
+            [{"prompt": f"q{n}#", "completion": "x"} for n in range(9)],
+            [{"map": Map("prompt", pattern="#", to=" ")}],
+        )
+
+
+def test_answers_are_told_by_what_operators_make_of_them(tmp_path: Path) -> None:
+    lines = [{"question": f"Is it {n}?", "answer": f"{'AB'[n % 2]}. It is {n}"} for n in range(60)]
+    file = write(tmp_path / "own.jsonl", lines)
+    letters: list[Step] = [{"answer_format": AnswerFormat("letter")}]
+    own = Source("local", str(file), "MIT", "human", operators=letters)
+    assert not look("own", own)
+    run = Run(recipe(data__sources={"own": own}), tmp_path / "runs")
+    prepare(run)
+    assert {row["format"] for row in content(run, "test")} == {"letter"}
+    assert {row["output"] for row in content(run, "test")} <= {" A", " B"}
+    assert any(len(row["segments"]) > 2 for row in content(run, "train"))  # as they are asked
+    spelt = dataclasses.replace(own, operators=[])
+    assert "letters with their texts" in look("own", spelt)[0]
+
+
+def test_of_one_source_all_rows_are_asked_in_one_form(tmp_path: Path) -> None:
+    file = tmp_path / "mcq.jsonl"
+    file.write_bytes(real.jsonl(real.OPENBOOKQA))
+    step: Step = {"map": Map("prompt", pattern="sun ([0-4])", to=r"star \1")}
+    own = Source("local", str(file), "MIT", "human", shape="mcq", operators=[step])
+    run = Run(recipe(data__sources={"own": own}, data__held_out_share=0.5), tmp_path / "runs")
+    prepare(run)
+    asked = content(run, "test") + content(run, "shots")
+    assert all(row["verbatim"] for row in asked) and any("star" in row["input"] for row in asked)
+
+
+def test_a_part_after_another_is_as_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Step] = [{"deny": Deny("kind", ["k1"])}, {"filter": Filter(lacks="[69] now")}]
+    whole = made(tmp_path / "one", ROWS, steps)
+    monkeypatch.setattr(curated, "BATCH", 7)
+    parts = made(tmp_path / "two", ROWS, steps)
+    assert prompts(whole, "train") == prompts(parts, "train")
+    one, two = (run.record("data") for run in (whole, parts))
+    assert one and two
+    text = json.dumps(one["metrics"]["operators"]).replace(str(tmp_path / "one"), "")
+    assert text == json.dumps(two["metrics"]["operators"]).replace(str(tmp_path / "two"), "")
