@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import datetime
 import fcntl
-import importlib.metadata
 import os
 import shutil
 import time
@@ -343,9 +342,11 @@ def _at(tree: Any, path: str) -> Any:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return "absent"
 
 

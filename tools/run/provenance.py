@@ -7,7 +7,6 @@ rebuilds the run elsewhere and finds other bytes.
 
 import dataclasses
 import functools
-import importlib.metadata
 import os
 import platform
 import re
@@ -124,8 +123,10 @@ def made_with(recipe: Recipe, uses_model: bool, manifest: Manifest) -> dict[str,
 @functools.cache
 def packages() -> dict[str, str]:
     """Version of every installed distribution, by its normalized name (PEP 503)."""
+    from importlib import metadata
+
     found: dict[str, str] = {}
-    for each in importlib.metadata.distributions():
+    for each in metadata.distributions():
         if each.name:  # of two, the first on the path is what is imported
             found.setdefault(re.sub(r"[-_.]+", "-", each.name).lower(), each.version)
     return dict(sorted(found.items()))
