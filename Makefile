@@ -126,7 +126,7 @@ reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and c
 
 test: ## lint, then all tests, the real chain on a tiny model included
 	+@$(BOTH) lint helm
-	@$(PY) -m pytest $(if $(JOBS),--numprocesses=$(JOBS) --dist=loadgroup)
+	@$(PY) -m pytest $(if $(JOBS),--numprocesses=$(JOBS))
 
 test-all: ## the same and the slow ones, which `make test` names as skipped
 	@ONEDAY_TEST_ALL=1 $(MAKE) --no-print-directory test JOBS="$(JOBS)"

@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -10,8 +11,7 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 #: Folders whose files share servers or finished runs: one process takes all of a folder, and the
-#: longest come first, so that no process works on long after the others have ended. In the one
-#: whole run so far both processes took files of e2e all the same: why is not known.
+#: longest come first, so that no process works on long after the others have ended.
 TOGETHER = ("tests/e2e/", "tests/contract/", "tests/benchmarks/")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -19,14 +19,27 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What one process runs (``-n 2 --dist loadgroup``): a file, or one of those folders."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item.nodeid)))
-    items.sort(key=lambda item: _place(item.nodeid))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What one process of several runs at a time: a file, or one of those folders.
+
+    By a scheduler of our own: pytest-xdist 3.8's ``loadgroup`` writes its groups into a field that
+    pytest 9.2 reads no more, and spreads every test by itself (pytest-dev/pytest-xdist#1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByRoom(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False  # as sorted below, not by the number of tests
+    return ByRoom(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those folders first; all else stays in its order."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _place(item.nodeid))
 
 
 def _group(name: str) -> str:
