@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -39,9 +40,20 @@ def trainers(runs: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def finished(
-    tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Any]]:
+def recipe(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny recipe with a user's own rows, a CSV of 60, among its sources."""
+    folder = tmp_path_factory.mktemp("own rows")
+    rows = [f"Which number comes after {i}?,{i + 1}" for i in range(60)]
+    (folder / "mine.csv").write_text("question,answer\n" + "\n".join(rows), encoding="utf-8")
+    text = tiny_recipe.read_text(encoding="utf-8")
+    own = f"mine: {{kind: local, path: {folder}/mine.csv, licence: CC0-1.0, origin: human}}"
+    found = folder / "tiny.yaml"
+    found.write_text(text.replace("  sources:\n", f"  sources:\n    {own}\n"), encoding="utf-8")
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run that was killed in train, merge and quantize, and then ended; and what was seen."""
     runs = tmp_path_factory.mktemp("runs")
     folder = runs / "tiny"
@@ -53,17 +65,17 @@ def finished(
     def checkpoint(step: int) -> Callable[[], bool]:
         return lambda: any(folder.glob(f".adapter.*.partial/checkpoint-{step}/.complete"))
 
-    seen["interrupt"] = stop_when(checkpoint(10), signal.SIGINT, tiny_recipe, runs)
+    seen["interrupt"] = stop_when(checkpoint(10), signal.SIGINT, recipe, runs)
     seen["after_interrupt"] = (folder / "adapter").exists()
-    seen["kill_train"] = stop_when(checkpoint(30), signal.SIGKILL, tiny_recipe, runs)
+    seen["kill_train"] = stop_when(checkpoint(30), signal.SIGKILL, recipe, runs)
     seen["after_kill_train"] = (folder / "adapter").exists()
-    seen["kill_merge"] = stop_when(inside("merged"), signal.SIGKILL, tiny_recipe, runs)
+    seen["kill_merge"] = stop_when(inside("merged"), signal.SIGKILL, recipe, runs)
     seen["after_kill_merge"] = (folder / "merged").exists()
     time.sleep(1)
     seen["orphans"] = trainers(runs)
-    seen["kill_quantize"] = stop_when(inside("quantized"), signal.SIGKILL, tiny_recipe, runs)
+    seen["kill_quantize"] = stop_when(inside("quantized"), signal.SIGKILL, recipe, runs)
     seen["after_kill_quantize"] = (folder / "quantized").exists()
-    done = call("day", tiny_recipe, runs)
+    done = call("day", recipe, runs)
     assert done.returncode == 0, done.stdout[-4000:]
     seen["last"] = done.stdout
     return runs, seen
@@ -99,6 +111,13 @@ def test_the_day_ends_with_a_table_of_both_models(finished: tuple[Path, dict[str
     assert "dyck_language" in printed and "base" in printed and "tuned" in printed
 
 
+def test_the_day_ends_with_the_score_of_rows_of_one_s_own(
+    finished: tuple[Path, dict[str, Any]],
+) -> None:
+    lines = [line for line in finished[1]["last"].splitlines() if "oneday:skill=mine" in line]
+    assert lines and re.search(r"\d\.\d+ +\d\.\d+", lines[0]), lines
+
+
 def test_the_day_ends_with_a_whole_report(finished: tuple[Path, dict[str, Any]]) -> None:
     run = finished[0] / "tiny"
     parts = json.loads((run / "report.json").read_text())["parts"]
@@ -127,27 +146,25 @@ def test_trained_longer_than_killed(finished: tuple[Path, dict[str, Any]]) -> No
 
 
 def test_second_day_does_nothing_in_seconds(
-    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
+    recipe: Path, finished: tuple[Path, dict[str, Any]]
 ) -> None:
     started = time.monotonic()
-    done = call("day", tiny_recipe, finished[0])
+    done = call("day", recipe, finished[0])
     assert done.returncode == 0 and "nothing was run" in done.stdout
     assert time.monotonic() - started < 10
 
 
-def test_editing_serve_trains_nothing(
-    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
-) -> None:
-    done = call("quantize", tiny_recipe, finished[0], "serve.context=512")
+def test_editing_serve_trains_nothing(recipe: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+    done = call("quantize", recipe, finished[0], "serve.context=512")
     assert done.stdout.count("up to date") == 4 and "made" not in done.stdout
 
 
 def test_unloadable_quantization_is_never_done(
-    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
+    recipe: Path, finished: tuple[Path, dict[str, Any]]
 ) -> None:
     """Axolotl's int8+int4 of tied embeddings writes files that transformers cannot load back."""
     before = (finished[0] / "tiny" / "quantized" / "oneday.json").read_text()
-    done = call("quantize", tiny_recipe, finished[0], "quantize.format=int8_int4")
+    done = call("quantize", recipe, finished[0], "quantize.format=int8_int4")
     assert done.returncode == 1 and "do not load back" in done.stdout, done.stdout[-3000:]
     assert "Traceback" not in done.stdout
     assert (finished[0] / "tiny" / "quantized" / "oneday.json").read_text() == before
@@ -156,10 +173,10 @@ def test_unloadable_quantization_is_never_done(
 
 
 def test_make_serve_answers_the_organizers_health_check(
-    tiny_recipe: Path, finished: tuple[Path, dict[str, Any]]
+    recipe: Path, finished: tuple[Path, dict[str, Any]]
 ) -> None:
     port = "18431"
-    make = ["make", "-s", "serve", f"RECIPE={tiny_recipe}", f"RUNS={finished[0]}", f"PORT={port}"]
+    make = ["make", "-s", "serve", f"RECIPE={recipe}", f"RUNS={finished[0]}", f"PORT={port}"]
     server = subprocess.Popen(make, cwd=ROOT, env=ENV, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
