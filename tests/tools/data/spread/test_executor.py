@@ -155,7 +155,9 @@ def test_two_tasks_make_the_bytes_of_one_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = mixture(tmp_path / "files")
-    mix = {"data__operators": [{"filter": Filter(lacks="w w")}, {"dedup": Dedup(by="prompt")}]}
+    mix: dict[str, Any] = {
+        "data__operators": [{"filter": Filter(lacks="w w")}, {"dedup": Dedup(by="prompt")}]
+    }
     alone = made(tmp_path / "alone", sources, **mix)
     said = told(capsys.readouterr().out)
     spread = made(tmp_path / "spread", sources, "datatrove:2", **mix)
