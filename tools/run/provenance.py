@@ -126,8 +126,9 @@ def packages() -> dict[str, str]:
     """Version of every installed distribution, by its normalized name (PEP 503)."""
     found: dict[str, str] = {}
     for each in importlib.metadata.distributions():
-        if each.name:  # of two, the first on the path is what is imported
-            found.setdefault(re.sub(r"[-_.]+", "-", each.name).lower(), each.version)
+        known = each.metadata  # parsed at each use of name or version
+        if name := known["Name"]:  # of two, the first on the path is what is imported
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), known["Version"])
     return dict(sorted(found.items()))
 
 
