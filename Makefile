@@ -10,6 +10,7 @@
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
 #   POINTS=file.json   plan: published runs instead of a recipe
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
+#   EXECUTOR=datatrove:4   data: read by so many tasks at once; datatrove-slurm:64,partition=P,time=T: by Slurm
 #   JOBS=2             test: so many processes share the tests  (default: one after the other)
 #   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
 #   POOL="a.json b"    score, report: published results, HELM suites, run folders;  ENTRY=name: whose score to raise
@@ -23,6 +24,7 @@ RUN    ?=
 INTO   ?=
 PYTHON ?=
 JOBS   ?=
+EXECUTOR ?=
 
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
@@ -72,7 +74,7 @@ day: ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips
 	@$(TOOLS) day $(RECIPES)
 
 data: setup ## make the training, validation and test rows
-	@$(TOOLS) data $(RECIPES)
+	@$(TOOLS) data $(RECIPES) $(if $(EXECUTOR),--executor "$(EXECUTOR)")
 
 train: setup ## train the adapter (goes on from the last checkpoint)
 	@$(TOOLS) train $(RECIPES)

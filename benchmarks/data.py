@@ -6,6 +6,9 @@ without reading the texts. ``--peers FOLDER`` has rensa, datatrove and lm-eval, 
 
     pip install --no-deps --target FOLDER rensa datatrove lm-eval loguru dill multiprocess \
         humanize 'xxhash<4'
+
+``--old FOLDER`` adds reading through ``make data``, beside an older build: see
+``benchmarks.data_reading``.
 """
 
 import argparse
@@ -23,12 +26,14 @@ from typing import Any
 
 import pyarrow as pa
 from tabulate import tabulate
+from xxhash import xxh3_128_digest
 
+from benchmarks import data_reading
 from benchmarks.data_rows import Row, alike, items, planted, rows
 from tools.console import say
 
 THRESHOLD, GRAM = 0.7, 3
-OWN = ("exact", "near", "decontaminate")
+OWN = ("exact", "exact loop", "near", "decontaminate")
 PEERS = ("rensa", "datatrove", "janitor", "datatrove items")
 Found = dict[str, Any]
 
@@ -40,6 +45,9 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=60_000)
     parser.add_argument("--peer-rows", type=int, default=50_000, help="of the slow tools")
     parser.add_argument("--peers", type=Path, help="folder with the other tools")
+    parser.add_argument("--old", type=Path, help="an older build of ours, to read beside")
+    parser.add_argument("--read-rows", type=int, default=500_000, help="for reading")
+    parser.add_argument("--only", default="", choices=("", "reading", "exact"))
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
@@ -76,6 +84,9 @@ def own(job: str, texts: Path, questions: Path, count: int) -> Found:
     start, memory = _cpu(), _peak()
     if job == "exact":
         result = dedup(table, 0, Dedup())
+    elif job == "exact loop":
+        gone = looped(table)
+        return {"cpu": _cpu() - start, "index": 0.0, "found": gone, "peak": _peak()}
     elif job == "near":
         result = near_dedup(table, 0, NearDedup(GRAM, THRESHOLD))
     else:
@@ -85,6 +96,21 @@ def own(job: str, texts: Path, questions: Path, count: int) -> Found:
     gone = [number for number in range(count) if str(number) not in stay]
     index = _index(asked) if job == "decontaminate" else 0.0
     return {"cpu": used, "index": index, "found": gone, "peak": _peak(), "texts": memory}
+
+
+def looped(table: pa.Table) -> list[int]:
+    """Exact duplicates as a plain loop finds them, by words alone: what the operator is held to."""
+    from tools.curate.overlap import words
+
+    seen: set[bytes] = set()
+    found = []
+    pairs = (table.column(name).to_pylist() for name in ("prompt", "completion"))
+    for number, pair in enumerate(zip(*pairs, strict=True)):
+        key = xxh3_128_digest(" ".join(words("\n".join(pair))).encode())
+        if key in seen:
+            found.append(number)
+        seen.add(key)
+    return found
 
 
 def _index(asked: list[str]) -> float:
@@ -204,7 +230,10 @@ def _dump(path: Path, made: list[Row]) -> None:
 def plan(options: argparse.Namespace) -> list[tuple[str, str, int]]:
     """Jobs, their rows and how many: those that are compared one after the other."""
     most, few = options.rows, min(options.peer_rows, options.rows)
-    found = [("exact", "rows.jsonl", most), ("near", "rows.jsonl", most)]
+    found = [("exact", "rows.jsonl", most), ("exact loop", "rows.jsonl", most)]
+    if options.only:
+        return found if options.only == "exact" else []
+    found.append(("near", "rows.jsonl", most))
     if options.peers:
         found += [("rensa", "rows.jsonl", most), ("datatrove", "rows.jsonl", few)]
     found.append(("decontaminate", "planted.jsonl", most))
@@ -250,17 +279,27 @@ def main(words: Sequence[str] = sys.argv[1:]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; making rows")
+        done: list[Found] = []
+        if options.only in ("", "reading"):
+            read = data_reading.beside(options.old, options.read_rows, options.seed, folder)
+            say("\n".join(data_reading.said(read)))
+            done += [one | {"job": "reading"} for one in read]
+        if options.only == "reading":
+            return _kept(options.json, done)
         made, truth = write(folder, options)
-        done = []
         for job, name, count in plan(options):
             found = run(job, folder, name, count, options.peers)
             duplicate = name == "rows.jsonl"
             found["right"] = duplicates(made, found) if duplicate else contamination(truth, found)
             say(f"    {said(found['right'])}; load {os.getloadavg()[0]:.1f}")
             done.append({key: value for key, value in found.items() if key != "found"})
-        say(table(done))
-    if options.json:
-        options.json.write_text(json.dumps(done, indent=1), encoding="utf-8")
+        say(table([one for one in done if one["job"] != "reading"]))
+    _kept(options.json, done)
+
+
+def _kept(path: Path | None, done: list[Found]) -> None:
+    if path:
+        path.write_text(json.dumps(done, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

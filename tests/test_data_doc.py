@@ -1,6 +1,7 @@
 """docs/data.md: its ten lines are run on 300 rows, what it lists is what there is."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from tests.tools.data.shapes import real
 from tools.data.sift import LONGEST
+from tools.data.spread.executor import KINDS
 from tools.recipe import schema
 from tools.recipe.compose import RECIPES
 
@@ -93,3 +95,21 @@ def test_numbers_are_the_codes() -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert (ROOT / "docs" / target).exists(), target
+
+
+def test_more_than_one_process_makes_the_same_rows(own: Path) -> None:
+    pytest.importorskip("datatrove", reason="datatrove is not installed; make setup installs it")
+    section = TEXT[TEXT.index("## More than one process") :]
+    (executor,) = re.findall(r"^make data RECIPE=own.yaml EXECUTOR=(\S+)", section, re.MULTILINE)
+    call = [sys.executable, "-m", "tools", "data", "--recipe", "own.yaml", "--runs"]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    for words in (["one"], ["spread", "--executor", executor]):
+        subprocess.run([*call, *words], cwd=own, env={**os.environ, "PYTHONPATH": path}, check=True)
+    for name in ("train", "validation", "test", "shots"):
+        one, spread = (own / runs / "own" / "data" / f"{name}.jsonl" for runs in ("one", "spread"))
+        assert one.read_bytes() == spread.read_bytes()
+
+
+def test_the_executors_are_those_that_there_are() -> None:
+    words = listed("## More than one process")
+    assert [word.partition(":")[0] for word in words] == list(KINDS)

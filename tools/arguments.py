@@ -59,6 +59,15 @@ def _recipe(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _data(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--executor",
+        default="",
+        metavar="NAME:N",
+        help="read in N tasks at once: datatrove:N here, datatrove-slurm:N,partition=P,time=T",
+    )
+
+
 def _serve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--port", type=int, default=0, help="port, instead of serve.port")
 
@@ -125,6 +134,7 @@ def _rehearse(sub: argparse.ArgumentParser) -> None:
 
 
 _OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "data": _data,
     "serve": _serve,
     "eval": _eval,
     "check": _check,

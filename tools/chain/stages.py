@@ -17,13 +17,14 @@ from tools.run.folder import Run, served
 CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
 
 
-def run_missing(loaded: Loaded, runs: Path, last: str) -> list[str]:
+def run_missing(loaded: Loaded, runs: Path, last: str, executor: str = "") -> list[str]:
     """Run what is missing of the chain.
 
     Args:
         loaded: the recipe.
         runs: where run folders live.
         last: the stage to end with.
+        executor: what reads the data, such as ``datatrove:4``; empty: this process.
 
     Returns:
         The names of the stages that were run.
@@ -38,7 +39,7 @@ def run_missing(loaded: Loaded, runs: Path, last: str) -> list[str]:
             if run.done(name):
                 say(f"{name}: up to date ({run.output(name)})")
                 continue
-            make(run, name)
+            make(run, name, executor)
             made.append(name)
             say(f"{name}: made {run.output(name)} in {seconds(run, name):.0f} s")
     return made
@@ -56,17 +57,18 @@ def seconds(run: Run, name: str) -> float:
     return float(record["seconds"]) if record else 0.0
 
 
-def make(run: Run, name: str) -> Any:
+def make(run: Run, name: str, executor: str = "") -> Any:
     """Make one stage; what it needs is imported here, so that a chain with nothing to do is quick.
 
     Args:
         run: whose lock is held.
         name: of the stage.
+        executor: what reads the data; empty: this process.
     """
     if name == "data":
         from tools.data.prepare import prepare
 
-        return prepare(run)
+        return prepare(run, executor)
     if not name.startswith("eval"):
         with _offline(run):
             return _on_the_clock(run, name)

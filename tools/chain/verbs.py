@@ -19,7 +19,11 @@ from tools.run.folder import Run
 
 def data(args: Args) -> None:
     """Make the training, validation and test rows."""
-    _up_to(args, "data")
+    if args.executor:
+        from tools.data.spread.executor import asked as executor
+
+        executor(args.executor)  # a slip in it is told also where all is up to date
+    _up_to(args, "data", args.executor)
 
 
 def train(args: Args) -> None:
@@ -81,8 +85,8 @@ def reproduce(args: Args) -> None:
         sys.exit(code)
 
 
-def _up_to(args: Args, last: str) -> None:
-    stages.run_missing(asked(args), Path(args.runs), last)
+def _up_to(args: Args, last: str, executor: str = "") -> None:
+    stages.run_missing(asked(args), Path(args.runs), last, executor)
     say(f"next: make {stages.after(last)}{same(args)}")
 
 

@@ -1,5 +1,6 @@
 """Operators that choose rows by what is in them, or by the seed."""
 
+import functools
 import hashlib
 import random
 import re
@@ -7,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,12 +75,19 @@ def intersect(rows: pa.Table, seed: int, options: Intersect) -> Result:
     """
     values = column(rows, options.column, "intersect.column")
     try:
-        lines = Path(options.file).read_text(encoding="utf-8").splitlines()
+        path = Path(options.file)
+        lines = _lines(path, path.stat().st_mtime_ns)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"intersect.file: {options.file}: cannot be read ({error})") from None
-    found = pc.is_in(values, pa.array(sorted(set(lines)), values.type)).combine_chunks()
+    found = pc.is_in(values, lines.cast(values.type)).combine_chunks()
     gone = np.flatnonzero(~np.asarray(found.to_numpy(zero_copy_only=False)))
     return kept(rows, {f"{options.column} is not in {Path(options.file).name}": gone})
+
+
+@functools.lru_cache(maxsize=2)  # rows come in batches
+def _lines(path: Path, written: int) -> pa.Array:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return pa.array(sorted(set(lines)), pa.string())
 
 
 def filter_(rows: pa.Table, seed: int, options: Filter) -> Result:
@@ -143,15 +152,20 @@ def _counter(tokenizer: str) -> Callable[[str], int]:
     """Counts the tokens of a text, with a tokenizer's file."""
     if not tokenizer:
         return len
-    from tokenizers import Tokenizer
-
     path = opened(Path(tokenizer))
     try:
-        loaded = Tokenizer.from_file(str(path))
+        loaded = _tokenizer(path, path.stat().st_mtime_ns)
     except Exception as error:
         # The library raises a bare Exception for whatever it cannot read.
         raise UserError(f"filter.tokenizer: {path}: no tokenizer ({error})") from None
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+
+
+@functools.lru_cache(maxsize=1)  # rows come in batches
+def _tokenizer(path: Path, written: int) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))
 
 
 def sample(rows: pa.Table, seed: int, options: Sample) -> Result:

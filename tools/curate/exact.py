@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from tools.curate.hashing import SIGNED, Array, hashes, whole
+from tools.curate.hashing import SIGNED, Array, hashes, keys
 from tools.curate.result import Result, examples, kept
 from tools.recipe.operators.declared import Dedup
 
@@ -61,15 +61,15 @@ def _order(rows: pa.Table, keep: str) -> Array:
 
 def _groups(texts: list[pa.ChunkedArray]) -> Iterator[list[int]]:
     """Numbers of the rows that say the same, two or more, lowest first."""
-    keys = whole(hashes(texts, SIGNED))
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
+    found = keys(texts, SIGNED)
+    order = np.argsort(found, kind="stable")
+    ordered = found[order]
     same = (ordered[1:] == ordered[:-1]) & (ordered[1:] > 0)
-    twin = np.append(False, same) | np.append(same, False) if len(keys) else order
+    twin = np.append(False, same) | np.append(same, False) if len(found) else order
     numbers = order[np.flatnonzero(twin)]
-    found = pa.array(numbers, pa.int64())
-    lines = zip(*(column.take(found).to_pylist() for column in texts), strict=True)
+    taken = pa.array(numbers, pa.int64())
+    lines = zip(*(column.take(taken).to_pylist() for column in texts), strict=True)
     groups: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for key, number, line in zip(keys[numbers].tolist(), numbers.tolist(), lines, strict=True):
+    for key, number, line in zip(found[numbers].tolist(), numbers.tolist(), lines, strict=True):
         groups[key, SIGNED.plain("\n".join(line))].append(number)  # one hash may be of two texts
     yield from (group for group in groups.values() if len(group) > 1)

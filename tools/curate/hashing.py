@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest
 
 from tools.curate.overlap import words
 
@@ -27,6 +28,8 @@ _SPACE = np.zeros(256, dtype=bool)
 _SPACE[[*range(9, 14), *range(28, 33)]] = True  # what str.split takes for blanks in ASCII
 _CLOSING = ".,;:!?'\""  # at a word's end, these part sentences and mean nothing else
 _FOLDED = np.array([ord(chr(code).lower()) if code < 128 else code for code in range(256)], "u1")
+_BLANK = 32
+_BLANKED = np.where(_SPACE, _BLANK, _FOLDED).astype("u1")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,41 @@ def hashes(texts: list[pa.ChunkedArray], rule: Rule = WORDS) -> Hashes:
             counts.append(count)
     joined = np.concatenate(found) if found else np.zeros(0, dtype=np.uint64)
     return Hashes(joined, np.cumsum(np.concatenate(counts)))
+
+
+def keys(texts: list[pa.ChunkedArray], rule: Rule = WORDS) -> Array:
+    """One hash a row of all its words; 0 for a row without any. (rows) uint64
+
+    Three times as quick as ``whole`` of ``hashes``, for no word has one of its own.
+
+    Args:
+        texts: the columns, of equal length, text without nulls.
+        rule: how texts are brought to words.
+    """
+    found: list[int] = []
+    for part in batches(texts):
+        for buffer, ends in _buffers(_only_ascii(part, rule)):
+            plain, stops = _plain(buffer, ends, rule)
+            view = memoryview(plain.tobytes())
+            at = 0
+            for stop in stops.tolist():
+                found.append(xxh3_64_intdigest(view[at:stop]) if stop > at else 0)
+                at = stop
+    return np.array(found, dtype=np.uint64)
+
+
+def _plain(buffer: Array, ends: Array, rule: Rule) -> tuple[Array, Array]:
+    """The words of texts, each with one blank behind it, and where those of each text end."""
+    folded = _BLANKED[buffer]
+    keep = rule.keep(folded)
+    kept = folded[keep]
+    word = kept != _BLANK
+    stays = word.copy()
+    stays[1:] |= word[:-1]  # a blank behind a word; every text has one at its end
+    # No text is without a byte, for its line end is always kept: reduceat is safe.
+    sizes = np.add.reduceat(keep, ends[:-1], dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    return kept[stays], np.cumsum(np.add.reduceat(stays, starts, dtype=np.int64))
 
 
 def batches(texts: list[pa.ChunkedArray]) -> Iterator[pa.Array]:

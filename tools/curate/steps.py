@@ -114,15 +114,23 @@ def carry_out(
 
 
 def leading(steps: Sequence[Step]) -> int:
-    """How many operators at the head of a list only leave rows out, each judged by itself.
+    """How many operators at the head of a list look at one row at a time.
 
     They may be carried out on a part of the rows after another; ``together`` joins the accounts.
     """
     for place, step in enumerate(steps):
-        tokens = "filter" in step and step["filter"].tokenizer  # would be read for each part
-        if tokens or not step.keys() <= {"allow", "deny", "filter"}:
+        if not all(_by_itself(name, options) for name, options in step.items()):
             return place
     return len(steps)
+
+
+def _by_itself(name: str, options: Any) -> bool:
+    """Whether what becomes of a row is seen from the row alone, and its texts tell it all."""
+    if name == "map":  # a field that is written otherwise is known to this list only
+        return options.column in ("prompt", "completion")
+    if name == "answer_format":  # who refuses tells how many there are
+        return options.unfit == "drop"
+    return name in ("allow", "deny", "intersect", "filter", "strip", "split")
 
 
 def together(parts: Sequence[Sequence[Account]]) -> list[Account]:
@@ -136,12 +144,10 @@ def together(parts: Sequence[Sequence[Account]]) -> list[Account]:
         # One example of each reason before a second of any.
         first = list({each.why: each for each in reversed(every)}.values())[::-1]
         chosen = (*first, *(each for each in every if each not in first))[:SHOWN]
-        before, after = (sum(getattr(one, name) for one in same) for name in ("before", "after"))
-        found.append(
-            dataclasses.replace(
-                same[0], before=before, after=after, left=dict(left), examples=chosen
-            )
-        )
+        sums = {
+            name: sum(getattr(one, name) for one in same) for name in ("before", "after", "changed")
+        }
+        found.append(dataclasses.replace(same[0], **sums, left=dict(left), examples=chosen))
     return found
 
 

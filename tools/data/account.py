@@ -36,6 +36,12 @@ class Account:
         self.operated[why] += count
         self.first.setdefault(why, place)
 
+    def join(self, other: "Account") -> None:
+        """Add what became of the rows of another part of the source, behind those so far."""
+        self.read += other.read
+        for why, count in other.left.items():
+            self.leave(why, other.first[why], count)
+
     def as_json(self) -> dict[str, Any]:
         """For the stage's record."""
         left = [*self.left.most_common(), *self.operated.items()]

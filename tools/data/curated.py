@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tools.data.account import Account
 from tools.data.render import Item, Pair
 from tools.data.rows import Stored
+from tools.data.spread.executor import Spread
 from tools.recipe.operators.declared import Decontaminate, Step
 from tools.recipe.schema import Data, Eval
 
@@ -15,9 +17,65 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tools.curate.steps import Account as Done
+    from tools.curate.steps import Questions
 
-BATCH = 10_000  # rows in memory at once while operators only leave some out
+BATCH = 10_000  # rows in memory at once while operators look at one row at a time
+_Made = tuple[int, tuple[str, str] | None]  # a row's number, and its texts where they changed
 _TEXTS = {"", "prompt", "completion", "both", "length", "rouge_l"}  # named as fields are, and none
+
+
+@dataclass(frozen=True)
+class _Operators:
+    """Some operators of a list, for rows that may be a part of all: another process can call it.
+
+    Attributes:
+        steps: the list.
+        key: its full key in the recipe.
+        seed: the recipe's.
+        makers: sources whose rows are made by generators.
+        last: only the operators on training rows, or the others.
+        chosen: of the list, these.
+        known: fields that become columns.
+        named: all fields, for messages.
+    """
+
+    steps: Sequence[Step]
+    key: str
+    seed: int
+    makers: Sequence[str]
+    last: bool
+    chosen: slice
+    known: Sequence[str]
+    named: Sequence[str]
+
+    def __call__(
+        self, items: Sequence[Item], questions: "Questions | None" = None
+    ) -> "tuple[list[_Made], list[Done]]":
+        """The rows that stay, and an account of each operator.
+
+        Args:
+            items: the rows.
+            questions: gives what rows are decontaminated against, where an operator asks.
+        """
+        from tools.curate.steps import carry_out
+
+        texts = [item.texts() for item in items]
+        rows, done = carry_out(
+            _table(items, texts, self.known, self.named),
+            self.steps,
+            self.key,
+            self.seed,
+            questions or (lambda options: {}),
+            self.makers,
+            self.last,
+            self.chosen,
+        )
+        columns = (rows.column(name).to_pylist() for name in ("_row", "prompt", "completion"))
+        made = [
+            (number, None if texts[number] == (prompt, completion) else (prompt, completion))
+            for number, prompt, completion in zip(*columns, strict=True)
+        ]
+        return made, done
 
 
 class Curation:
@@ -26,13 +84,16 @@ class Curation:
     Args:
         data: the recipe's ``data`` section.
         evaluation: its ``eval`` section, whose questions rows may be held against.
+        spread: carries out what looks at one row at a time, many batches at once; ``map`` is one
+            after the other.
 
     Attributes:
         accounts: what was done so far, in order.
         flattened: conversations that learn their last answer alone now, by source.
     """
 
-    def __init__(self, data: Data, evaluation: Eval) -> None:
+    def __init__(self, data: Data, evaluation: Eval, spread: Spread = map) -> None:
+        self._spread = spread
         self.accounts: list[Done] = []
         self.flattened: Counter[str] = Counter()
         self._data, self._evaluation = data, evaluation
@@ -118,40 +179,45 @@ class Curation:
         if not steps:
             return list(items)
         # Only now: a recipe without operators needs none of it.
-        from tools.curate.steps import carry_out, leading, together
-        from tools.data.against import against
-
-        makers = [name for name, one in self._data.sources.items() if one.kind == "generator"]
-        known, named = _known(items, self.fields)
-
-        def questions(options: Decontaminate) -> Mapping[str, Sequence[str]]:
-            return against(options, self._evaluation)
-
-        def carried(some: Sequence[Item], chosen: slice) -> "tuple[list[Item], list[Done]]":
-            texts = [item.texts() for item in some]
-            rows = _table(some, texts, known, named)
-            seed = self._data.seed
-            rows, done = carry_out(rows, steps, key, seed, questions, makers, last, chosen)
-            return list(self._back(some, texts, rows)), done
+        from tools.curate.steps import leading, together
 
         first = 0 if last else leading(steps)
-        kept, accounts = _batched(items, lambda some: carried(some, slice(0, first)), first)
-        self.accounts += together(accounts)
+        known, named = _known(items, self.fields)
+        makers = [name for name, one in self._data.sources.items() if one.kind == "generator"]
+        parts = slice(0, first), slice(first, None)
+        head, rest = (
+            _Operators(steps, key, self._data.seed, makers, last, chosen, known, named)
+            for chosen in parts
+        )
+        kept = list(items)
+        if first:
+            batches = [items[at : at + BATCH] for at in range(0, max(len(items), 1), BATCH)]
+            # A batch alone is done sooner here than a process is started.
+            spread = self._spread if len(batches) > 1 else map
+            kept, accounts = [], []
+            for some, (made, done) in zip(batches, spread(head, batches), strict=True):
+                kept += self._back(some, made)
+                accounts.append(done)
+            self.accounts += together(accounts)
         if first < len(steps):
-            kept, done = carried(kept, slice(first, None))
+            made, done = rest(kept, self._questions)
+            kept = list(self._back(kept, made))
             self.accounts += done
         return kept
 
-    def _back(
-        self, items: Sequence[Item], texts: Sequence[tuple[str, str]], rows: "pa.Table"
-    ) -> Iterator[Item]:
-        """The rows of a table as they were, where they are as they were."""
-        columns = (rows.column(name).to_pylist() for name in ("_row", "prompt", "completion"))
-        for number, prompt, completion in zip(*columns, strict=True):
+    def _questions(self, options: Decontaminate) -> Mapping[str, Sequence[str]]:
+        from tools.data.against import against
+
+        return against(options, self._evaluation)
+
+    def _back(self, items: Sequence[Item], made: Iterable[_Made]) -> Iterator[Item]:
+        """The rows that operators left, as they were where they are as they were."""
+        for number, text in made:
             item = items[number]
-            if texts[number] == (prompt, completion):
+            if text is None:
                 yield item
                 continue
+            prompt, completion = text
             earlier = _earlier(item, prompt)
             if earlier is None:
                 self.flattened[item.source] += 1
@@ -165,21 +231,6 @@ class Curation:
                 earlier=earlier or (),
                 origin=item,
             )
-
-
-def _batched(
-    items: Sequence[Item], carried: Callable[[Sequence[Item]], tuple[list[Item], Any]], first: int
-) -> tuple[list[Item], list[Any]]:
-    """What operators leave that look at one row at a time: no more than a batch in memory."""
-    if not first:
-        return list(items), []
-    kept: list[Item] = []
-    accounts = []
-    for at in range(0, max(len(items), 1), BATCH):
-        some, done = carried(items[at : at + BATCH])
-        kept += some
-        accounts.append(done)
-    return kept, accounts
 
 
 def _line(item: Item | None) -> Iterator[Item]:

@@ -2,8 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from tools.data.reading import formats
 from tools.data.reading.fault import Fault
 from tools.data.reading.hub import HubSet
 from tools.data.reading.json_rows import Record
+from tools.data.reading.parts import cut
 from tools.data.shapes import detect
 from tools.data.shapes.base import How
 from tools.data.shapes.template import BadTemplate
@@ -20,6 +21,7 @@ from tools.recipe.schema import Source
 from tools.run.local_files import is_local, local_files, missing
 
 LOOK = 32  # rows of a file that tell its shape, and that `make check` reads
+_UNPACKED = 4  # as many bytes as a packed file has, about
 NO_ROW = "the file has no row"
 
 
@@ -28,6 +30,25 @@ class Origin(Protocol):
 
     def place(self, number: int | None) -> str:
         """A record's place, as messages name it."""
+
+    def records(self, where: str, wanted: set[str]) -> Iterator[Record]:
+        """The records.
+
+        Args:
+            where: full key of the source, for messages.
+            wanted: the columns that are needed; all where it is empty.
+        """
+
+    @property
+    def size(self) -> int:
+        """About how many bytes there are to read; 0: not known."""
+
+    def cut(self, size: int) -> "Sequence[Origin]":
+        """The same in parts of so many bytes, where it can be read so."""
+
+
+class _Placed(Protocol):
+    def place(self, number: int | None) -> str: ...
 
 
 @dataclass(slots=True)
@@ -44,7 +65,7 @@ class Cursor:
 
 
 @contextlib.contextmanager
-def placed(origin: Origin, where: str) -> Iterator[Cursor]:
+def placed(origin: _Placed, where: str) -> Iterator[Cursor]:
     """Give a fault its place, and the source's name where it speaks of it."""
     cursor = Cursor()
     try:
@@ -103,11 +124,20 @@ class _Local:
     def records(self, where: str, wanted: set[str]) -> Iterator[Record]:
         return formats.records(self.file, where, wanted)
 
+    @property
+    def size(self) -> int:
+        return self.file.path.stat().st_size * (_UNPACKED if self.file.packed else 1)
+
+    def cut(self, size: int) -> "Sequence[_Local]":
+        if self.file.form != "JSONL" or self.file.packed or self.size <= size:
+            return [self]
+        return [_Local(replace(self.file, part=one)) for one in cut(self.file.path, size)]
+
     def __str__(self) -> str:
         return str(self.file)
 
 
-def opened(name: str, source: Source, seed: str) -> tuple[list[Any], How]:
+def opened(name: str, source: Source, seed: str) -> tuple[Sequence[Origin], How]:
     """Where the records come from, and how they are read.
 
     Args:

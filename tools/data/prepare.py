@@ -19,6 +19,9 @@ from tools.data.render import Item, blocks, held_out, row
 from tools.data.rows import Stored, keys_of
 from tools.data.shares import FEW_SHOT_POOL
 from tools.data.sources import Found, Limits, leave_beyond, read, settle
+from tools.data.spread.executor import Datatrove
+from tools.data.spread.executor import executor as spread_by
+from tools.data.spread.readings import taken
 from tools.errors import UserError
 from tools.recipe.schema import Data, Recipe
 from tools.run.folder import Run
@@ -29,8 +32,12 @@ Splits = dict[str, list[Item]]
 Counts = dict[str, Counter[str]]  # by split, how many of each source
 
 
-def prepare(run: Run) -> dict[str, Any]:
+def prepare(run: Run, executor: str = "") -> dict[str, Any]:
     """Make ``data/``: train and validation rows for Axolotl, test and few-shot rows for HELM.
+
+    Args:
+        run: the run.
+        executor: what reads the sources, such as ``datatrove:4``; empty: this process.
 
     Returns:
         The counts that are also in the stage's record.
@@ -44,9 +51,9 @@ def prepare(run: Run) -> dict[str, Any]:
         found.append("data.validation_rows: must be 1 or more; merge and quantize check on them")
     if found:
         raise UserError(found)
-    with run.produce("data") as work:
-        curation = Curation(data, run.recipe.eval)
-        splits, sources = _split(run.recipe, work.folder, curation)
+    with spread_by(run, executor) as spread, run.produce("data") as work:
+        curation = Curation(data, run.recipe.eval, spread or map)
+        splits, sources = _split(run.recipe, work.folder, curation, spread)
         # Seeded by a text of its own: what the sources draw moves nothing here.
         rng = random.Random(f"{data.seed}/blocks")
         for name in ("train", "validation"):
@@ -95,10 +102,12 @@ def _summary(counts: dict[str, Any]) -> str:
     )
 
 
-def _split(recipe: Recipe, folder: Path, curation: Curation) -> tuple[Splits, dict[str, Found]]:
+def _split(
+    recipe: Recipe, folder: Path, curation: Curation, spread: Datatrove | None
+) -> tuple[Splits, dict[str, Found]]:
     """The pairs of every source, parted; a prompt that two sources share stays with the first."""
     data = recipe.data
-    sources = _read(recipe, folder, curation)
+    sources = _read(recipe, folder, curation, spread)
     accounts = {name: found.account for name, found in sources.items()}
     if data.operators:
         mixed = curation.mix([item for one in sources.values() for item in one.pairs], accounts)
@@ -117,20 +126,32 @@ def _split(recipe: Recipe, folder: Path, curation: Curation) -> tuple[Splits, di
     return splits, sources
 
 
-def _read(recipe: Recipe, folder: Path, curation: Curation) -> dict[str, Found]:
+def _read(
+    recipe: Recipe, folder: Path, curation: Curation, spread: Datatrove | None
+) -> dict[str, Found]:
     """What every source gives after its own operators, but for prompts of sources before it."""
     data = recipe.data
     wanted = shares.wanted(data)
     again = any("dedup" in step for step in data.operators)  # it says what is a twin
     seen: list[Any] = []
     sources = {}
-    for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
+    limits = {
         # Seeded by its name: one more source moves none of this one's draws.
-        specials = _specials(recipe) if source.kind == "local" else ()
-        limits = Limits(data.max_words, f"{data.seed}/{name}", specials, curation.fields)
+        name: Limits(
+            data.max_words,
+            f"{data.seed}/{name}",
+            _specials(recipe) if source.kind == "local" else (),
+            curation.fields,
+        )
+        for name, source in data.sources.items()
+    }
+    parts = taken(data.sources, limits, spread) if spread else {}
+    for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
         held = sum(wanted[name].values())
         bounded = shares.is_bounded(source)
-        found = sources[name] = read(name, source, held, limits, folder, bounded, curation)
+        found = sources[name] = read(
+            name, source, held, limits[name], folder, bounded, curation, parts.get(name)
+        )
         if not again:
             found.pairs = _unseen(found, seen)
     return sources

@@ -3,14 +3,17 @@
 What is kept of a row is the very JSON of its segments, so that writing it is copying it.
 """
 
+import functools
 import json
 import os
+import pickle
+import shutil
 import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from xxhash import xxh3_128_digest
 
@@ -31,6 +34,7 @@ class Rows:
         source: its name.
         folder: where the file lies; it has no name there, and goes with this object.
         origins: where the records came from, each with a method ``place``.
+        path: of the file, where other processes read these rows, too; it stays.
 
     Attributes:
         joins: whether several of these rows may stand together in one training row.
@@ -39,9 +43,15 @@ class Rows:
         kept: fields that some row has of those that were asked for.
     """
 
-    def __init__(self, source: str, folder: Path, origins: Sequence[Any] = ()) -> None:
-        self.source, self.joins, self._origins = source, False, origins
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER)  # noqa: SIM115  (it lives as long as this)
+    def __init__(
+        self, source: str, folder: Path, origins: Sequence[Any] = (), path: Path | None = None
+    ) -> None:
+        self.source, self.joins, self._origins, self._path = source, False, origins, path
+        self._file: IO[bytes] = (
+            path.open("w+b", buffering=_BUFFER)
+            if path
+            else tempfile.TemporaryFile(dir=folder, buffering=_BUFFER)  # noqa: SIM115  (lives on)
+        )
         self._ends, self._cuts = array("q"), array("q")
         self._numbers, self._files = array("q"), array("l")
         self._keys = bytearray()
@@ -98,9 +108,29 @@ class Rows:
             self._hardness.append(hardness)
         self._keys += xxh3_128_digest(asked if prompt else answer)
 
+    def append(self, other: "Rows") -> None:
+        """Keep all rows of another part of the source, behind those that are here."""
+        assert other._path
+        with other._path.open("rb") as file:
+            shutil.copyfileobj(file, self._file, _BUFFER)
+        self._ends.extend(end + self._size for end in other._ends)
+        self._size += other._size
+        for name in ("_cuts", "_numbers", "_files", "_hardness", "_keys"):
+            getattr(self, name).extend(getattr(other, name))
+        self.columns = self.columns or other.columns
+        self.kept |= other.kept
+
     def done(self) -> None:
         """All rows were added: from now on they are read."""
         self._file.flush()
+        if self._path:
+            with self._path.with_suffix(".numbers").open("wb") as file:
+                pickle.dump({**vars(self), "_file": None}, file)
+
+    def __reduce__(self) -> Any:
+        """Another process gets the path, and reads what ``done`` left there."""
+        assert self._path, "these rows lie in no file that another process could read"
+        return _opened, (str(self._path),)
 
     def keys(self) -> Any:
         """The hash of each row's prompt (of a text without one, of the text), a numpy array."""
@@ -150,6 +180,19 @@ class Rows:
             json.loads(os.pread(self._file.fileno(), size, start)) if size else {}
         )
         return found
+
+
+def _opened(path: str) -> Rows:
+    """The rows of a file that another process may have made."""
+    return _read(path, Path(path).with_suffix(".numbers").stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)  # a task is given rows of the same few files again and again
+def _read(path: str, written: int) -> Rows:
+    rows = Rows.__new__(Rows)
+    vars(rows).update(pickle.loads(Path(path).with_suffix(".numbers").read_bytes()))
+    rows._file = Path(path).open("rb")  # noqa: SIM115  (it lives as long as this)
+    return rows
 
 
 class Stored:

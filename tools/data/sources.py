@@ -4,7 +4,7 @@ import itertools
 import random
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tools.data.reading.fault import Fault
 from tools.data.render import Item, Pair, pair
 from tools.data.rows import Rows, Stored
 from tools.data.shapes import detect
-from tools.data.shapes.base import Made
+from tools.data.shapes.base import How, Made
 from tools.data.shapes.template import as_text, is_missing
 from tools.errors import UserError
 from tools.recipe.schema import Source
@@ -42,6 +42,72 @@ class Limits:
     seed: str = ""
     specials: tuple[str, ...] = ()
     fields: frozenset[str] = frozenset()
+
+
+@dataclass
+class Gathered:
+    """What was made of some of a source's records.
+
+    Attributes:
+        rows: the rows.
+        account: what became of the records.
+        long: of each row, whether it has too many words.
+        sample: its first answers.
+    """
+
+    rows: Rows
+    account: Account
+    long: bytearray = field(default_factory=bytearray)
+    sample: list[str] = field(default_factory=list)
+
+    def append(self, part: "Gathered") -> None:
+        """Put what was made of the records behind these beside them."""
+        self.rows.append(part.rows)
+        self.account.join(part.account)
+        self.long += part.long
+        self.sample += part.sample[: SAMPLE - len(self.sample)]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file of a source, or a part of one, that can be read by itself.
+
+    Attributes:
+        name: the source's.
+        source: its description.
+        limits: what the recipe says of all sources.
+        how: its records are read.
+        index: number of the file among the source's.
+        origin: the file, or the part.
+        size: about how many bytes.
+        path: where its rows go.
+    """
+
+    name: str
+    source: Source
+    limits: Limits
+    how: How
+    index: int
+    origin: Origin
+    size: int = 0
+    path: Path = Path()
+
+
+@dataclass
+class Taken:
+    """A source whose records were read by others.
+
+    Attributes:
+        origins: its files.
+        how: its records were read.
+        parts: what was made of them, in their order; a fault of one is raised when its turn comes.
+        path: where its rows go.
+    """
+
+    origins: Sequence[Origin]
+    how: How
+    parts: Iterator[Gathered]
+    path: Path
 
 
 @dataclass
@@ -71,6 +137,7 @@ def read(
     folder: Path,
     bounded: bool = False,
     curation: Curation | None = None,
+    taken: Taken | None = None,
 ) -> Found:
     """All pairs wanted from one source, in an order that the seed decides.
 
@@ -85,6 +152,7 @@ def read(
         bounded: fewer than ``held`` will do, for they are bounded by a share of what there is.
         curation: does what the source's operators say, to imported rows before they are counted
             out, to a maker's rows when they are made.
+        taken: its records, where they were read already.
 
     Raises:
         UserError: the file, a field or enough different rows are missing.
@@ -101,7 +169,7 @@ def read(
         if curation and steps:
             pairs = curation.source(name, pairs, account)
         return Found(pairs, answers, account)
-    rows, answers, shape, long = _stored(name, source, limits, folder, account)
+    rows, answers, shape, long = _stored(name, source, limits, folder, account, taken)
     twins = any("dedup" in step for step in steps)
     order: Any = _sifted(rows, long, account, limits.max_words, where, twins)
     if curation and steps:
@@ -176,46 +244,77 @@ def leave_beyond(name: str, account: Account, pairs: Sequence[Item]) -> None:
 
 
 def _stored(
-    name: str, source: Source, limits: Limits, folder: Path, account: Account
+    name: str,
+    source: Source,
+    limits: Limits,
+    folder: Path,
+    account: Account,
+    taken: Taken | None,
 ) -> tuple[Rows, str, str, bytearray]:
     """The source's rows on the disk, the kind of their answers, their shape, which are too long."""
     where = f"data.sources.{name}"
-    origins, how = opened(name, source, limits.seed)
+    origins, how = (taken.origins, taken.how) if taken else opened(name, source, limits.seed)
     account.told.append(f"{', '.join(dict.fromkeys(map(str, origins)))}; {how.told}")
-    rows, long, sample = Rows(name, folder, origins), bytearray(), list[str]()
+    made = Gathered(Rows(name, folder, origins, taken.path if taken else None), account)
+    if taken:
+        for part in taken.parts:
+            made.append(part)
+    else:
+        for index, origin in enumerate(origins):
+            _gather(Reading(name, source, limits, how, index, origin), made)
+    rows = made.rows
+    rows.done()
+    if not account.read:
+        raise UserError(f"{origins[0].place(None)}: {NO_ROW} ({where})")
+    if not source.answer and not source.operators:  # which may mend it
+        sift.refuse_spelt_out(where, made.sample, how.shape)
+    answers = _answers(source, how.shape, made.sample)
+    rows.joins = _joins(source, how.shape, answers)
+    return rows, answers, how.shape, made.long
+
+
+def read_part(reading: Reading) -> Gathered:
+    """Read a file or a part of one, in a process of its own.
+
+    Raises:
+        UserError: a record is wrong.
+    """
+    path = reading.path
+    found = Gathered(Rows(reading.name, path.parent, path=path), Account(reading.name))
+    _gather(reading, found)
+    found.rows.done()
+    return found
+
+
+def _gather(reading: Reading, found: Gathered) -> None:
+    """Make rows of records."""
+    source, limits, how, origin = reading.source, reading.limits, reading.how, reading.origin
+    rows, account, long, sample = found.rows, found.account, found.long, found.sample
+    where = f"data.sources.{reading.name}"
     wanted = how.prompt.fields | how.completion.fields if how.shape == "pairs" else set()
     wanted |= {*limits.fields, source.difficulty} - {""} if wanted else set()
     # A path through a tree is of many records, so none of their fields is the row's.
     kept = limits.fields if how.shape != "tree" else ()
     graded = bool(source.difficulty)
-    for index, origin in enumerate(origins):
-        with placed(origin, where) as cursor:
-            records = watched(origin.records(where, wanted), cursor, account)
-            leave = _leaver(account, origin)
-            for made in detect.SHAPES[how.shape](records, how, leave):
-                if why := sift.judge(made, limits.specials):
-                    leave(why, made.number)
-                    continue
-                rows.columns = rows.columns or list(cursor.row)
-                rows.add(
-                    made,
-                    index,
-                    _kept_fields(cursor.row, kept) if kept else None,
-                    sift.hardness(cursor.row, source.difficulty, how) if graded else None,
-                )
-                # Words are parted by blanks: so many cannot be in so few characters.
-                large = len(made.prompt) + len(made.completion) > 2 * limits.max_words
-                long.append(large and _too_long(made, limits.max_words))
-                if len(sample) < SAMPLE:
-                    sample.append(made.completion)
-    rows.done()
-    if not account.read:
-        raise UserError(f"{origins[0].place(None)}: {NO_ROW} ({where})")
-    if not source.answer and not source.operators:  # which may mend it
-        sift.refuse_spelt_out(where, sample, how.shape)
-    answers = _answers(source, how.shape, sample)
-    rows.joins = _joins(source, how.shape, answers)
-    return rows, answers, how.shape, long
+    with placed(origin, where) as cursor:
+        records = watched(origin.records(where, wanted), cursor, account)
+        leave = _leaver(account, origin)
+        for made in detect.SHAPES[how.shape](records, how, leave):
+            if why := sift.judge(made, limits.specials):
+                leave(why, made.number)
+                continue
+            rows.columns = rows.columns or list(cursor.row)
+            rows.add(
+                made,
+                reading.index,
+                _kept_fields(cursor.row, kept) if kept else None,
+                sift.hardness(cursor.row, source.difficulty, how) if graded else None,
+            )
+            # Words are parted by blanks: so many cannot be in so few characters.
+            large = len(made.prompt) + len(made.completion) > 2 * limits.max_words
+            long.append(large and _too_long(made, limits.max_words))
+            if len(sample) < SAMPLE:
+                sample.append(made.completion)
 
 
 def _kept_fields(row: dict[str, Any], names: Collection[str]) -> dict[str, str]:

@@ -127,8 +127,9 @@ def packages() -> dict[str, str]:
 
     found: dict[str, str] = {}
     for each in metadata.distributions():
-        if each.name:  # of two, the first on the path is what is imported
-            found.setdefault(re.sub(r"[-_.]+", "-", each.name).lower(), each.version)
+        known = each.metadata  # parsed at each use of name or version
+        if name := known["Name"]:  # of two, the first on the path is what is imported
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), known["Version"])
     return dict(sorted(found.items()))
 
 

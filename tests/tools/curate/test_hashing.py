@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.curate import hashing
-from tools.curate.hashing import SIGNED, WORDS, Rule, grams, hashes, signed, whole
+from tools.curate.hashing import SIGNED, WORDS, Rule, grams, hashes, keys, signed, whole
 
 SOME = st.text(st.sampled_from("abAB01 .,;!?'\"-_()\n\t\u00a0äßЖ中“”…\x1c\x00"), max_size=40)
 ANY = st.one_of(SOME, st.text(st.characters(codec="utf-8"), max_size=30))
@@ -76,14 +76,22 @@ def test_grams_never_go_from_text_to_text(texts: list[list[str]], size: int) -> 
     assert len(dict(zip(expected, made.tolist(), strict=True))) == len(set(made.tolist()))
 
 
-@given(st.lists(SOME, max_size=8))
-def test_whole_texts(texts: list[str]) -> None:
-    keys = whole(hashes([column(texts)], SIGNED)).tolist()
-    plain = [signed(text) for text in texts]
-    assert all(
-        (a == b) == (plain[i] == plain[j]) for i, a in enumerate(keys) for j, b in enumerate(keys)
-    )
-    assert all((key == 0) == (text == "") for key, text in zip(keys, plain, strict=True))
+@pytest.mark.parametrize("rule", [WORDS, SIGNED])
+@given(texts=st.lists(SOME, max_size=8), size=st.integers(1, 60))
+def test_whole_texts(rule: Rule, texts: list[str], size: int) -> None:
+    plain = [rule.plain(text) for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "_BYTES", size)
+        patch.setattr(hashing, "_ROWS", 3)
+        patch.setattr(hashing, "_POWERS", [])
+        ways = [whole(hashes([column(texts)], rule)), keys([column(texts)], rule)]
+    for found in (way.tolist() for way in ways):
+        assert all(
+            (a == b) == (plain[i] == plain[j])
+            for i, a in enumerate(found)
+            for j, b in enumerate(found)
+        )
+        assert all((key == 0) == (text == "") for key, text in zip(found, plain, strict=True))
 
 
 def test_a_long_text() -> None:

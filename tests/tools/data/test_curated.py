@@ -1,5 +1,6 @@
 """Operators in the data stage: by declaration, accounted for, nothing held out is trained on."""
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -144,6 +145,55 @@ def test_a_whole_pool_is_found_before_a_row_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "runs" / "tiny" / "data").exists()
     step["decontaminate"].found = "drop"
     run = made(tmp_path, ROWS + planted, [], data__operators=[step])
+    assert sorted(prompts(run, "train") + prompts(run, "validation")) == sorted(
+        r["prompt"] for r in ROWS
+    )
+
+
+def truthful_qa(folder: Path) -> list[str]:
+    """Made-up questions in the file that HELM's scenario reads, as many as it has."""
+    asks = ("Is it true that {}?", "What happens if {}?", "Why do people say that {}?",
+            "{}, according to most people who live there?", "Who says {}?")  # fmt: skip
+    things = [
+        f"the {noun} {verb} {at}, or so they say"
+        for noun in "moon river goat clock piano".split()
+        for verb in "eats sees buys sells holds".split()
+        for at in (f"gate {n}" for n in range(7))
+    ]
+    questions = [ask.format(thing) for thing in things for ask in asks][:817]
+    path = folder / "scenarios" / "truthful_qa" / "data" / "TruthfulQA.csv"
+    path.parent.mkdir(parents=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        heads = "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source"
+        writer.writerow(heads.split(","))
+        for text in questions:
+            writer.writerow(["Adversarial", "Myths", text, "No", "No; Never", "Yes", "own"])
+    return questions
+
+
+def test_all_of_truthful_qa_is_found_before_a_row_is_written(tmp_path: Path) -> None:
+    planted = [
+        (lambda text: {"prompt": f"Question: {text}\nAnswer:", "completion": " No"},
+         lambda text: {"prompt": text.upper(), "completion": " no."},
+         lambda text: {"prompt": "Ask something.", "completion": f" {text}"},
+         lambda text: {"prompt": f"Hi!\n{text.replace(' ', '  ')}\nGo on:", "completion": " x"},
+        )[n % 4](text)
+        for n, text in enumerate(truthful_qa(tmp_path / "helm"))
+    ]  # fmt: skip
+    assert len(planted) == 817
+    mix = {
+        "eval__tiers": {"tier": ["truthful_qa:task=mc_single,model=neurips/local"]},
+        "eval__data": str(tmp_path / "helm"),
+    }
+    refuse: Step = {"decontaminate": Decontaminate(found="refuse")}
+    dedup: list[Step] = [{"dedup": Dedup()}]  # prompts may come twice
+    with pytest.raises(UserError) as caught:
+        made(tmp_path, ROWS + planted, dedup, data__operators=[refuse], **mix)
+    assert "817 rows hold a question of the evaluation" in caught.value.faults[0]
+    assert not (tmp_path / "runs" / "tiny" / "data").exists()
+    drop: Step = {"decontaminate": Decontaminate()}
+    run = made(tmp_path, ROWS + planted, dedup, data__operators=[drop], **mix)
     assert sorted(prompts(run, "train") + prompts(run, "validation")) == sorted(
         r["prompt"] for r in ROWS
     )

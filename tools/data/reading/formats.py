@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from tools.data.reading import csv_rows, json_rows, packing, parquet_rows
+from tools.data.reading import csv_rows, json_rows, packing, parquet_rows, parts
 from tools.data.reading.fault import Fault
 from tools.data.reading.json_rows import BOM, Record
 from tools.run.local_files import PACKED
@@ -40,12 +40,14 @@ class File:
         form: ``JSONL``, ``JSON array``, ``JSON object``, ``CSV``, ``Parquet`` or ``text``.
         packed: ``gzip``, ``zstandard`` or empty.
         sign: what parts the cells of a CSV; empty elsewhere.
+        part: of the file this one alone, as ``parts.cut`` gives it; None: all of it.
     """
 
     path: Path
     form: str
     packed: str = ""
     sign: str = ""
+    part: parts.Part | None = None
 
     def place(self, number: int | None) -> str:
         """Where a row is: its line where rows have lines of their own, else its number."""
@@ -147,6 +149,10 @@ def records(file: File, where: str, wanted: Collection[str] = ()) -> Iterator[Re
         "Parquet": partial(_parquet, wanted=wanted),
         "text": _document,
     }
+    if file.part:
+        with parts.opened(file.path, file.part) as stream:
+            yield from json_rows.lines(stream, where, file.part.before)
+        return
     with packing.opened(file.path, file.packed) as stream:
         yield from readers[file.form](stream)
 

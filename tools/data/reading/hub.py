@@ -25,6 +25,15 @@ class HubSet:
         at = f"@{self._source.revision[:7]}" if self._source.revision else ""
         return f"{self._source.path}{at}" + (f" row {number}" if number is not None else "")
 
+    @property
+    def size(self) -> int:
+        """Not known before it is loaded."""
+        return 0
+
+    def cut(self, size: int) -> "list[HubSet]":
+        """The library reads a set as one."""
+        return [self]
+
     def __str__(self) -> str:
         return f"hub set {self.place(None)}"
 

@@ -32,17 +32,18 @@ _PLAIN = json.JSONDecoder(parse_constant=_missing)
 _STRICT = json.JSONDecoder(parse_constant=_missing, object_pairs_hook=_unlike)
 
 
-def lines(stream: IO[bytes], where: str) -> Iterator[Record]:
+def lines(stream: IO[bytes], where: str, before: int = 0) -> Iterator[Record]:
     """An object a line; blank lines are none.
 
     Args:
         stream: the file's bytes.
         where: what wants the rows, for the message.
+        before: lines of the file that stand before these bytes.
 
     Raises:
         Fault: with the line.
     """
-    number, read = 0, stream.readline
+    number, read = before, stream.readline
     scan = _PLAIN.scan_once  # type: ignore[attr-defined]  # the scanner itself, in C
     while line := read(LONGEST + 1):
         number += 1
