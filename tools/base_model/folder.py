@@ -81,14 +81,14 @@ def _checked_local(model: Model) -> Path:
 
 
 def _from_hub(model: Model, patterns: Sequence[str] | None = None) -> Path:
-    """The set's snapshot; with patterns only the files that fit them."""
+    """The model's snapshot; with patterns only the files that fit them."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
     page = f"https://huggingface.co/{model.id}"
     try:
-        revision, wanted = model.revision or None, list(patterns) if patterns else None
-        return Path(snapshot_download(model.id, revision=revision, allow_patterns=wanted))
+        wanted = {"allow_patterns": list(patterns)} if patterns else {}
+        return Path(snapshot_download(model.id, revision=model.revision or None, **wanted))
     except GatedRepoError:  # before its parent class HfHubHTTPError, which has another remedy
         raise UserError(
             f"model.id: {model.id} is gated; accept its licence at {page}, then set HF_TOKEN"

@@ -100,18 +100,22 @@ KINDS: dict[str, tuple[Callable[[], Tokenizer], str | None, str, str]] = {
 }
 
 
+def saved(kind: str, folder: Path) -> Path:
+    """Write a tokenizer as a model's folder has it."""
+    make, bos, eos, _ = KINDS[kind]
+    folder.mkdir()
+    make().save(str(folder / "tokenizer.json"))
+    named = {"bos_token": bos, "eos_token": eos}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By kind of tokenizer, a model's folder that holds no weights: none are needed."""
-    root, found = tmp_path_factory.mktemp("tokenizers"), {}
-    for kind, (make, bos, eos, _) in KINDS.items():
-        folder = found[kind] = root / kind
-        folder.mkdir()
-        make().save(str(folder / "tokenizer.json"))
-        named = {"bos_token": bos, "eos_token": eos}
-        (folder / "tokenizer_config.json").write_text(json.dumps(named))
-        (folder / "config.json").write_text("{}")
-    return found
+    root = tmp_path_factory.mktemp("tokenizers")
+    return {kind: saved(kind, root / kind) for kind in KINDS}
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def composed(folder: Path, model: Path) -> tuple[dict[str, Any], dict[str, str]]
     for name, layer in layers.items():
         file = folder / f"{layer}.jsonl"
         file.write_bytes(real.jsonl(SETS[layer][0]))
-        local = {"kind": "jsonl", "path": str(file), "files": [], "rows": None}
+        local: dict[str, Any] = {"kind": "jsonl", "path": str(file), "files": [], "rows": None}
         local |= {"subset": "", "split": "train", "revision": ""}
         found["data"]["sources"][name] = local
     return found, layers
