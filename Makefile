@@ -7,6 +7,7 @@
 #   RUNS=runs          where run folders live
 #   RUN=runs/cpu       for verify and reproduce: a run folder;  INTO=folder: where reproduce builds
 #   JSON=1             check, plan, clock, reproduce: for programs;  STRICT=1, TRACK=4090|a100|none: for check
+#   N=5 SOURCE=name    preview: rows a source (default: 2), of one source only
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
 #   POINTS=file.json   plan: published runs instead of a recipe
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
@@ -43,6 +44,8 @@ CONF   ?=
 EVERY  ?=
 SERVERS ?=
 DEVICE ?=
+N      ?=
+SOURCE ?=
 
 # `make lint-submission PATH=folder` would also put the folder where the shell looks for programs.
 ifeq ($(origin PATH),command line)
@@ -60,7 +63,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize serve eval score report submission lint-submission rehearse \
-        show check plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu \
+        show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu \
         clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
@@ -113,6 +116,9 @@ show: setup ## print the resolved recipe and where each value comes from
 
 check: setup ## is the recipe valid, does it suit the card, is it eligible?
 	@$(TOOLS) check $(RECIPES) $(if $(STRICT),--strict) $(if $(TRACK),--track "$(TRACK)") $(if $(JSON),--json)
+
+preview: setup ## show rows as they are trained: tokens, what of them is learnt, lengths; refuse what is wrong
+	@$(TOOLS) preview $(RECIPES) $(if $(N),--rows "$(N)") $(if $(SOURCE),--source "$(SOURCE)")
 
 plan: setup ## predict memory, speed, hours, disk: does it fit, and what would be faster?
 	@$(TOOLS) plan $(RECIPES) $(if $(PROBE),--probe) $(if $(JSON),--json) $(if $(POINTS),--points "$(POINTS)")

@@ -225,6 +225,11 @@ class TextCodec:
         """One token's text by itself, for candidates; parts of a character give U+FFFD."""
         return self.token_bytes(token).decode("utf-8", errors="replace")
 
+    @property
+    def specials(self) -> list[str]:
+        """The special tokens as they are written: text to ``encode``, and never in an answer."""
+        return [token.content for token in self._added.values() if token.special]
+
     def is_added(self, token: int) -> bool:
         """Whether the token was added to the vocabulary, special or not: texts are split at it."""
         return token in self._added

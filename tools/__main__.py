@@ -56,6 +56,11 @@ VERBS = {
     "check": Verb(
         "Is the recipe valid, does it suit its card, is it eligible?", "tools.check.verbs", "check"
     ),
+    "preview": Verb(
+        "Show rows as they are trained: tokens, what is learnt, lengths; is anything wrong?",
+        "tools.preview.verbs",
+        "preview",
+    ),
     "plan": Verb(
         "Predict memory, speed, hours and disk: does it fit the card and the day?",
         "tools.plan.verbs",

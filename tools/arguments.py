@@ -87,6 +87,11 @@ def _check(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _preview(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--rows", type=int, default=2, metavar="N", help="rows a source (default: 2)")
+    sub.add_argument("--source", default="", metavar="NAME", help="show rows of this source only")
+
+
 def _plan(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--points", default="", metavar="FILE", help="no recipe: predict published runs"
@@ -138,6 +143,7 @@ _OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "serve": _serve,
     "eval": _eval,
     "check": _check,
+    "preview": _preview,
     "plan": _plan,
     "reproduce": _reproduce,
     "score": _score,

@@ -219,6 +219,11 @@ def test_special_tokens_are_read_as_such_only_when_asked(codecs: dict[str, TextC
         assert codec.eos_id not in codec.encode_prompt(text).ids, "the mode does not stick"
 
 
+def test_special_tokens_are_told(codecs: dict[str, TextCodec]) -> None:
+    assert codecs["byte_level"].specials == ["<|endoftext|>", "<|im_end|>"]
+    assert codecs["prepend"].specials == ["<unk>", "<s>", "</s>"]
+
+
 def test_no_bos_where_the_tokenizer_adds_none(codecs: dict[str, TextCodec]) -> None:
     for kind in ("byte_level", "metaspace"):
         prompt = codecs[kind].encode_prompt("The")

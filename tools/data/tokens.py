@@ -43,14 +43,19 @@ def files(run: Run, model: Path) -> dict[str, Path]:
         if not (path.is_file() and _counts(path).is_file())
     }
     if missing:
-        codec = _codec(model)
+        codec = codec_of(model)
         for name, path in missing.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, codec, run.output("data") / f"{name}.jsonl")
     return found
 
 
-def _codec(model: Path) -> TextCodec:
+def codec_of(model: Path) -> TextCodec:
+    """The tokenizer that rows are made with, as the worker reads it.
+
+    Raises:
+        UserError: the folder has no fast tokenizer.
+    """
     if not (model / "tokenizer.json").is_file():
         raise UserError(
             f"model: {model} has no tokenizer.json; write one with transformers: "

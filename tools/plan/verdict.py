@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tools.day.steps import beyond
 from tools.plan import job as jobs
 from tools.plan import probes
 from tools.plan.disk import Disk, disk, merge_memory
@@ -143,6 +144,8 @@ def as_json(found: Plan) -> dict[str, Any]:
         "tokens_per_s": dataclasses.asdict(found.speed),
         "tokens": round(found.work.tokens) or None,
         "rows_unknown": list(found.work.missing),
+        "steps": found.work.steps or None,
+        "beyond_the_last_step": [one.said for one in beyond(found.recipe.train, found.work.steps)],
         "hours": dataclasses.asdict(found.hours) if found.hours else None,
         "day_hours": found.day,
         "disk_bytes": {name: round(size) for name, size in dataclasses.asdict(found.disk).items()},
@@ -199,6 +202,10 @@ def _time(found: Plan) -> list[str]:
         budget = found.recipe.budget
         of = f"{found.day:.1f} = {budget.hours:g} less {budget.reserve_minutes:g} minutes"
         lines.append(_line("hours", _range(found.hours, "{:.1f}"), f"of {of} of reserve"))
+    if work.steps:
+        lines.append(_line("steps", f"{work.steps:,}", "of the optimizer, in all"))
+    for one in beyond(found.recipe.train, work.steps):
+        lines.append(f"  warning: {one.said}; {one.remedy}")
     if work.missing:
         unknown = f"rows of {', '.join(work.missing)}: not known before make data, not counted"
         lines.append(_line("", "", unknown))

@@ -1,5 +1,6 @@
 """How many tokens a recipe trains on: as made by the data stage, or as far as the recipe says."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ class Workload:
         evaluated: tokens of all evaluations, which cost a forward pass.
         how: where the number comes from.
         missing: sources whose number of rows is not known before ``make data``.
+        steps: optimizer steps of the whole training; 0 when they are not known.
     """
 
     tokens: float
     evaluated: float
     how: str
     missing: tuple[str, ...] = ()
+    steps: int = 0
 
 
 def workload(recipe: Recipe, job: Job, runs: Path) -> Workload:
@@ -38,9 +41,8 @@ def workload(recipe: Recipe, job: Job, runs: Path) -> Workload:
         runs: where run folders live; rows made there for this very data section are counted.
     """
     rows, row_tokens, how, missing = _rows(recipe, runs)
-    steps = recipe.train.get("max_steps")
+    steps, packed = recipe.train.get("max_steps"), bool(recipe.train.get("sample_packing"))
     if steps and steps > 0:
-        packed = bool(recipe.train.get("sample_packing"))
         length = job.sequence if packed else min(row_tokens, job.sequence)
         a_step = length * job.micro_batch * job.accumulation * job.gpus
         tokens, how, missing = steps * a_step, f"{steps:,} steps of {a_step:,.0f}", ()
@@ -48,8 +50,17 @@ def workload(recipe: Recipe, job: Job, runs: Path) -> Workload:
         epochs = recipe.train.get("num_epochs") or 1
         tokens = rows * row_tokens * epochs
         how += f" x {epochs:g} epochs" if epochs != 1 else ""
+        steps = 0 if missing else _steps(rows, row_tokens, job, packed, epochs)
     evaluated = _evaluations(recipe, job, tokens) * recipe.data.validation_rows * row_tokens
-    return Workload(float(tokens), evaluated, how, missing)
+    return Workload(float(tokens), evaluated, how, missing, int(steps))
+
+
+def _steps(rows: int, row_tokens: float, job: Job, packed: bool, epochs: float) -> int:
+    """Optimizer steps: so many rows each, or packs as full as can be."""
+    a_step = job.micro_batch * job.accumulation * job.gpus
+    if packed:
+        return math.ceil(rows * row_tokens / (job.sequence * a_step) * epochs)
+    return math.ceil(math.ceil(rows / a_step) * epochs)
 
 
 def _rows(recipe: Recipe, runs: Path) -> tuple[int, float, str, tuple[str, ...]]:

@@ -2,19 +2,9 @@
 
 import math
 
+from tools.preview.lengths import step_of
 
-def step_of(span: float, count: int) -> float:
-    """The smallest of 1, 2, 5 times a power of ten of which ``count`` cover ``span``.
-
-    Args:
-        span: a positive length.
-        count: most steps.
-    """
-    power = 10.0 ** math.floor(math.log10(span / count))
-    # 1e-9: a span of just so many steps must not miss it by a rounding.
-    return next(
-        power * factor for factor in (1, 2, 5, 10) if span <= power * factor * count * (1 + 1e-9)
-    )
+__all__ = ["label", "number", "share", "signed", "step_of", "ticks"]
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:

@@ -1,5 +1,6 @@
 """The base model's folder: each way to get one, and what each refusal says."""
 
+import fnmatch
 import hashlib
 import json
 import subprocess
@@ -74,6 +75,40 @@ def test_the_hub_refuses(kind: str, said: list[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse(kind))
     fault = refusal(base(source="hub"))
     assert fault.startswith("model.id: ") and all(part in fault for part in said), fault
+
+
+def test_a_tokenizer_comes_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def download(name: str, **words: Any) -> str:
+        asked.update(words)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert model.tokenizer_folder(base(source="hub", revision="abc")) == tmp_path
+    assert asked.pop("revision") == "abc"
+    (patterns,) = asked.values()
+
+    def comes(file: str) -> bool:
+        return any(fnmatch.fnmatch(file, pattern) for pattern in patterns)
+
+    files = "tokenizer.json tokenizer_config.json tokenizer.model vocab.json merges.txt config.json"
+    assert all(map(comes, files.split()))
+    weights = "model.safetensors pytorch_model-00001-of-00002.bin model.safetensors.index.json"
+    assert not any(map(comes, weights.split()))
+
+
+def test_the_tokenizer_of_a_gguf_is_in_its_wheel(cache: Path) -> None:
+    wanted = base(source="gguf", package=PACKAGE)
+    with pytest.raises(UserError) as caught:
+        model.tokenizer_folder(wanted)
+    (fault,) = caught.value.faults
+    assert fault.startswith("model.package: ") and "own-wheel 1.0" in fault
+    assert "make train" in fault and "model.source=local" in fault
+    made = model.CACHE / f"tiny-{model._key(wanted)}"
+    made.mkdir(parents=True)
+    (made / "origin.json").write_text("{}")
+    assert model.tokenizer_folder(wanted) == made
 
 
 def test_the_hub_is_asked_for_the_revision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,14 +347,14 @@ def test_answers_are_told_by_what_operators_make_of_them(tmp_path: Path) -> None
     file = write(tmp_path / "own.jsonl", lines)
     letters: list[Step] = [{"answer_format": AnswerFormat("letter")}]
     own = Source("local", str(file), "MIT", "human", operators=letters)
-    assert not look("own", own)
+    assert not look("own", own).faults
     run = Run(recipe(data__sources={"own": own}), tmp_path / "runs")
     prepare(run)
     assert {row["format"] for row in content(run, "test")} == {"letter"}
     assert {row["output"] for row in content(run, "test")} <= {" A", " B"}
     assert any(len(row["segments"]) > 2 for row in content(run, "train"))  # as they are asked
     spelt = dataclasses.replace(own, operators=[])
-    assert "letters with their texts" in look("own", spelt)[0]
+    assert "letters with their texts" in look("own", spelt).faults[0]
 
 
 def test_of_one_source_all_rows_are_asked_in_one_form(tmp_path: Path) -> None:

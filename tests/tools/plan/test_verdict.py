@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import resource
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from tests.pace import pace
 from tools.plan import remedy
 from tools.plan.speed import BYTES_A_TOKEN
-from tools.plan.verdict import GIB, Plan, exit_code, plan, render, share_verdict
+from tools.plan.verdict import GIB, Plan, as_json, exit_code, plan, render, share_verdict
 from tools.plan.workload import workload
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
@@ -218,6 +219,20 @@ def test_steps_and_evaluations(tmp_path: Path) -> None:
     assert found.work.evaluated == 2 * recipe.data.validation_rows * 150
     share = load(RECIPES / "4090.yaml", ["train.eval_steps=0.25"]).recipe
     assert workload(share, found.job, tmp_path).evaluated == 4 * share.data.validation_rows * 150
+
+
+def test_steps_that_never_come(tmp_path: Path) -> None:
+    found = planned("cpu")
+    assert found.work.steps == 370 and "warning" not in render(found)
+    assert as_json(found)["beyond_the_last_step"] == []
+    few = planned("cpu", "train.eval_steps=371 ~train.warmup_ratio train.warmup_steps=370")
+    assert "warning: train.eval_steps is 371, and training has 370 steps at the most" in render(few)
+    assert [one.split()[0] for one in as_json(few)["beyond_the_last_step"]] == [
+        "train.warmup_steps",
+        "train.eval_steps",
+    ]
+    packed = planned("4090", "train.max_steps=0 train.num_epochs=1").work
+    assert packed.steps == math.ceil(packed.tokens / (8192 * 2 * 4))
 
 
 def call(*words: str) -> subprocess.CompletedProcess[str]:

@@ -110,13 +110,15 @@ def add_interval(run: Run, stage: str, seconds: float, work: str = "", ended: bo
 def make_rows(run: Run) -> None:
     """The data stage, and its rows as tokens."""
     with run.produce("data") as work:
-        (work.folder / "train.jsonl").write_text("{}\n")
+        rows = [{"skill": "counting", "segments": []}] * 30
+        (work.folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         work.note(train_rows=30, train_questions=60, validation_rows=3, validation_questions=6)
         work.note(test_questions=8, shots_questions=8, by_source={"counting": 60})
     path = tokens.paths(run)["train"]
     path.parent.mkdir(parents=True)
     lengths = [20 + 7 * i % 90 for i in range(30)]
-    lines = [json.dumps({"input_ids": [1] * length}) for length in lengths]
+    labels = ([tokens.IGNORED] * (length - 5) + [1] * 5 for length in lengths)
+    lines = [json.dumps({"input_ids": [1] * len(one), "labels": one}) for one in labels]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -15,7 +15,6 @@ from tools.recipe.operators import declared as operators
 from tools.recipe.redact import secret
 from tools.recipe.schema import Recipe
 from tools.recipe.yaml_map import full_key
-from tools.run.local_files import is_local
 
 _AT_LEAST = {
     "hardware.gpus": 1,
@@ -78,19 +77,17 @@ def budget(recipe: Recipe, facts: Facts) -> Faults:
 
 def sources(recipe: Recipe, facts: Facts) -> Faults:
     """There is data, from makers and files that exist; the first rows of each file can be read."""
-    from tools.data.faults import faults, look
+    from tools.data.faults import faults, first_looks
 
-    static = faults(recipe.data.sources)
-    for text in static:
+    for text in faults(recipe.data.sources):
         said, _, remedy = text.partition("; ")
         yield fail(said.partition(":")[0], said, remedy)
-    for name, source in recipe.data.sources.items():
-        where = f"data.sources.{name}"
-        if not is_local(source) or any(text.startswith(f"{where}.") for text in static):
-            continue
-        for text in look(name, source):
+    for name, seen in first_looks(recipe):
+        for text in seen.faults:
             said, _, remedy = text.partition("; ")
-            yield fail(f"{where}.path", said, remedy or "mend the file")
+            yield fail(f"data.sources.{name}.path", said, remedy or "mend the file")
+        for said in seen.left:
+            yield warn(f"data.sources.{name}.path", said, "mend these rows, or let them go")
     for path, steps in operators.lists(recipe.data.operators, recipe.data.sources):
         for below, file in operators.files(steps):
             if not operators.opened(Path(file)).is_file():

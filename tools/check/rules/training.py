@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.check.rules.base import Facts, Faults, fail, parts, warn
 from tools.check.rules.card import attention
+from tools.day.steps import beyond
 from tools.recipe import lora_kernels
 from tools.recipe.faults import nearest
 from tools.recipe.schema import Recipe
@@ -238,12 +239,10 @@ def either(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def warmup(recipe: Recipe, facts: Facts) -> Faults:
-    """The learning rate comes to its full height before training ends."""
-    wanted, most = recipe.train.get("warmup_steps") or 0, _most_steps(recipe)
-    if most and wanted >= most:
-        said = f"train.warmup_steps is {wanted}, and training has {most} steps at the most"
-        remedy = 'SET="~train.warmup_steps train.warmup_ratio=0.05", or more steps'
-        yield fail("train.warmup_steps", f"{said}: its rate would rise to the end", remedy)
+    """Warm-up, evaluations and checkpoints come before training ends."""
+    for key, said, remedy in beyond(recipe.train, _most_steps(recipe)):
+        # A rate that never comes down spoils the model; the others only tell less of it.
+        yield (fail if key == "train.warmup_steps" else warn)(key, said, remedy)
 
 
 def _most_steps(recipe: Recipe) -> int:

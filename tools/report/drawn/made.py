@@ -143,12 +143,15 @@ def data(part: Part) -> list[Html | None]:
         tag("p", _packed(part), class_="soft"),
         tag("h3", "Sources"),
         table(
-            ("source", "kind", "from", "licence", "written by", "trained on"),
+            ("source", "kind", "from", "licence", "written by", *_COUNTS),
             [_source(each) for each in part["sources"]],
             "Sources of the rows",
             words=5,
         ),
+        *_left(part["sources"]),
+        *_operators(part["operators"]),
         *_lengths(part["lengths"]),
+        *_lengths_by_source(part["sources"]),
     ]
 
 
@@ -170,9 +173,41 @@ def _packed(part: Part) -> str:
     return told
 
 
+_COUNTS = ("rows in", "left", "trained on", "tokens learnt")
+
+
 def _source(each: Part) -> list[Any]:
-    trained = "–" if each["trained_on"] is None else f"{each['trained_on']:,}"
-    return [each["name"], each["kind"], each["path"], each["licence"], each["origin"], trained]
+    left = sum(one["rows"] for one in each["left"]) if each["read"] is not None else None
+    counts = [
+        "–" if count is None else f"{count:,}" for count in (each["read"], left, each["trained_on"])
+    ]
+    words = [each[key] for key in ("name", "kind", "path", "licence", "origin")]
+    return [*words, *counts, share(each["learnt_share"])]
+
+
+def _left(sources: list[Part]) -> list[Html]:
+    """Why rows are not trained on."""
+    rows = [
+        [each["name"], one["why"], one["first"] or "–", f"{one['rows']:,}"]
+        for each in sources
+        for one in each["left"]
+    ]
+    if not rows:
+        return []
+    heads = ("source", "why rows left", "the first of them", "rows")
+    return [tag("h3", "Rows that left"), table(heads, rows, "Rows that left", words=3)]
+
+
+def _operators(operators: list[Part]) -> list[Html]:
+    """What each operator of the recipe did, in order."""
+    rows = [
+        [each["key"], *(f"{each[key]:,}" for key in ("before", "after", "changed", "added"))]
+        for each in operators
+    ]
+    if not rows:
+        return []
+    heads = ("operator", "rows in", "rows out", "changed", "added")
+    return [tag("h3", "Operators"), table(heads, rows, "What operators did")]
 
 
 def _lengths(part: Part | None) -> list[Html]:
@@ -196,6 +231,25 @@ def _lengths(part: Part | None) -> list[Html]:
         (f"over {limit:,}, the limit" if limit else "over the limit", over),
     ]
     return [tag("h3", "Length of the training rows"), chart, facts(told)]
+
+
+def _lengths_by_source(sources: list[Part]) -> list[Html]:
+    """A small histogram a source, where there are several."""
+    known = [each for each in sources if each["lengths"]]
+    if len(known) < 2:
+        return []
+    charts = [
+        histogram(
+            f"chart-lengths-{number}",
+            f"{each['name']}: {each['lengths']['rows']:,} rows, {share(each['learnt_share'])} of "
+            "their tokens learnt",
+            each["lengths"]["bin"],
+            each["lengths"]["counts"],
+            "tokens of a row",
+        )
+        for number, each in enumerate(known, 1)
+    ]
+    return [tag("div", charts, class_="pair")]
 
 
 def _bars(rows: list[tuple[str, float, str]], label: str) -> Html:

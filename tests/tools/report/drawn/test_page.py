@@ -151,3 +151,15 @@ def test_report_json_holds_what_the_page_shows(whole: Run) -> None:
     report(whole)
     stored = json.loads((whole.path / "report.json").read_text())
     assert render(stored) == (whole.path / "report.html").read_text()
+
+
+def test_each_source_has_its_lengths_and_its_share(whole: Run) -> None:
+    found = gather(Source(whole))
+    (one,) = found["parts"]["data"]["sources"]
+    assert "chart-lengths-1" not in Page(render(found)).ids  # the one of all rows is its own
+    other = {**one, "name": f"other {HOSTILE}", "learnt_share": 0.5}
+    found["parts"]["data"]["sources"] = [one, other]
+    page = Page(render(found))
+    assert {"chart-lengths", "chart-lengths-1", "chart-lengths-2"} <= set(page.ids)
+    assert f"other {HOSTILE}: 30 rows, 50 % of their tokens learnt" in page.text
+    assert "rows in" in page.text and len(page.ids) == len(set(page.ids))

@@ -1,30 +1,22 @@
-"""The funnel and the histogram."""
+"""The funnel, what became of each source's rows, and how long they are."""
 
 import dataclasses
-from itertools import accumulate
+import json
+from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from tests.tiny import make_run
+from tests.tiny import jsonl, make_run, maker
 from tests.tools.report.conftest import ARCH
 from tools.data import tokens
+from tools.data.prepare import prepare
 from tools.files import read_json, write_json
-from tools.report.gathered.rows import BINS, data, histogram
+from tools.recipe.operators.declared import Filter, Step
+from tools.report.drawn.html import join
+from tools.report.drawn.made import data as drawn
+from tools.report.gathered.rows import data
 from tools.report.gathered.source import Source
 from tools.run.folder import Run
-
-
-@given(st.lists(st.integers(0, 50_000), min_size=1).map(sorted))
-def test_every_row_is_in_the_one_bin_that_covers_it(lengths: list[int]) -> None:
-    found = histogram(lengths)
-    assert sum(found["counts"]) == found["rows"] == len(lengths)
-    assert len(found["counts"]) <= BINS + 1 and found["counts"][-1] > 0
-    upto = accumulate(found["counts"])
-    for number, count in enumerate(upto, 1):
-        assert count == sum(length < number * found["bin"] for length in lengths)
-    assert found["shortest"] <= found["median"] <= found["longest"]
-    assert sum(length <= found["p95"] for length in lengths) >= 0.95 * len(lengths)
 
 
 def test_what_the_data_stage_counted(whole: Run) -> None:
@@ -60,3 +52,33 @@ def test_lengths_are_not_known_before_rows_are_tokens(whole: Run) -> None:
 def test_lengths_of_other_rows_are_not_shown(whole: Run) -> None:
     other = make_run(whole.path.parent, model__arch=ARCH, data__seed=2)
     assert data(Source(other))["lengths"] is None
+
+
+def test_what_is_learnt_of_each_source(whole: Run) -> None:
+    (source,) = data(Source(whole))["sources"]
+    lengths = [20 + 7 * i % 90 for i in range(30)]
+    assert source["learnt_share"] == pytest.approx(5 * 30 / sum(lengths))
+    assert source["lengths"]["rows"] == 30 and source["lengths"]["tokens"] == sum(lengths)
+
+
+def test_why_rows_left_and_what_operators_did(tmp_path: Path) -> None:
+    """Two sources, as the data stage itself records them; then as the page shows them."""
+    rows = [{"prompt": f"Why {n % 20}?", "completion": " <b>So.</b>"} for n in range(24)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    step: Step = {"filter": Filter(max_words=900)}
+    filtered = dataclasses.replace(maker("counting"), operators=[step])
+    sources = {"mine": jsonl(file), "counting": filtered}
+    run = make_run(tmp_path, model__arch=ARCH, data__sources=sources)
+    prepare(run)
+    before = data(Source(run))
+    mine, counting = before["sources"]
+    (left,) = mine["left"]
+    assert left == {"why": "with the prompt of an earlier row", "rows": 4, "first": left["first"]}
+    assert left["first"].endswith("rows.jsonl:21") and mine["read"] == 24
+    assert (counting["learnt_share"], counting["lengths"]) == (None, None)
+    (operator,) = before["operators"]
+    assert operator["key"].startswith("data.sources.counting.operators")
+    page = join(drawn(before))
+    assert "with the prompt of an earlier row" in page and operator["key"] in page
+    assert "chart-lengths" not in page
