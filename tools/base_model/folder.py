@@ -14,6 +14,7 @@ from tools.files import digest, file_digest, write_json
 from tools.recipe.schema import GgufPackage, Model
 
 CACHE = Path(".cache/models")
+_OF_TOKENIZER = ["*.json", "*.jinja", "*.model"]
 
 
 def local_folder(model: Model) -> Path:
@@ -33,6 +34,31 @@ def local_folder(model: Model) -> Path:
     return folder
 
 
+def tokenizer_folder(model: Model) -> Path:
+    """A folder that holds the model's tokenizer and chat template, and maybe not its weights.
+
+    Raises:
+        UserError: as ``local_folder``.
+        StageError: as ``local_folder``.
+    """
+    return _from_hub(model, _OF_TOKENIZER) if model.source == "hub" else local_folder(model)
+
+
+def at_hand(model: Model) -> Path | None:
+    """The folder of the model's tokenizer; None where it would have to be fetched or made."""
+    if model.source == "local":
+        folder = Path(model.path)
+        return folder if model.path and folder.is_dir() else None
+    if model.source == "gguf":
+        folder = CACHE / f"{model.id.split('/')[-1]}-{_key(model)}"
+        return folder if (folder / "origin.json").is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    revision = model.revision or None
+    found = try_to_load_from_cache(model.id, "tokenizer_config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def _key(model: Model) -> str:
     """Short hash of what the conversion depends on; the planner's numbers are none of it."""
     return digest({key: value for key, value in vars(model).items() if key != "arch"})[:12]
@@ -47,13 +73,14 @@ def _checked_local(model: Model) -> Path:
     return folder
 
 
-def _from_hub(model: Model) -> Path:
+def _from_hub(model: Model, files: list[str] | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
     page = f"https://huggingface.co/{model.id}"
     try:
-        return Path(snapshot_download(model.id, revision=model.revision or None))
+        revision = model.revision or None
+        return Path(snapshot_download(model.id, revision=revision, allow_patterns=files))
     except GatedRepoError:  # before its parent class HfHubHTTPError, which has another remedy
         raise UserError(
             f"model.id: {model.id} is gated; accept its licence at {page}, then set HF_TOKEN"

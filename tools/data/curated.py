@@ -122,6 +122,7 @@ class Curation:
         from tools.data.against import against
 
         makers = [name for name, one in self._data.sources.items() if one.kind == "generator"]
+        chats = [name for name, one in self._data.sources.items() if one.form == "chat_template"]
         known, named = _known(items, self.fields)
 
         def questions(options: Decontaminate) -> Mapping[str, Sequence[str]]:
@@ -131,7 +132,7 @@ class Curation:
             texts = [item.texts() for item in some]
             rows = _table(some, texts, known, named)
             seed = self._data.seed
-            rows, done = carry_out(rows, steps, key, seed, questions, makers, last, chosen)
+            rows, done = carry_out(rows, steps, key, seed, questions, makers, last, chosen, chats)
             return list(self._back(some, texts, rows)), done
 
         first = 0 if last else leading(steps)

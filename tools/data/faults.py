@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tools.data import sift, skills
 from tools.data.account import Account
@@ -15,6 +16,9 @@ from tools.data.shapes.template import BadTemplate
 from tools.errors import UserError
 from tools.recipe.schema import Source
 from tools.run.local_files import is_local, local_files, missing
+
+if TYPE_CHECKING:
+    from tools.data.shapes.chat_form import ChatForm
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -40,8 +44,8 @@ def _maker_faults(where: str, source: Source) -> Iterator[str]:
         yield f"{where}.path: {why}"
     if source.rows is None:
         yield f"{where}.rows: a maker never ends; say how many rows to make"
-    for key in ("shape", "files", "columns"):
-        if getattr(source, key):
+    for key in ("shape", "files", "columns", "form"):
+        if getattr(source, key) not in ("", [], {}, "plain"):
             yield f"{where}.{key}: a maker has none; leave it out"
     if source.difficulty:
         yield (
@@ -60,10 +64,15 @@ def _local_faults(where: str, source: Source) -> Iterator[str]:
             yield f"{where}.{key}: a file here has no {key}; leave it out, name files by path"
 
 
-def look(name: str, source: Source) -> list[str]:
+def look(name: str, source: Source, chat: "ChatForm | None" = None) -> list[str]:
     """What is wrong with the first rows of the user's own files.
 
     Every file is opened, none read further than its first rows.
+
+    Args:
+        name: of the source.
+        source: its description.
+        chat: the model's chat template, where turns are written in it and the model is at hand.
     """
     where, found = f"data.sources.{name}", []
     if not local_files(source):
@@ -75,7 +84,7 @@ def look(name: str, source: Source) -> list[str]:
             with placed(file, where):
                 if not first:
                     raise Fault(NO_ROW, whole=True)
-                how = how or detect.how(source, [row for _, row in first])
+                how = how or detect.how(source, [row for _, row in first], chat=chat)
             _rendered(source, file, first, how, where)
         except (UserError, BadTemplate) as error:
             found += error.faults if isinstance(error, UserError) else []

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tools.data.account import Account
 from tools.data.reading import formats
@@ -18,6 +18,9 @@ from tools.data.shapes.template import BadTemplate
 from tools.errors import UserError
 from tools.recipe.schema import Source
 from tools.run.local_files import is_local, local_files, missing
+
+if TYPE_CHECKING:
+    from tools.data.shapes.chat_form import ChatForm
 
 LOOK = 32  # rows of a file that tell its shape, and that `make check` reads
 NO_ROW = "the file has no row"
@@ -107,13 +110,16 @@ class _Local:
         return str(self.file)
 
 
-def opened(name: str, source: Source, seed: str) -> tuple[list[Any], How]:
+def opened(
+    name: str, source: Source, seed: str, chat: "ChatForm | None" = None
+) -> tuple[list[Any], How]:
     """Where the records come from, and how they are read.
 
     Args:
         name: the source's name in the recipe.
         source: its description.
         seed: of what its shape draws.
+        chat: the model's chat template, where its turns are written in it.
 
     Raises:
         UserError: a file is missing or cannot be read, or a template fits no row.
@@ -121,13 +127,13 @@ def opened(name: str, source: Source, seed: str) -> tuple[list[Any], How]:
     where = f"data.sources.{name}"
     try:
         if not is_local(source):
-            return [HubSet(where, source)], detect.how(source, [], seed)
+            return [HubSet(where, source)], detect.how(source, [], seed, chat)
         paths = local_files(source)
         if not paths:
             raise UserError(f"{where}.path: {missing(source)}")
         found = [first_rows(path, where) for path in paths]
         with placed(found[0][0], where):
-            how = detect.how(source, [row for _, row in found[0][1]], seed)
+            how = detect.how(source, [row for _, row in found[0][1]], seed, chat)
         return [_Local(file) for file, _ in found], how
     except BadTemplate as error:
         raise UserError(f"{where}: {error}") from None

@@ -17,6 +17,7 @@ from tools.data.faults import faults
 from tools.data.mix import Block, arranged
 from tools.data.render import Item, blocks, held_out, row
 from tools.data.rows import Stored, keys_of
+from tools.data.shapes import chats
 from tools.data.shares import FEW_SHOT_POOL
 from tools.data.sources import Found, Limits, leave_beyond, read, settle
 from tools.errors import UserError
@@ -61,7 +62,7 @@ def prepare(run: Run) -> dict[str, Any]:
         plain = {i.source for n in ("test", "shots") for i in splits[n] if i.question is None}
         for name in ("test", "shots"):
             rows = [
-                held_out(item, f"{name}-{i}", sources[item.source].answers, item.source in plain)
+                _asked(item, f"{name}-{i}", sources[item.source], item.source in plain)
                 for i, item in enumerate(splits[name])
             ]
             _write(work.folder / f"{name}.jsonl", map(_json, rows))
@@ -77,6 +78,10 @@ def prepare(run: Run) -> dict[str, Any]:
     accounts = [one.account for one in sources.values()]
     say(account.table(accounts, counts, data, work.metrics["epoch"], curation.table()))
     return work.metrics
+
+
+def _asked(item: Item, identifier: str, found: Found, plain: bool) -> dict[str, Any]:
+    return held_out(item, identifier, found.answers, plain, found.end)
 
 
 def _note(note: Any, counts: Counts, sources: dict[str, Found]) -> None:
@@ -123,11 +128,13 @@ def _read(recipe: Recipe, folder: Path, curation: Curation) -> dict[str, Found]:
     wanted = shares.wanted(data)
     again = any("dedup" in step for step in data.operators)  # it says what is a twin
     seen: list[Any] = []
+    form = chats.form(recipe)
     sources = {}
     for name, source in each(data.sources.items(), len(data.sources), "data", "source"):
         # Seeded by its name: one more source moves none of this one's draws.
         specials = _specials(recipe) if source.kind == "local" else ()
-        limits = Limits(data.max_words, f"{data.seed}/{name}", specials, curation.fields)
+        seed, chat = f"{data.seed}/{name}", form if chats.is_chat(source) else None
+        limits = Limits(data.max_words, seed, specials, curation.fields, chat)
         held = sum(wanted[name].values())
         bounded = shares.is_bounded(source)
         found = sources[name] = read(name, source, held, limits, folder, bounded, curation)

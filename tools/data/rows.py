@@ -31,6 +31,7 @@ class Rows:
         source: its name.
         folder: where the file lies; it has no name there, and goes with this object.
         origins: where the records came from, each with a method ``place``.
+        form: of the source, as the recipe has it.
 
     Attributes:
         joins: whether several of these rows may stand together in one training row.
@@ -39,7 +40,9 @@ class Rows:
         kept: fields that some row has of those that were asked for.
     """
 
-    def __init__(self, source: str, folder: Path, origins: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, source: str, folder: Path, origins: Sequence[Any] = (), form: str = "plain"
+    ) -> None:
         self.source, self.joins, self._origins = source, False, origins
         self._file = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER)  # noqa: SIM115  (it lives as long as this)
         self._ends, self._cuts = array("q"), array("q")
@@ -48,7 +51,8 @@ class Rows:
         self._hardness = array("d")  # of every row, or of none
         self.columns, self.kept = list[str](), set[str]()
         self._size = 0
-        self.head = b'{"skill": %b, "segments": ' % encode_basestring(source).encode()
+        chat = b'"form": "chat_template", ' if form == "chat_template" else b""
+        self.head = b'{"skill": %b, %b"segments": ' % (encode_basestring(source).encode(), chat)
 
     def __len__(self) -> int:
         return len(self._ends)

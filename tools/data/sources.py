@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.data import sift, skills
 from tools.data.account import Account
@@ -20,6 +20,9 @@ from tools.data.shapes.base import Made
 from tools.data.shapes.template import as_text, is_missing
 from tools.errors import UserError
 from tools.recipe.schema import Source
+
+if TYPE_CHECKING:
+    from tools.data.shapes.chat_form import ChatForm
 
 SAMPLE = 1000  # answers that tell what kind they are
 
@@ -36,12 +39,14 @@ class Limits:
         seed: of the source's draws.
         specials: the model's own tokens, which no answer may hold.
         fields: of each record, those that are kept beside the row.
+        chat: the model's chat template, where the source's turns are written in it.
     """
 
     max_words: int
     seed: str = ""
     specials: tuple[str, ...] = ()
     fields: frozenset[str] = frozenset()
+    chat: "ChatForm | None" = None
 
 
 @dataclass
@@ -54,6 +59,7 @@ class Found:
         account: what became of the rows.
         rows: where they lie, unless they were made.
         shape: of its records.
+        end: what the chat template ends each answer with; empty in the plain form.
     """
 
     pairs: Sequence[Item]
@@ -61,6 +67,7 @@ class Found:
     account: Account
     rows: Rows | None = None
     shape: str = ""
+    end: str = ""
 
 
 def read(
@@ -113,7 +120,8 @@ def read(
         _enough(where, order, wanted)
         leave_beyond(name, account, _items(rows, order[source.rows + held :]))
         order = order[: source.rows + held]
-    found = Found(_items(rows, order), answers, account, rows, shape)
+    end = limits.chat.end if limits.chat else ""
+    found = Found(_items(rows, order), answers, account, rows, shape, end)
     if steps:
         settle(where, source, found)
     return found
@@ -152,7 +160,7 @@ def settle(where: str, source: Source, found: Found) -> None:
     """
     if found.rows is None:
         return
-    sample = [item.completion for item in found.pairs[:SAMPLE]]
+    sample = [item.completion.removesuffix(found.end) for item in found.pairs[:SAMPLE]]
     if not source.answer:
         sift.refuse_spelt_out(where, sample, found.shape)
     found.answers = _answers(source, found.shape, sample)
@@ -160,11 +168,15 @@ def settle(where: str, source: Source, found: Found) -> None:
 
 
 def _answers(source: Source, shape: str, sample: Sequence[str]) -> str:
+    if source.form == "chat_template":
+        return source.answer or "none"
     return "letter" if shape == "mcq" else source.answer or sift.kind(sample)
 
 
 def _joins(source: Source, shape: str, answers: str) -> bool:
     own = bool(source.answer) or source.kind == "local"
+    if source.form == "chat_template":
+        return False
     return shape == "mcq" or (own and answers not in ("text", "none") and shape == "pairs")
 
 
@@ -180,20 +192,22 @@ def _stored(
 ) -> tuple[Rows, str, str, bytearray]:
     """The source's rows on the disk, the kind of their answers, their shape, which are too long."""
     where = f"data.sources.{name}"
-    origins, how = opened(name, source, limits.seed)
+    origins, how = opened(name, source, limits.seed, limits.chat)
     account.told.append(f"{', '.join(dict.fromkeys(map(str, origins)))}; {how.told}")
-    rows, long, sample = Rows(name, folder, origins), bytearray(), list[str]()
+    rows, long, sample = Rows(name, folder, origins, source.form), bytearray(), list[str]()
     wanted = how.prompt.fields | how.completion.fields if how.shape == "pairs" else set()
     wanted |= {*limits.fields, source.difficulty} - {""} if wanted else set()
     # A path through a tree is of many records, so none of their fields is the row's.
     kept = limits.fields if how.shape != "tree" else ()
     graded = bool(source.difficulty)
+    chat = limits.chat
+    specials = () if chat else limits.specials  # a template's own; it looks for others itself
     for index, origin in enumerate(origins):
         with placed(origin, where) as cursor:
             records = watched(origin.records(where, wanted), cursor, account)
             leave = _leaver(account, origin)
             for made in detect.SHAPES[how.shape](records, how, leave):
-                if why := sift.judge(made, limits.specials):
+                if why := sift.judge(made, specials):
                     leave(why, made.number)
                     continue
                 rows.columns = rows.columns or list(cursor.row)
@@ -207,7 +221,7 @@ def _stored(
                 large = len(made.prompt) + len(made.completion) > 2 * limits.max_words
                 long.append(large and _too_long(made, limits.max_words))
                 if len(sample) < SAMPLE:
-                    sample.append(made.completion)
+                    sample.append(made.completion.removesuffix(chat.end if chat else ""))
     rows.done()
     if not account.read:
         raise UserError(f"{origins[0].place(None)}: {NO_ROW} ({where})")

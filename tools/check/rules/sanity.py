@@ -79,6 +79,7 @@ def budget(recipe: Recipe, facts: Facts) -> Faults:
 def sources(recipe: Recipe, facts: Facts) -> Faults:
     """There is data, from makers and files that exist; the first rows of each file can be read."""
     from tools.data.faults import faults, look
+    from tools.data.shapes import chats
 
     static = faults(recipe.data.sources)
     for text in static:
@@ -88,7 +89,7 @@ def sources(recipe: Recipe, facts: Facts) -> Faults:
         where = f"data.sources.{name}"
         if not is_local(source) or any(text.startswith(f"{where}.") for text in static):
             continue
-        for text in look(name, source):
+        for text in look(name, source, chats.at_hand(recipe) if chats.is_chat(source) else None):
             said, _, remedy = text.partition("; ")
             yield fail(f"{where}.path", said, remedy or "mend the file")
     for path, steps in operators.lists(recipe.data.operators, recipe.data.sources):
@@ -110,6 +111,12 @@ def asked(recipe: Recipe, facts: Facts) -> Faults:
     if own and bounded and recipe.data.test_rows and not recipe.data.held_out_share:
         said = "data.held_out_share is 0: no row of your own files can be asked or validated on"
         yield fail("data.held_out_share", said, "set it to 0.1")
+    for name, source in recipe.data.sources.items():
+        text = source.form == "chat_template" and source.answer == "text"
+        if own and text and recipe.data.test_rows and not recipe.serve.parse_special:
+            key = f"data.sources.{name}.answer"
+            said = f"{key}: HELM asks chats by /process, which reads special tokens as text"
+            yield fail(key, said, "set serve.parse_special=true, or answer: none")
     if own and not (names and recipe.data.test_rows):
         why = "data.test_rows is 0" if names else "no source has rows that can be asked"
         said = f"eval.tiers.{recipe.eval.tier}: {own[0]} asks nothing: {why}"

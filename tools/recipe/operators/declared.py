@@ -306,6 +306,11 @@ NOT_FOR_MAKERS = {
     "augment": "raise data.shots for examples before a question",
     "repeat": "raise its rows: a maker never ends",
 }
+#: A chat's text is the template's, its marks and all: these would write over them.
+NOT_FOR_CHATS = dict.fromkeys(
+    ("strip", "map", "answer_format", "augment"),
+    "it would write over the chat template's own marks",
+)
 
 
 def lists(mix: list[Step], sources: Mapping[str, Any]) -> Iterator[tuple[KeyPath, list[Step]]]:
