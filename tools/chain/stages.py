@@ -65,8 +65,9 @@ def make(run: Run, name: str) -> Any:
     """
     if name == "data":
         from tools.data.prepare import prepare
+        from tools.evaluate.base_answers import BaseAnswers
 
-        return prepare(run)
+        return prepare(run, BaseAnswers(run))
     if not name.startswith("eval"):
         with _offline(run):
             return _on_the_clock(run, name)

@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tools.curate.exact import dedup
 from tools.curate.near import near_dedup
 from tools.curate.result import SHOWN, Example, Result
 from tools.curate.rewrite import answer_format, map_, repeat, strip
-from tools.curate.score import fingerprint, score
+from tools.curate.score import Answers, fingerprint, score
 from tools.errors import UserError
 from tools.recipe.operators.declared import NOT_FOR_CHATS, NOT_FOR_MAKERS, Decontaminate, Step
 
@@ -80,6 +81,7 @@ def carry_out(
     last: bool = False,
     chosen: slice = slice(None),
     chats: Collection[str] = (),
+    answers: Answers | None = None,
 ) -> tuple[pa.Table, list[Account]]:
     """Do what a list of operators says.
 
@@ -93,6 +95,7 @@ def carry_out(
         last: carry out the operators on training rows, and no others; or these others alone.
         chosen: of the list, these.
         chats: sources whose rows are in a chat template.
+        answers: the base model's, where an operator scores by them.
 
     Returns:
         The rows, and an account of each operator.
@@ -108,7 +111,8 @@ def carry_out(
                 before = rows.num_rows
                 try:
                     alone = _left_alone(name, makers, chats)
-                    result = _one(rows, name, options, _seed(seed, where), questions, alone)
+                    body = _body(name, options, questions, answers)
+                    result = _one(rows, body, options, _seed(seed, where), alone)
                 except UserError as error:
                     raise UserError(f"{where}: {fault}" for fault in error.faults) from None
                 rows = result.rows
@@ -160,18 +164,19 @@ def _left_alone(name: str, makers: Collection[str], chats: Collection[str]) -> l
     ]
 
 
-def _one(
-    rows: pa.Table,
-    name: str,
-    options: Any,
-    seed: int,
-    questions: Questions,
-    alone: Collection[str],
-) -> Result:
-    """One operator, on the rows that are its business."""
+Body = Callable[[pa.Table, int, Any], Result]
+
+
+def _body(name: str, options: Any, questions: Questions, answers: Answers | None) -> Body:
+    """An operator's function; two want more than the rows."""
     if name == "decontaminate":
-        return decontaminate(rows, seed, options, questions(options))
-    body = _OPERATORS[name]
+        asked = questions(options)
+        return lambda rows, seed, options: decontaminate(rows, seed, options, asked)
+    return partial(score, answers=answers) if name == "score" else _OPERATORS[name]
+
+
+def _one(rows: pa.Table, body: Body, options: Any, seed: int, alone: Collection[str]) -> Result:
+    """One operator, on the rows that are its business."""
     made = np.isin(np.asarray(rows.column("source").to_pylist(), dtype=object), list(alone))
     if not made.any():
         return body(rows, seed, options)

@@ -14,10 +14,19 @@ from tools.recipe.schema import Data, Eval
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tools.curate.score import Answers
     from tools.curate.steps import Account as Done
 
 BATCH = 10_000  # rows in memory at once while operators only leave some out
-_TEXTS = {"", "prompt", "completion", "both", "length", "rouge_l"}  # named as fields are, and none
+_TEXTS = {
+    "",
+    "prompt",
+    "completion",
+    "both",
+    "length",
+    "rouge_l",
+    "base",
+}  # named as fields are, and none
 
 
 class Curation:
@@ -26,16 +35,17 @@ class Curation:
     Args:
         data: the recipe's ``data`` section.
         evaluation: its ``eval`` section, whose questions rows may be held against.
+        answers: the base model's to prompts, where an operator scores by them.
 
     Attributes:
         accounts: what was done so far, in order.
         flattened: conversations that learn their last answer alone now, by source.
     """
 
-    def __init__(self, data: Data, evaluation: Eval) -> None:
+    def __init__(self, data: Data, evaluation: Eval, answers: "Answers | None" = None) -> None:
         self.accounts: list[Done] = []
         self.flattened: Counter[str] = Counter()
-        self._data, self._evaluation = data, evaluation
+        self._data, self._evaluation, self._answers = data, evaluation, answers
 
     @property
     def any(self) -> bool:
@@ -92,8 +102,9 @@ class Curation:
             getattr(options, key, "")
             for steps in self._lists()
             for step in steps
-            for options in step.values()
+            for name, options in step.items()
             for key in ("column", "by", "against")
+            if (name, key) != ("score", "by")  # no field, but a kind of score
         }
         return frozenset(named - _TEXTS)
 
@@ -132,7 +143,9 @@ class Curation:
             texts = [item.texts() for item in some]
             rows = _table(some, texts, known, named)
             seed = self._data.seed
-            rows, done = carry_out(rows, steps, key, seed, questions, makers, last, chosen, chats)
+            rows, done = carry_out(
+                rows, steps, key, seed, questions, makers, last, chosen, chats, self._answers
+            )
             return list(self._back(some, texts, rows)), done
 
         first = 0 if last else leading(steps)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.console import each, say
 from tools.data import account, shares
@@ -24,14 +24,21 @@ from tools.errors import UserError
 from tools.recipe.schema import Data, Recipe
 from tools.run.folder import Run
 
+if TYPE_CHECKING:
+    from tools.curate.score import Answers
+
 __all__ = ["FEW_SHOT_POOL", "prepare"]
 
 Splits = dict[str, list[Item]]
 Counts = dict[str, Counter[str]]  # by split, how many of each source
 
 
-def prepare(run: Run) -> dict[str, Any]:
+def prepare(run: Run, answers: "Answers | None" = None) -> dict[str, Any]:
     """Make ``data/``: train and validation rows for Axolotl, test and few-shot rows for HELM.
+
+    Args:
+        run: the run folder, held.
+        answers: gives the base model's answers to prompts, where an operator scores by them.
 
     Returns:
         The counts that are also in the stage's record.
@@ -46,7 +53,7 @@ def prepare(run: Run) -> dict[str, Any]:
     if found:
         raise UserError(found)
     with run.produce("data") as work:
-        curation = Curation(data, run.recipe.eval)
+        curation = Curation(data, run.recipe.eval, answers)
         splits, sources = _split(run.recipe, work.folder, curation)
         # Seeded by a text of its own: what the sources draw moves nothing here.
         rng = random.Random(f"{data.seed}/blocks")

@@ -30,7 +30,7 @@ from tools.files import (
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
-from tools.run.chat_inputs import chat_inputs
+from tools.run.base_inputs import base_inputs
 from tools.run.local_files import is_local, local_files, missing
 from tools.run.operator_inputs import operator_inputs
 from tools.run.provenance import Manifest, Record, made_with
@@ -201,7 +201,7 @@ class Run:
         }
         if name == "data":
             found["files"] = _source_files(self.recipe)
-            found |= operator_inputs(self.recipe) | chat_inputs(self.recipe)
+            found |= operator_inputs(self.recipe) | base_inputs(self.recipe)
         if name.startswith("eval"):
             found["recipe"]["eval"] = tiers.fingerprint(self.recipe.eval)
             if self.recipe.serve.deterministic:

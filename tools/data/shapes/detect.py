@@ -215,6 +215,9 @@ def _chat_faults(where: str, source: Source) -> list[str]:
             "as text; say text or none"
         )
     for at, step in enumerate(source.operators):
+        if "score" in step and step["score"].by == "base":
+            key = f"{where}.operators[{at}].score.by"
+            found.append(f"{key}: base: a base model is asked texts, no chats; score them plain")
         for name in step.keys() & NOT_FOR_CHATS.keys():
             key = f"{where}.operators[{at}].{name}"
             found.append(f"{key}: not for form: chat_template: {NOT_FOR_CHATS[name]}; remove it")

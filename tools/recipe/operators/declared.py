@@ -191,12 +191,14 @@ class Score:
     """Each row gets a number, for ``sample`` and ``dedup`` to go by.
 
     Attributes:
-        by: ``length`` (words of the completion), or ``rouge_l`` (F1 of the completion's longest
-            common subsequence of words with that of ``against``).
+        by: ``length`` (words of the completion), ``rouge_l`` (F1 of the completion's longest common
+            subsequence of words with that of ``against``), or ``base`` (what the base model answers
+            to the prompt, greedily: 1 or 0 where the completion is a letter, a number or at most 8
+            words on a line, else ROUGE-L), for which the day's clock runs.
         against: the field with the other text.
     """
 
-    by: Literal["length", "rouge_l"]
+    by: Literal["length", "rouge_l", "base"]
     against: str = ""
 
 
@@ -311,6 +313,12 @@ NOT_FOR_CHATS = dict.fromkeys(
     ("strip", "map", "answer_format", "augment"),
     "it would write over the chat template's own marks",
 )
+
+
+def asks_base(mix: list[Step], sources: Mapping[str, Any]) -> bool:
+    """Whether an operator wants answers of the base model."""
+    steps = [step for _, some in lists(mix, sources) for step in some]
+    return any("score" in step and step["score"].by == "base" for step in steps)
 
 
 def lists(mix: list[Step], sources: Mapping[str, Any]) -> Iterator[tuple[KeyPath, list[Step]]]:
