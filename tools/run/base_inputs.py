@@ -25,8 +25,8 @@ def base_inputs(recipe: Recipe) -> dict[str, Any]:
     if operators.asks_base(recipe.data.operators, recipe.data.sources):
         # By size and time, as the train stage has it: their content takes minutes to read.
         files = [path for path in sorted(Path(model.path).glob("*")) if path.is_file()]
-        own = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
-        found["base"] = own if model.source == "local" else _named(model)
+        read = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
+        found["base"] = read if model.source == "local" else _named(model)
     return found
 
 

@@ -165,7 +165,8 @@ def test_the_winners_curation_runs_to_its_end_on_small_copies(tmp_path: Path) ->
     assert all(row["segments"][-2]["text"].endswith("### Response:\n") for row in made)
     natural = [one["segments"] for one in made if one["skill"] == "natural_instructions"]
     assert natural and all(int(one[-1]["text"]) % 3 == 0 for one in natural)
-    assert any("what is" in one for one in prompts["mathinstruct"])
+    lower = [one for one in prompts["mathinstruct"] if "what is" in one]
+    assert 0 < len(lower) < len(prompts["mathinstruct"])
     done = {one["key"].rpartition(".")[2] for one in record["metrics"]["operators"]}
     assert {"deny", "allow", "score", "sample", "augment", "near_dedup", "decontaminate"} <= done
     read, learnt = record["metrics"]["read"], record["metrics"]["by_source"]

@@ -231,12 +231,15 @@ class Augment:
         share: of the rows.
         shots: most rows before a prompt; how many is drawn, from 0.
         beside: the row as it was stays, too.
+        pattern: regular expression (Python's); ``lower_case`` writes only what it finds so, and
+            leaves the template around it.
     """
 
     kind: Literal["option_order", "lower_case", "few_shot"]
     share: Share = 1.0
     shots: Annotated[int, Ge(1), Le(5)] = 3
     beside: bool = False
+    pattern: str = ""
 
 
 @dataclass
