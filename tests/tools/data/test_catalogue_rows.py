@@ -119,7 +119,7 @@ NEWS = [
     {"article": f"Ship {n} sank off port {n} at {n} today.", "highlights": f"A ship sank at {n}."}
     for n in range(60)
 ]
-BIRBAL = {
+BIRBAL: dict[str, list[dict[str, Any]]] = {
     "natural_instructions": NATURAL,
     "mathinstruct": MATHINSTRUCT,
     "platypus": PLATYPUS,
