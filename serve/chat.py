@@ -64,11 +64,17 @@ class ChatTemplate:
             stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
         return cls(stored, tokens)
 
-    def render(self, messages: list[dict[str, Any]]) -> str:
-        """The prompt that asks for the next message.
+    @property
+    def is_there(self) -> bool:
+        """Whether the model has one."""
+        return self._source is not None
+
+    def render(self, messages: list[dict[str, Any]], asks: bool = True) -> str:
+        """The prompt that asks for the next message, or the messages alone.
 
         Args:
             messages: ``role``, ``content`` and whatever else the template reads.
+            asks: end with what an answer begins after (the template's ``add_generation_prompt``).
 
         Raises:
             NoPrompt: there is no template, it is broken, or it refuses these messages.
@@ -80,7 +86,7 @@ class ChatTemplate:
                 messages=messages,
                 tools=None,
                 documents=None,
-                add_generation_prompt=True,
+                add_generation_prompt=asks,
                 **self._tokens,
             )
         except jinja2.TemplateError as error:

@@ -181,14 +181,19 @@ class TextCodec:
             lead = (self._start_id,)
         return PromptTokens((*lead, *ids), len(lead))
 
-    def encode_spans(self, text: str) -> tuple[list[int], list[int]]:
+    def encode_spans(self, text: str, parse_special: bool = False) -> tuple[list[int], list[int]]:
         """A prompt's ids as ``encode_prompt`` gives them, and where in the text each token begins.
 
         Training rows are made with it: what is learnt is then what will be asked. -1 stands for
         what is not of the text (BOS).
+
+        Args:
+            text: the text.
+            parse_special: as in ``encode_prompt``.
         """
-        ids, starts = self._plain.spans(text)
-        return [*self._lead, *ids], [-1] * len(self._lead) + starts
+        ids, starts = (self._parsing if parse_special else self._plain).spans(text)
+        lead = () if tuple(ids[: len(self._lead)]) == self._lead else self._lead
+        return [*lead, *ids], [-1] * len(lead) + starts
 
     def unknown_ids(self, ids: Iterable[int]) -> list[int]:
         """Positions of the ids that are in no vocabulary entry."""

@@ -35,8 +35,9 @@ def local_folder(model: Model) -> Path:
 
 
 #: All that a tokenizer is read from (``serve.text``, ``serve.conversion``); weights are none of it.
-_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "config.json",
-              "vocab*", "merges.txt", "*.model", "spiece*", "sentencepiece*")  # fmt: skip
+_TOKENIZER = ("tokenizer*", "chat_template*", "special_tokens_map.json", "added_tokens.json",
+              "config.json", "vocab*", "merges.txt", "*.model",
+              "spiece*", "sentencepiece*")  # fmt: skip
 
 
 def tokenizer_folder(model: Model) -> Path:
@@ -64,6 +65,21 @@ def tokenizer_folder(model: Model) -> Path:
 def _converted(model: Model) -> Path:
     """Where a model that was read out of a GGUF lies."""
     return CACHE / f"{model.id.split('/')[-1]}-{_key(model)}"
+
+
+def at_hand(model: Model) -> Path | None:
+    """The folder of the model's tokenizer; None where it would have to be fetched or made."""
+    if model.source == "local":
+        folder = Path(model.path)
+        return folder if model.path and folder.is_dir() else None
+    if model.source == "gguf":
+        folder = _converted(model)
+        return folder if (folder / "origin.json").is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    revision = model.revision or None
+    found = try_to_load_from_cache(model.id, "tokenizer_config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _key(model: Model) -> str:

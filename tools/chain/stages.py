@@ -67,8 +67,9 @@ def make(run: Run, name: str, executor: str = "") -> Any:
     """
     if name == "data":
         from tools.data.prepare import prepare
+        from tools.evaluate.base_answers import BaseAnswers
 
-        return prepare(run, executor)
+        return prepare(run, executor, BaseAnswers(run))
     if not name.startswith("eval"):
         with _offline(run):
             return _on_the_clock(run, name)

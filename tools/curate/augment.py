@@ -55,7 +55,7 @@ def _changed(
     options: Augment,
 ) -> Pair:
     if options.kind == "lower_case":
-        return pair[0].lower(), pair[1]
+        return _lower(pair[0], options.pattern), pair[1]
     if options.kind == "option_order":
         return reordered(*pair, rng)
     count = rng.randint(0, options.shots)
@@ -63,6 +63,13 @@ def _changed(
     shown = [pairs[other] for other in drawn if other != number and pairs[other][0] != pair[0]]
     before = "".join(f"{prompt}{answer}\n\n" for prompt, answer in shown[:count])
     return before + pair[0], pair[1]
+
+
+def _lower(text: str, pattern: str) -> str:
+    """A text in lower case, or what a regular expression finds in it: a template stays."""
+    if not pattern:
+        return text.lower()
+    return re.sub(pattern, lambda found: found[0].lower(), text)
 
 
 def _result(rows: pa.Table, pairs: list[Pair], made: dict[int, Pair], options: Augment) -> Result:

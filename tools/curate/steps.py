@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from tools.curate.exact import dedup
 from tools.curate.near import near_dedup
 from tools.curate.result import SHOWN, Example, Result
 from tools.curate.rewrite import answer_format, map_, repeat, strip
-from tools.curate.score import fingerprint, score
+from tools.curate.score import Answers, fingerprint, score
 from tools.errors import UserError
-from tools.recipe.operators.declared import NOT_FOR_MAKERS, Decontaminate, Step
+from tools.recipe.operators.declared import NOT_FOR_CHATS, NOT_FOR_MAKERS, Decontaminate, Step
 
 #: Operators on training rows alone: a held-out row is asked as it is, and stands in no example.
 LAST = ("augment", "repeat")
@@ -79,6 +80,8 @@ def carry_out(
     makers: Collection[str] = (),
     last: bool = False,
     chosen: slice = slice(None),
+    chats: Collection[str] = (),
+    answers: Answers | None = None,
 ) -> tuple[pa.Table, list[Account]]:
     """Do what a list of operators says.
 
@@ -91,6 +94,8 @@ def carry_out(
         makers: sources whose rows are made by generators.
         last: carry out the operators on training rows, and no others; or these others alone.
         chosen: of the list, these.
+        chats: sources whose rows are in a chat template.
+        answers: the base model's, where an operator scores by them.
 
     Returns:
         The rows, and an account of each operator.
@@ -105,7 +110,9 @@ def carry_out(
                 where = f"{key}[{place}]"
                 before = rows.num_rows
                 try:
-                    result = _one(rows, name, options, _seed(seed, where), questions, makers)
+                    alone = _left_alone(name, makers, chats)
+                    body = _body(name, options, questions, answers)
+                    result = _one(rows, body, options, _seed(seed, where), alone)
                 except UserError as error:
                     raise UserError(f"{where}: {fault}" for fault in error.faults) from None
                 rows = result.rows
@@ -155,20 +162,29 @@ def _seed(seed: int, key: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big")
 
 
-def _one(
-    rows: pa.Table,
-    name: str,
-    options: Any,
-    seed: int,
-    questions: Questions,
-    makers: Collection[str],
-) -> Result:
-    """One operator, on the rows that are its business."""
+def _left_alone(name: str, makers: Collection[str], chats: Collection[str]) -> list[str]:
+    """Sources whose rows an operator is not for."""
+    return [
+        *(makers if name in NOT_FOR_MAKERS else ()),
+        *(chats if name in NOT_FOR_CHATS else ()),
+    ]
+
+
+Body = Callable[[pa.Table, int, Any], Result]
+
+
+def _body(name: str, options: Any, questions: Questions, answers: Answers | None) -> Body:
+    """An operator's function; two want more than the rows."""
     if name == "decontaminate":
-        return decontaminate(rows, seed, options, questions(options))
-    body = _OPERATORS[name]
-    made = np.isin(np.asarray(rows.column("source").to_pylist(), dtype=object), list(makers))
-    if name not in NOT_FOR_MAKERS or not made.any():
+        asked = questions(options)
+        return lambda rows, seed, options: decontaminate(rows, seed, options, asked)
+    return partial(score, answers=answers) if name == "score" else _OPERATORS[name]
+
+
+def _one(rows: pa.Table, body: Body, options: Any, seed: int, alone: Collection[str]) -> Result:
+    """One operator, on the rows that are its business."""
+    made = np.isin(np.asarray(rows.column("source").to_pylist(), dtype=object), list(alone))
+    if not made.any():
         return body(rows, seed, options)
     numbered = rows.append_column("_at", pa.array(np.arange(rows.num_rows)))
     result = body(numbered.filter(pa.array(~made)), seed, options)

@@ -16,12 +16,14 @@ from tools.recipe.schema import Data, Eval
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tools.curate.score import Answers
     from tools.curate.steps import Account as Done
     from tools.curate.steps import Questions
 
 BATCH = 10_000  # rows in memory at once while operators look at one row at a time
 _Made = tuple[int, tuple[str, str] | None]  # a row's number, and its texts where they changed
-_TEXTS = {"", "prompt", "completion", "both", "length", "rouge_l"}  # named as fields are, and none
+#: Named as fields are, and none.
+_TEXTS = {"", "prompt", "completion", "both", "length", "rouge_l", "base"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class _Operators:
         key: its full key in the recipe.
         seed: the recipe's.
         makers: sources whose rows are made by generators.
+        chats: sources whose rows are in a chat template.
         last: only the operators on training rows, or the others.
         chosen: of the list, these.
         known: fields that become columns.
@@ -43,19 +46,24 @@ class _Operators:
     key: str
     seed: int
     makers: Sequence[str]
+    chats: Sequence[str]
     last: bool
     chosen: slice
     known: Sequence[str]
     named: Sequence[str]
 
     def __call__(
-        self, items: Sequence[Item], questions: "Questions | None" = None
+        self,
+        items: Sequence[Item],
+        questions: "Questions | None" = None,
+        answers: "Answers | None" = None,
     ) -> "tuple[list[_Made], list[Done]]":
         """The rows that stay, and an account of each operator.
 
         Args:
             items: the rows.
             questions: gives what rows are decontaminated against, where an operator asks.
+            answers: gives the base model's answers, where an operator scores by them.
         """
         from tools.curate.steps import carry_out
 
@@ -69,6 +77,8 @@ class _Operators:
             self.makers,
             self.last,
             self.chosen,
+            self.chats,
+            answers,
         )
         columns = (rows.column(name).to_pylist() for name in ("_row", "prompt", "completion"))
         made = [
@@ -86,17 +96,24 @@ class Curation:
         evaluation: its ``eval`` section, whose questions rows may be held against.
         spread: carries out what looks at one row at a time, many batches at once; ``map`` is one
             after the other.
+        answers: the base model's to prompts, where an operator scores by them.
 
     Attributes:
         accounts: what was done so far, in order.
         flattened: conversations that learn their last answer alone now, by source.
     """
 
-    def __init__(self, data: Data, evaluation: Eval, spread: Spread = map) -> None:
+    def __init__(
+        self,
+        data: Data,
+        evaluation: Eval,
+        spread: Spread = map,
+        answers: "Answers | None" = None,
+    ) -> None:
         self._spread = spread
         self.accounts: list[Done] = []
         self.flattened: Counter[str] = Counter()
-        self._data, self._evaluation = data, evaluation
+        self._data, self._evaluation, self._answers = data, evaluation, answers
 
     @property
     def any(self) -> bool:
@@ -153,8 +170,9 @@ class Curation:
             getattr(options, key, "")
             for steps in self._lists()
             for step in steps
-            for options in step.values()
+            for name, options in step.items()
             for key in ("column", "by", "against")
+            if (name, key) != ("score", "by")  # no field, but a kind of score
         }
         return frozenset(named - _TEXTS)
 
@@ -183,10 +201,12 @@ class Curation:
 
         first = 0 if last else leading(steps)
         known, named = _known(items, self.fields)
-        makers = [name for name, one in self._data.sources.items() if one.kind == "generator"]
+        sources = self._data.sources.items()
+        makers = [name for name, one in sources if one.kind == "generator"]
+        chats = [name for name, one in sources if one.form == "chat_template"]
         parts = slice(0, first), slice(first, None)
         head, rest = (
-            _Operators(steps, key, self._data.seed, makers, last, chosen, known, named)
+            _Operators(steps, key, self._data.seed, makers, chats, last, chosen, known, named)
             for chosen in parts
         )
         kept = list(items)
@@ -200,7 +220,7 @@ class Curation:
                 accounts.append(done)
             self.accounts += together(accounts)
         if first < len(steps):
-            made, done = rest(kept, self._questions)
+            made, done = rest(kept, self._questions, self._answers)
             kept = list(self._back(kept, made))
             self.accounts += done
         return kept

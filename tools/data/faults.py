@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tools.data import sift, skills
 from tools.data.account import Account
@@ -10,12 +10,15 @@ from tools.data.origins import NO_ROW, first_rows, placed, watched
 from tools.data.reading import formats
 from tools.data.reading.fault import Fault
 from tools.data.reading.json_rows import Record
-from tools.data.shapes import detect
+from tools.data.shapes import chats, detect
 from tools.data.shapes.base import How, Made
 from tools.data.shapes.template import BadTemplate
 from tools.errors import UserError
 from tools.recipe.schema import Model, Recipe, Source
 from tools.run.local_files import is_local, local_files, missing
+
+if TYPE_CHECKING:
+    from tools.data.shapes.chat_form import ChatForm
 
 #: What many a template of others begins with: the text of a BOS, for tokenizers that add none.
 BOS = ("<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>")
@@ -43,8 +46,8 @@ def _maker_faults(where: str, source: Source) -> Iterator[str]:
         yield f"{where}.path: {why}"
     if source.rows is None:
         yield f"{where}.rows: a maker never ends; say how many rows to make"
-    for key in ("shape", "files", "columns"):
-        if getattr(source, key):
+    for key in ("shape", "files", "columns", "form"):
+        if getattr(source, key) not in ("", [], {}, "plain"):
             yield f"{where}.{key}: a maker has none; leave it out"
     if source.difficulty:
         yield (
@@ -88,10 +91,17 @@ def first_looks(recipe: Recipe) -> Iterator[tuple[str, Look]]:
         wrong = any(text.startswith(f"data.sources.{name}.") for text in static)
         if is_local(source) and not wrong:
             own = own_tokens if source.kind == "local" else ()
-            yield name, look(name, source, own, recipe.model.bos)
+            chat = chats.at_hand(recipe) if chats.is_chat(source) else None
+            yield name, look(name, source, own, recipe.model.bos, chat)
 
 
-def look(name: str, source: Source, specials: Sequence[str] = (), bos: str = "") -> Look:
+def look(
+    name: str,
+    source: Source,
+    specials: Sequence[str] = (),
+    bos: str = "",
+    chat: "ChatForm | None" = None,
+) -> Look:
     """What the first rows of the user's own files say.
 
     Every file is opened, none read further than its first rows.
@@ -101,6 +111,7 @@ def look(name: str, source: Source, specials: Sequence[str] = (), bos: str = "")
         source: as the recipe has it.
         specials: the model's own tokens, which no answer may hold.
         bos: the token that the model begins with, where the recipe says.
+        chat: the model's chat template, where turns are written in it and the model is at hand.
     """
     where, found = f"data.sources.{name}", Look([], [])
     if not local_files(source):
@@ -112,13 +123,14 @@ def look(name: str, source: Source, specials: Sequence[str] = (), bos: str = "")
             with placed(file, where):
                 if not first:
                     raise Fault(NO_ROW, whole=True)
-                how = how or detect.how(source, [row for _, row in first])
-            made, account = _rendered(source, file, first, how, where, specials)
+                how = how or detect.how(source, [row for _, row in first], chat=chat)
+            made, account = _rendered(source, file, first, how, where, () if chat else specials)
             found.left.extend(_left(account, where))
             with placed(file, where) as cursor:
                 for one in made:
                     cursor.number = one.number
-                    _refuse_beginning(one, how, bos)
+                    if not chat:  # whose template may write it
+                        _refuse_beginning(one, how, bos)
                 _refuse_none(account, made)
         except (UserError, BadTemplate) as error:
             found.faults.extend(error.faults if isinstance(error, UserError) else [])

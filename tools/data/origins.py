@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tools.data.account import Account
 from tools.data.reading import formats
@@ -19,6 +19,9 @@ from tools.data.shapes.template import BadTemplate
 from tools.errors import UserError
 from tools.recipe.schema import Source
 from tools.run.local_files import is_local, local_files, missing
+
+if TYPE_CHECKING:
+    from tools.data.shapes.chat_form import ChatForm
 
 LOOK = 32  # rows of a file that tell its shape, and that `make check` reads
 _UNPACKED = 4  # as many bytes as a packed file has, about
@@ -137,13 +140,16 @@ class _Local:
         return str(self.file)
 
 
-def opened(name: str, source: Source, seed: str) -> tuple[Sequence[Origin], How]:
+def opened(
+    name: str, source: Source, seed: str, chat: "ChatForm | None" = None
+) -> tuple[Sequence[Origin], How]:
     """Where the records come from, and how they are read.
 
     Args:
         name: the source's name in the recipe.
         source: its description.
         seed: of what its shape draws.
+        chat: the model's chat template, where its turns are written in it.
 
     Raises:
         UserError: a file is missing or cannot be read, or a template fits no row.
@@ -151,13 +157,13 @@ def opened(name: str, source: Source, seed: str) -> tuple[Sequence[Origin], How]
     where = f"data.sources.{name}"
     try:
         if not is_local(source):
-            return [HubSet(where, source)], detect.how(source, [], seed)
+            return [HubSet(where, source)], detect.how(source, [], seed, chat)
         paths = local_files(source)
         if not paths:
             raise UserError(f"{where}.path: {missing(source)}")
         found = [first_rows(path, where) for path in paths]
         with placed(found[0][0], where):
-            how = detect.how(source, [row for _, row in found[0][1]], seed)
+            how = detect.how(source, [row for _, row in found[0][1]], seed, chat)
         return [_Local(file) for file, _ in found], how
     except BadTemplate as error:
         raise UserError(f"{where}: {error}") from None

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.console import each, say
 from tools.data import account, shares
@@ -17,6 +17,7 @@ from tools.data.faults import faults, specials
 from tools.data.mix import Block, arranged
 from tools.data.render import Item, blocks, held_out, row
 from tools.data.rows import Stored, keys_of
+from tools.data.shapes import chats
 from tools.data.shares import FEW_SHOT_POOL
 from tools.data.sources import Found, Limits, leave_beyond, read, settle
 from tools.data.spread.executor import Datatrove
@@ -25,6 +26,9 @@ from tools.data.spread.readings import taken
 from tools.errors import UserError
 from tools.recipe.schema import Data, Recipe
 from tools.run.folder import Run
+
+if TYPE_CHECKING:
+    from tools.curate.score import Answers
 
 __all__ = ["FEW_SHOT_POOL", "prepare", "refuse", "rows"]
 
@@ -49,12 +53,13 @@ class Prepared:
     curation: Curation
 
 
-def prepare(run: Run, executor: str = "") -> dict[str, Any]:
+def prepare(run: Run, executor: str = "", answers: "Answers | None" = None) -> dict[str, Any]:
     """Make ``data/``: train and validation rows for Axolotl, test and few-shot rows for HELM.
 
     Args:
         run: the run.
         executor: what reads the sources, such as ``datatrove:4``; empty: this process.
+        answers: gives the base model's answers to prompts, where an operator scores by them.
 
     Returns:
         The counts that are also in the stage's record.
@@ -65,7 +70,7 @@ def prepare(run: Run, executor: str = "") -> dict[str, Any]:
     refuse(run.recipe)
     data = run.recipe.data
     with spread_by(run, executor) as spread, run.produce("data") as work:
-        made = rows(run.recipe, work.folder, spread)
+        made = rows(run.recipe, work.folder, spread, answers)
         splits, sources, curation = made.splits, made.sources, made.curation
         for name, mix in made.mixes.items():
             if name == "train":
@@ -76,7 +81,7 @@ def prepare(run: Run, executor: str = "") -> dict[str, Any]:
         plain = {i.source for n in ("test", "shots") for i in splits[n] if i.question is None}
         for name in ("test", "shots"):
             asked = [
-                held_out(item, f"{name}-{i}", sources[item.source].answers, item.source in plain)
+                _asked(item, f"{name}-{i}", sources[item.source], item.source in plain)
                 for i, item in enumerate(splits[name])
             ]
             _write(work.folder / f"{name}.jsonl", map(_json, asked))
@@ -94,6 +99,10 @@ def prepare(run: Run, executor: str = "") -> dict[str, Any]:
     return work.metrics
 
 
+def _asked(item: Item, identifier: str, found: Found, plain: bool) -> dict[str, Any]:
+    return held_out(item, identifier, found.answers, plain, found.end)
+
+
 def refuse(recipe: Recipe) -> None:
     """Stop at what is wrong with the recipe's sources without reading them.
 
@@ -107,18 +116,24 @@ def refuse(recipe: Recipe) -> None:
         raise UserError(found)
 
 
-def rows(recipe: Recipe, folder: Path, spread: Datatrove | None = None) -> Prepared:
+def rows(
+    recipe: Recipe,
+    folder: Path,
+    spread: Datatrove | None = None,
+    answers: "Answers | None" = None,
+) -> Prepared:
     """The rows that a recipe trains on and holds out.
 
     Args:
         recipe: ``refuse`` must have found nothing.
         folder: where rows may lie while they are sifted, and as long as they are used.
         spread: what reads the sources in several processes; None: this one.
+        answers: gives the base model's answers to prompts, where an operator scores by them.
 
     Raises:
         UserError: a source is wrong, missing or too small.
     """
-    data, curation = recipe.data, Curation(recipe.data, recipe.eval, spread or map)
+    data, curation = recipe.data, Curation(recipe.data, recipe.eval, spread or map, answers)
     splits, sources = _split(recipe, folder, curation, spread)
     # Seeded by a text of its own: what the sources draw moves nothing here.
     rng = random.Random(f"{data.seed}/blocks")
@@ -178,6 +193,7 @@ def _read(
     wanted = shares.wanted(data)
     again = any("dedup" in step for step in data.operators)  # it says what is a twin
     seen: list[Any] = []
+    form = chats.form(recipe)
     sources = {}
     limits = {
         # Seeded by its name: one more source moves none of this one's draws.
@@ -186,6 +202,7 @@ def _read(
             f"{data.seed}/{name}",
             specials(recipe.model) if source.kind == "local" else (),
             curation.fields,
+            form if chats.is_chat(source) else None,
         )
         for name, source in data.sources.items()
     }

@@ -151,7 +151,7 @@ def row(block: Sequence[Item]) -> dict[str, Any]:
 
 
 def held_out(
-    item: Item, identifier: str, answers: str = "", verbatim: bool = False
+    item: Item, identifier: str, answers: str = "", verbatim: bool = False, end: str = ""
 ) -> dict[str, Any]:
     """One row of test.jsonl, as ``tools.evaluate.helm.plugin`` reads it.
 
@@ -161,6 +161,7 @@ def held_out(
         answers: of what kind the answers of the user's rows are.
         verbatim: its prompt as it stands is asked, though it could be asked in HELM's words: so are
             others of its source.
+        end: what the chat template ends an answer with: no part of what is asked for.
     """
     if verbatim or (question := item.question) is None:
         return {
@@ -168,7 +169,7 @@ def held_out(
             "skill": item.source,
             "format": answers,
             "input": item.prompt,
-            "output": item.completion,
+            "output": item.completion.removesuffix(end),
             "choices": [],
             "verbatim": True,
         }

@@ -35,6 +35,7 @@ class Rows:
         folder: where the file lies; it has no name there, and goes with this object.
         origins: where the records came from, each with a method ``place``.
         path: of the file, where other processes read these rows, too; it stays.
+        form: of the source, as the recipe has it.
 
     Attributes:
         joins: whether several of these rows may stand together in one training row.
@@ -44,7 +45,12 @@ class Rows:
     """
 
     def __init__(
-        self, source: str, folder: Path, origins: Sequence[Any] = (), path: Path | None = None
+        self,
+        source: str,
+        folder: Path,
+        origins: Sequence[Any] = (),
+        path: Path | None = None,
+        form: str = "plain",
     ) -> None:
         self.source, self.joins, self._origins, self._path = source, False, origins, path
         self._file: IO[bytes] = (
@@ -58,7 +64,8 @@ class Rows:
         self._hardness = array("d")  # of every row, or of none
         self.columns, self.kept = list[str](), set[str]()
         self._size = 0
-        self.head = b'{"skill": %b, "segments": ' % encode_basestring(source).encode()
+        chat = b'"form": "chat_template", ' if form == "chat_template" else b""
+        self.head = b'{"skill": %b, %b"segments": ' % (encode_basestring(source).encode(), chat)
 
     def __len__(self) -> int:
         return len(self._ends)

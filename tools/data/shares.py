@@ -13,6 +13,8 @@ def is_asked(source: Source) -> bool:
     """Whether HELM asks rows of it: not of sets whose recipe says no kind of answers."""
     if source.kind == "generator":
         return True
+    if source.form == "chat_template" and not source.answer:
+        return False  # HELM sends texts, in which serving reads no special token by itself
     return source.answer != "none" and (bool(source.answer) or source.kind == "local")
 
 

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.data import sift, skills
 from tools.data.account import Account
@@ -20,6 +20,9 @@ from tools.data.shapes.base import How, Made
 from tools.data.shapes.template import as_text, is_missing
 from tools.errors import UserError
 from tools.recipe.schema import Source
+
+if TYPE_CHECKING:
+    from tools.data.shapes.chat_form import ChatForm
 
 SAMPLE = 1000  # answers that tell what kind they are
 
@@ -36,12 +39,14 @@ class Limits:
         seed: of the source's draws.
         specials: the model's own tokens, which no answer may hold.
         fields: of each record, those that are kept beside the row.
+        chat: the model's chat template, where the source's turns are written in it.
     """
 
     max_words: int
     seed: str = ""
     specials: tuple[str, ...] = ()
     fields: frozenset[str] = frozenset()
+    chat: "ChatForm | None" = None
 
 
 @dataclass
@@ -120,6 +125,7 @@ class Found:
         account: what became of the rows.
         rows: where they lie, unless they were made.
         shape: of its records.
+        end: what the chat template ends each answer with; empty in the plain form.
     """
 
     pairs: Sequence[Item]
@@ -127,6 +133,7 @@ class Found:
     account: Account
     rows: Rows | None = None
     shape: str = ""
+    end: str = ""
 
 
 def read(
@@ -181,7 +188,8 @@ def read(
         _enough(where, order, wanted)
         leave_beyond(name, account, _items(rows, order[source.rows + held :]))
         order = order[: source.rows + held]
-    found = Found(_items(rows, order), answers, account, rows, shape)
+    end = limits.chat.end if limits.chat else ""
+    found = Found(_items(rows, order), answers, account, rows, shape, end)
     if steps:
         settle(where, source, found)
     return found
@@ -220,7 +228,7 @@ def settle(where: str, source: Source, found: Found) -> None:
     """
     if found.rows is None:
         return
-    sample = [item.completion for item in found.pairs[:SAMPLE]]
+    sample = [item.completion.removesuffix(found.end) for item in found.pairs[:SAMPLE]]
     if not source.answer:
         sift.refuse_spelt_out(where, sample, found.shape)
     found.answers = _answers(source, found.shape, sample)
@@ -228,11 +236,15 @@ def settle(where: str, source: Source, found: Found) -> None:
 
 
 def _answers(source: Source, shape: str, sample: Sequence[str]) -> str:
+    if source.form == "chat_template":
+        return source.answer or "none"
     return "letter" if shape == "mcq" else source.answer or sift.kind(sample)
 
 
 def _joins(source: Source, shape: str, answers: str) -> bool:
     own = bool(source.answer) or source.kind == "local"
+    if source.form == "chat_template":
+        return False
     return shape == "mcq" or (own and answers not in ("text", "none") and shape == "pairs")
 
 
@@ -253,9 +265,12 @@ def _stored(
 ) -> tuple[Rows, str, str, bytearray]:
     """The source's rows on the disk, the kind of their answers, their shape, which are too long."""
     where = f"data.sources.{name}"
-    origins, how = (taken.origins, taken.how) if taken else opened(name, source, limits.seed)
+    origins, how = (
+        (taken.origins, taken.how) if taken else opened(name, source, limits.seed, limits.chat)
+    )
     account.told.append(f"{', '.join(dict.fromkeys(map(str, origins)))}; {how.told}")
-    made = Gathered(Rows(name, folder, origins, taken.path if taken else None), account)
+    path = taken.path if taken else None
+    made = Gathered(Rows(name, folder, origins, path, source.form), account)
     if taken:
         for part in taken.parts:
             made.append(part)
@@ -296,11 +311,13 @@ def _gather(reading: Reading, found: Gathered) -> None:
     # A path through a tree is of many records, so none of their fields is the row's.
     kept = limits.fields if how.shape != "tree" else ()
     graded = bool(source.difficulty)
+    chat = limits.chat
+    specials = () if chat else limits.specials  # a template's own; it looks for others itself
     with placed(origin, where) as cursor:
         records = watched(origin.records(where, wanted), cursor, account)
         leave = _leaver(account, origin)
         for made in detect.SHAPES[how.shape](records, how, leave):
-            if why := sift.judge(made, limits.specials):
+            if why := sift.judge(made, specials):
                 leave(why, made.number)
                 continue
             rows.columns = rows.columns or list(cursor.row)
@@ -314,7 +331,7 @@ def _gather(reading: Reading, found: Gathered) -> None:
             large = len(made.prompt) + len(made.completion) > 2 * limits.max_words
             long.append(large and _too_long(made, limits.max_words))
             if len(sample) < SAMPLE:
-                sample.append(made.completion)
+                sample.append(made.completion.removesuffix(chat.end if chat else ""))
 
 
 def _kept_fields(row: dict[str, Any], names: Collection[str]) -> dict[str, str]:

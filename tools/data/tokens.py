@@ -82,21 +82,30 @@ def _counts(path: Path) -> Path:
     return path.with_suffix(".counts.json")
 
 
-def encode(codec: TextCodec, segments: list[dict[str, Any]]) -> dict[str, list[int]]:
+def encode(
+    codec: TextCodec, segments: list[dict[str, Any]], chat: bool = False
+) -> dict[str, list[int]]:
     """One row for Axolotl: ``input_ids``, ``labels`` and ``attention_mask``, EOS learnt at the end.
 
     Args:
         codec: the model's tokenizer.
         segments: ``{"text": str, "label": bool}`` in order; only labelled ones are learnt.
+        chat: they were written by the model's chat template: special tokens in them are read as
+            such, and a BOS is the template's to write, as /v1/chat/completions has it.
     """
-    ids, starts = codec.encode_spans("".join(segment["text"] for segment in segments))
+    text = "".join(segment["text"] for segment in segments)
+    ids, starts = codec.encode_spans(text, parse_special=chat)
+    if chat:
+        lead = sum(start < 0 for start in starts)
+        ids, starts = ids[lead:], starts[lead:]
     labels = [
         token if learnt else IGNORED
         for token, learnt in zip(ids, _learnt(segments, starts), strict=True)
     ]
     if labels:
         labels[0] = IGNORED  # nothing stands before it that it could be told from
-    if codec.eos_id is not None:
+    # What a template ends an answer with may be EOS itself.
+    if codec.eos_id is not None and not (chat and ids[-1:] == [codec.eos_id]):
         ids, labels = [*ids, codec.eos_id], [*labels, codec.eos_id]
     return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}
 
@@ -115,7 +124,8 @@ def _write(path: Path, codec: TextCodec, rows: Path) -> None:
     temporary, counts = path.with_suffix(".tmp"), {"tokens": 0, "learnt": 0}
     with rows.open(encoding="utf-8") as source, temporary.open("w", encoding="utf-8") as target:
         for line in source:
-            row = encode(codec, json.loads(line)["segments"])
+            row = json.loads(line)
+            row = encode(codec, row["segments"], row.get("form") == "chat_template")
             counts["tokens"] += len(row["labels"])
             counts["learnt"] += sum(label != IGNORED for label in row["labels"])
             target.write(json.dumps(row) + "\n")

@@ -11,6 +11,7 @@ from tools.console import duration
 from tools.day import watch
 from tools.day.clock import Clock, Interval
 from tools.errors import UserError
+from tools.recipe.operators import declared as operators
 from tools.run.folder import Run
 
 STAGES = ("train", "merge", "quantize")  # rows are made without the GPU, HELM comes after the day
@@ -40,7 +41,7 @@ class Day:
     def limit(self, stage: str) -> float:
         """Seconds that a stage may take in all, earlier attempts included."""
         others = sum(self.used.values()) - self.used[stage]
-        return self.total - others - (self.reserve if stage == "train" else 0.0)
+        return self.total - others - (self.reserve if stage in ("data", "train") else 0.0)
 
     def left_to(self, stage: str) -> float:
         """Seconds that a stage may still take."""
@@ -54,7 +55,10 @@ def clock(run: Run) -> Clock:
 
 def day(run: Run) -> Day:
     """The day of a run's recipe, as its ledger has it."""
-    ledger, works = clock(run), {stage: run.fingerprint(stage) for stage in STAGES}
+    data = run.recipe.data
+    # Rows are made without the GPU, but for those that the base model's answers decide.
+    first = ("data",) if operators.asks_base(data.operators, data.sources) else ()
+    ledger, works = clock(run), {stage: run.fingerprint(stage) for stage in (*first, *STAGES)}
     others = sum(one.seconds for one in ledger.intervals() if works.get(one.stage) != one.work)
     total, reserve = 3600 * run.recipe.budget.hours, 60 * run.recipe.budget.reserve_minutes
     return Day(total, reserve, ledger.used(works), others)

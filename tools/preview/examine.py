@@ -89,17 +89,23 @@ class Examiner:
 
     def see(self, row: Row) -> Seen:
         """The row's tokens, and what serving would read before each of its answers."""
-        made = tokens.encode(self.codec, row.segments)
+        made = tokens.encode(self.codec, row.segments, row.chat)
         ids, labels = made["input_ids"], made["labels"]
         answers, before = [], ""
         for segment in row.segments:
             if segment["label"] and before:
-                served = self.codec.encode_prompt(before, self._parse).ids
+                served = self._served(before, row.chat)
                 around = before[-SHOWN:], segment["text"][:SHOWN]
                 answers.append(Answer(served, tuple(ids[: len(served)]), around))
             before += segment["text"]
         end = self._cut or len(ids)
-        return Seen(row, ids[:end], labels[:end], len(self._lead), tuple(answers), len(ids))
+        lead = 0 if row.chat else len(self._lead)
+        return Seen(row, ids[:end], labels[:end], lead, tuple(answers), len(ids))
+
+    def _served(self, prompt: str, chat: bool) -> tuple[int, ...]:
+        """Ids that the worker makes of a prompt; of a chat's, the template writes BOS itself."""
+        made = self.codec.encode_prompt(prompt, chat or self._parse)
+        return made.ids[made.lead :] if chat else made.ids
 
     def faults(self, seen: Seen, whole: bool = False) -> Iterator[Fault]:
         """What is wrong with a row.
@@ -116,10 +122,10 @@ class Examiner:
         yield from self._texts(seen.row)
 
     def _ends(self, seen: Seen) -> Iterator[Fault]:
-        lead, text = len(self._lead), seen.row.segments[0]["text"]
+        lead, text = seen.lead, seen.row.segments[0]["text"]
         # The second one is of the row's text: read as the token, or as letters.
         twice = lead and tuple(seen.ids[lead : 2 * lead]) == self._lead
-        if twice or (self._bos and text.startswith(self._bos)):
+        if twice or (not seen.row.chat and self._bos and text.startswith(self._bos)):
             yield Fault(
                 "two BOS",
                 f"its text begins with {self._bos}, which the tokenizer puts there by itself",
@@ -179,7 +185,10 @@ class Examiner:
         for text in (one["text"] for one in row.segments if one["label"]):
             if not text.strip():
                 yield Fault("empty answer", "an answer of it is empty", "take the row out")
-            elif found := next((token for token in self._specials if token in text), ""):
+                return
+            if row.chat:  # whose template ends it with one; the data stage looks for others
+                continue
+            if found := next((token for token in self._specials if token in text), ""):
                 yield Fault(
                     "special token",
                     f"its answer holds {found}, which is the model's own token",

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ class Row:
         source: its name.
         segments: texts and whether they are learnt, as ``tools.data.tokens.encode`` takes them.
         place: where it lies, or where it came from.
+        chat: its texts were written by the model's chat template.
     """
 
     source: str
     segments: list[dict[str, Any]]
     place: str
+    chat: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def training_rows(run: Run) -> Iterator[Rows]:
         yield _of_run(run)
         return
     with tempfile.TemporaryDirectory(prefix="oneday-preview-") as folder:
-        yield _made(prepare.rows(run.recipe, Path(folder)))
+        sources = run.recipe.data.sources
+        chats = {name for name, source in sources.items() if source.form == "chat_template"}
+        yield _made(prepare.rows(run.recipe, Path(folder)), chats)
 
 
 def _of_run(run: Run) -> Rows:
@@ -73,7 +77,8 @@ def _of_run(run: Run) -> Rows:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 made = json.loads(line)
-                yield Row(made["skill"], made["segments"], f"{file}:{number}")
+                chat = made.get("form") == "chat_template"
+                yield Row(made["skill"], made["segments"], f"{file}:{number}", chat)
 
     left = {
         name: {why: (one["rows"], one["first"]) for why, one in found["left"].items()}
@@ -89,12 +94,13 @@ def _of_run(run: Run) -> Rows:
     )
 
 
-def _made(made: prepare.Prepared) -> Rows:
+def _made(made: prepare.Prepared, chats: Collection[str]) -> Rows:
     mix = made.mixes["train"]
 
     def each() -> Iterator[Row]:
         for number, block in enumerate(mix, 1):
-            yield Row(block[0].source, row(block)["segments"], _place(block, number))
+            name = block[0].source
+            yield Row(name, row(block)["segments"], _place(block, number), name in chats)
 
     accounts = {name: found.account for name, found in made.sources.items()}
     left = {

@@ -11,6 +11,7 @@ Order = Literal["shuffled", "listed", "easy-first"]
 Shape = Literal[
     "", "pairs", "messages", "sharegpt", "turns", "text", "tree", "mcq", "ni_task", "quac"
 ]
+Form = Literal["plain", "chat_template"]
 Answer = Literal["", "letter", "number", "string", "text", "none"]
 
 
@@ -177,6 +178,8 @@ class Source:
             asked); empty: told by the rows where they are local, else none.
         learn: which answers of a conversation are learnt.
         language: of the messages of a tree, as ``en``; empty: all.
+        form: how turns are written: ``plain`` (the two templates) or ``chat_template`` (the base
+            model's own, as /v1/chat/completions renders it).
     """
 
     kind: Literal["generator", "local", "hub", "jsonl"]
@@ -198,6 +201,7 @@ class Source:
     answer: Answer = ""
     learn: Literal["all", "last"] = "all"
     language: str = ""
+    form: Form = "plain"
 
 
 @dataclass

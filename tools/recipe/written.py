@@ -31,6 +31,7 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "answer": "",
     "learn": "all",
     "language": "",
+    "form": "plain",
 }
 
 

@@ -29,6 +29,7 @@ from tools.files import (
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
+from tools.run.base_inputs import base_inputs
 from tools.run.local_files import is_local, local_files, missing
 from tools.run.operator_inputs import operator_inputs
 from tools.run.provenance import Manifest, Record, made_with
@@ -199,7 +200,7 @@ class Run:
         }
         if name == "data":
             found["files"] = _source_files(self.recipe)
-            found |= operator_inputs(self.recipe)
+            found |= operator_inputs(self.recipe) | base_inputs(self.recipe)
         if name.startswith("eval"):
             found["recipe"]["eval"] = tiers.fingerprint(self.recipe.eval)
             if self.recipe.serve.deterministic:

@@ -150,3 +150,9 @@ def test_examples_before_a_prompt_are_other_rows_of_the_source() -> None:
         pool = range(5) if number < 5 else range(5, 9)
         assert set(shown) <= {f"Q{n}: a{n}" for n in pool if n != number}
     assert seen == {0, 1, 2} and completions(result.rows) == completions(rows)
+
+
+def test_a_pattern_keeps_the_template_as_it_is() -> None:
+    rows = table(("### Input:\nWhy ME?\n\n### Response:\n", "A"))
+    options = Augment("lower_case", pattern=r"(?<=Input:\n)[\s\S]*(?=\n\n### Response)")
+    assert prompts(augment(rows, 0, options).rows) == ["### Input:\nwhy me?\n\n### Response:\n"]

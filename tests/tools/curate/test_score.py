@@ -1,12 +1,14 @@
 """Scores and fingerprints."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from tests.tools.curate.rows import table
-from tools.curate.score import fingerprint, rouge_l, score
+from tools.curate.score import fingerprint, match, rouge_l, score
 from tools.errors import UserError
 from tools.recipe.operators.declared import Fingerprint, Score
 
@@ -27,6 +29,40 @@ def test_scores_of_rows() -> None:
     assert twice.notes == {"mean score": 0.4}
     with pytest.raises(UserError, match=r"score.against: no field 'bsae'; did you mean base"):
         score(rows, 0, Score("rouge_l", "bsae"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "right"),
+    [
+        (" B", " B", 1),
+        (" B", "The answer is (B).", 1),
+        (" B", " A", 0),
+        (" B", "Because", 0),
+        (" 1,200", "It is 1200.", 1),
+        (" 12", " 12 or 13", 0),
+        (" 12", " twelve", 0),
+        (" Paris", "paris.", 1),
+        (" Paris", " Paris is the capital", 0),
+        (" the cat sat on the mat and slept all day", " the cat", pytest.approx(4 / 12)),
+    ],
+)
+def test_how_right_an_answer_is(wanted: str, answer: str, right: float) -> None:
+    assert match(wanted, answer) == right
+
+
+def test_scores_by_the_base_models_answers() -> None:
+    rows = table(("q", " B"), ("r", " 4"))
+    asked = []
+
+    def answers(prompts: Sequence[str], completions: Sequence[str]) -> list[str]:
+        asked.append((list(prompts), list(completions)))
+        return [" B", " 5"]
+
+    found = score(rows, 0, Score("base"), answers)
+    assert found.rows.column("score").to_pylist() == [1, 0]
+    assert asked == [(["q", "r"], [" B", " 4"])]
+    with pytest.raises(UserError, match="no base model answers here"):
+        score(rows, 0, Score("base"))
 
 
 PAIRS = st.lists(st.tuples(st.text("ab", max_size=2), st.text("ab", max_size=2)), max_size=4)

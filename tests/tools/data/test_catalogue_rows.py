@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,62 @@ def test_a_named_set_is_read_as_its_layer_says(name: str, tmp_path: Path) -> Non
     if name == "oasst1":
         assert not any(text in str(made) for text in ("Best 1.", "Rest, 3."))
         assert "Worse 1." in str(made)
+
+
+NEWS = [
+    {"article": f"Ship {n} sank off port {n} at {n} today.", "highlights": f"A ship sank at {n}."}
+    for n in range(60)
+]
+BIRBAL: dict[str, list[dict[str, Any]]] = {
+    "natural_instructions": NATURAL,
+    "mathinstruct": MATHINSTRUCT,
+    "platypus": PLATYPUS,
+    "openbookqa": real.OPENBOOKQA,
+    "quac": real.QUAC,
+    "cnn_dailymail": NEWS,
+    "lima": real.LIMA,
+}
+
+
+def test_the_winners_curation_runs_to_its_end_on_small_copies(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(
+        "defaults: [presets/birbal, debug/no-sources, data/birbal]\n", encoding="utf-8"
+    )
+    loaded = load(tmp_path / "my.yaml").recipe.data
+    assert loaded.sources.keys() == BIRBAL.keys()
+    sources = {}
+    for name, rows in BIRBAL.items():
+        file = tmp_path / f"{name}.jsonl"
+        file.write_bytes(real.jsonl(rows))
+        here = {"kind": "jsonl", "path": str(file), "files": [], "subset": "", "revision": ""}
+        sources[name] = dataclasses.replace(loaded.sources[name], **here, split="train")  # type: ignore[arg-type]
+        if len(rows) < (sources[name].rows or 0):
+            sources[name].rows = None
+    data = dataclasses.replace(loaded, sources=sources, validation_rows=7)
+    run = Run(recipe(data=data), tmp_path / "runs")
+    asked: list[str] = []
+
+    def answers(prompts: Sequence[str], completions: Sequence[str]) -> list[str]:
+        asked.extend(prompts)
+        return [one if int(one) % 3 else "none" for one in completions]  # each third wrong
+
+    prepare(run, answers=answers)
+    record = run.record("data")
+    assert record and len(asked) == 30  # the tasks that HELM asks were denied before
+    texts = (run.output("data") / "train.jsonl").read_text("utf-8").splitlines()
+    made = [json.loads(line) for line in texts]
+    prompts: dict[str, list[str]] = {}
+    for row in made:
+        prompts.setdefault(row["skill"], []).append(row["segments"][0]["text"])
+    assert prompts.keys() == BIRBAL.keys()
+    assert all("### Input:\n" in one for some in prompts.values() for one in some)
+    assert all(row["segments"][-2]["text"].endswith("### Response:\n") for row in made)
+    natural = [one["segments"] for one in made if one["skill"] == "natural_instructions"]
+    assert natural and all(int(one[-1]["text"]) % 3 == 0 for one in natural)
+    lower = [one for one in prompts["mathinstruct"] if "what is" in one]
+    assert 0 < len(lower) < len(prompts["mathinstruct"])
+    done = {one["key"].rpartition(".")[2] for one in record["metrics"]["operators"]}
+    assert {"deny", "allow", "score", "sample", "augment", "near_dedup", "decontaminate"} <= done
+    read, learnt = record["metrics"]["read"], record["metrics"]["by_source"]
+    assert read["mathinstruct"] == 60 and learnt["mathinstruct"] <= 40
+    assert learnt["platypus"] <= 30

@@ -26,6 +26,7 @@ from tools.recipe.operators.declared import (
     NearDedup,
     Repeat,
     Sample,
+    Score,
     Step,
     Strip,
 )  # fmt: skip
@@ -380,3 +381,32 @@ def test_a_part_after_another_is_as_all_at_once(
     assert one and two
     text = json.dumps(one["metrics"]["operators"]).replace(str(tmp_path / "one"), "")
     assert text == json.dumps(two["metrics"]["operators"]).replace(str(tmp_path / "two"), "")
+
+
+def test_rows_that_the_base_gets_wrong_are_kept(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}"} for n in range(60)]
+    own = jsonl(write(tmp_path / "own.jsonl", rows))
+    own.operators = [{"score": Score("base")}, {"sample": Sample(below=1)}]
+    sizes = {"data__test_rows": 0, "data__validation_rows": 2}
+    run = Run(recipe(data__sources={"own": own}, **sizes), tmp_path / "runs")
+    # Right where the number is even.
+    prepare(run, answers=lambda prompts, wanted: [o if int(o) % 2 == 0 else " no" for o in wanted])
+    operators = prepared(run)["operators"]
+    assert operators[0]["notes"] == {"mean score": 0.5}
+    completions = (run.output("data") / "train.jsonl").read_text(encoding="utf-8")
+    assert '" 8"' not in completions and len(completions.splitlines()) == 28
+    with pytest.raises(UserError, match="no base model answers here"):
+        prepare(run)
+
+
+def prepared(run: Run) -> dict[str, Any]:
+    record = run.record("data")
+    assert record
+    return dict(record["metrics"])
+
+
+def test_another_base_scores_anew(tmp_path: Path) -> None:
+    own = jsonl(write(tmp_path / "own.jsonl", ROWS), operators=[{"score": Score("base")}])
+    values = {"data__sources": {"own": own}, "model__source": "hub"}
+    one, other = (Run(recipe(model__id=name, **values), tmp_path) for name in ("a/b", "a/c"))
+    assert one.fingerprint("data") != other.fingerprint("data")

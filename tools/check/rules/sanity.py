@@ -107,6 +107,12 @@ def asked(recipe: Recipe, facts: Facts) -> Faults:
     if own and bounded and recipe.data.test_rows and not recipe.data.held_out_share:
         said = "data.held_out_share is 0: no row of your own files can be asked or validated on"
         yield fail("data.held_out_share", said, "set it to 0.1")
+    for name, source in recipe.data.sources.items():
+        text = source.form == "chat_template" and source.answer == "text"
+        if own and text and recipe.data.test_rows and not recipe.serve.parse_special:
+            key = f"data.sources.{name}.answer"
+            said = f"{key}: HELM asks chats by /process, which reads special tokens as text"
+            yield fail(key, said, "set serve.parse_special=true, or answer: none")
     if own and not (names and recipe.data.test_rows):
         why = "data.test_rows is 0" if names else "no source has rows that can be asked"
         said = f"eval.tiers.{recipe.eval.tier}: {own[0]} asks nothing: {why}"

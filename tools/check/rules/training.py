@@ -146,8 +146,12 @@ def template(recipe: Recipe, facts: Facts) -> Faults:
     for key in ("chat_template", "chat_template_jinja", "default_system_message"):
         if recipe.train.get(key):
             said = f"train.{key} is set, but rows and served prompts are written without a template"
-            remedy = f"--set '~train.{key}'; write the form into data.sources.NAME.prompt"
+            remedy = (
+                f"--set '~train.{key}'; write the form into data.sources.NAME.prompt, or set "
+                "data.sources.NAME.form=chat_template"
+            )
             yield fail(f"train.{key}", said, remedy)
+    yield from _chats(recipe)
     wraps = {name: rule.wrap for name, rule in recipe.serve.rules.items() if rule.wrap}
     if not wraps:
         return
@@ -161,6 +165,23 @@ def template(recipe: Recipe, facts: Facts) -> Faults:
             remedy = "take the form of data.sources.NAME.prompt, or leave wrap out"
             # Rows that come as they are may have any form.
             yield (warn if any(_bare(form) for form in forms) else fail)(key, said, remedy)
+
+
+def _chats(recipe: Recipe) -> Faults:
+    """Where turns are written in the model's chat template it has one."""
+    from tools.data.shapes import chats
+
+    names = [name for name, source in recipe.data.sources.items() if chats.is_chat(source)]
+    if not names:
+        return
+    key, form = f"data.sources.{names[0]}.form", chats.at_hand(recipe)
+    if form is None:
+        said = (
+            f"{key}: {recipe.model.id} is not here yet: `make data` will tell if it has a template"
+        )
+        yield warn(key, said, "nothing to do, where you know that it has one")
+    elif not form.is_there:
+        yield fail(key, f"{key}: {chats.lacking(recipe)}", chats.REMEDY)
 
 
 def _bare(form: str) -> bool:

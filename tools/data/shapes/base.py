@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tools.data.reading.fault import Fault
 from tools.data.reading.json_rows import Record
@@ -10,7 +10,11 @@ from tools.data.shapes.template import Template
 from tools.data.skills import Question
 from tools.recipe.faults import nearest
 
+if TYPE_CHECKING:
+    from tools.data.shapes.chat_form import ChatForm
+
 Segment = tuple[bool, str]  # whether it is learnt, and the text
+Exchange = tuple[str, str | None]  # what was said, and the answer, if there was one
 
 
 class Made(NamedTuple):
@@ -47,6 +51,7 @@ class How:
         language: of the messages that are taken; empty: all.
         seed: of what the shape draws.
         told: how this was decided, where the recipe does not say.
+        chat: the model's chat template, where turns are written in it.
     """
 
     shape: str
@@ -57,6 +62,7 @@ class How:
     language: str = ""
     seed: str = ""
     told: str = ""
+    chat: "ChatForm | None" = None
 
     def column(self, row: dict[str, Any], *names: str) -> str:
         """The column of a row that plays a part: as the recipe says, or the first that is there.

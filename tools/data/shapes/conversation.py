@@ -1,7 +1,8 @@
 """Several turns: chats by role, ShareGPT's, plain lists, OASST's trees, QuAC's dialogues.
 
 Every exchange is written by the source's two templates, over ``{user}`` and ``{assistant}``, parted
-by a blank line: the form of HELM's examples, and of a served prompt that holds an earlier exchange.
+by a blank line: the form of HELM's examples, and of a served prompt that holds an earlier exchange;
+or all of them by the model's own chat template (``chat_form.py``).
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 from tools.data.reading.fault import Fault
 from tools.data.reading.json_rows import Record
-from tools.data.shapes.base import How, Leave, Made, Segment, texts
+from tools.data.shapes.base import Exchange, How, Leave, Made, Segment, texts
 from tools.recipe.faults import nearest
 
 Turn = tuple[str, str]  # role and text
@@ -81,16 +82,16 @@ def conversation(number: int, turns: Iterable[Turn], how: How, leave: Leave) -> 
     if not exchanges:
         leave(NO_ANSWER, number)
         return
-    segments = _merged(_segments(lead, exchanges, how))
+    if how.chat:
+        segments = how.chat.segments(lead, exchanges, how.learn)
+    else:
+        segments = _merged(_segments(lead, exchanges, how))
     if not any(learnt for learnt, _ in segments):
         leave(NO_ANSWER, number)
         return
     last = max(at for at, (learnt, _) in enumerate(segments) if learnt)
     prompt = "".join(text for _, text in segments[:last])
     yield Made(number, prompt, segments[last][1], None, tuple(segments[: last + 1]))
-
-
-Exchange = tuple[str, str | None]  # what was said, and the answer, if there was one
 
 
 def _exchanges(turns: Iterable[Turn]) -> tuple[str, list[Exchange]]:

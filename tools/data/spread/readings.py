@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from tools.data.origins import Origin, opened
+from tools.data.shapes import chats
 from tools.data.shapes.base import How
 from tools.data.sources import Limits, Reading, Taken, read_part
 from tools.data.spread.executor import Datatrove
@@ -20,7 +21,8 @@ def taken(
     """Read all files of all sources.
 
     Args:
-        sources: by name; makers are left out, for each question follows from the one before.
+        sources: by name; makers are left out, for each question follows from the one before, and
+            turns in a chat template, whose code is no other process's.
         limits: by source.
         executor: whose tasks read.
 
@@ -30,7 +32,7 @@ def taken(
     """
     found: dict[str, tuple[list[Origin], How]] = {}
     for name, source in sources.items():
-        if source.kind != "generator":
+        if source.kind != "generator" and not chats.is_chat(source):
             try:
                 origins, how = opened(name, source, limits[name].seed)
             except UserError:

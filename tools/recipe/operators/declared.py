@@ -191,12 +191,14 @@ class Score:
     """Each row gets a number, for ``sample`` and ``dedup`` to go by.
 
     Attributes:
-        by: ``length`` (words of the completion), or ``rouge_l`` (F1 of the completion's longest
-            common subsequence of words with that of ``against``).
+        by: ``length`` (words of the completion), ``rouge_l`` (F1 of the completion's longest common
+            subsequence of words with that of ``against``), or ``base`` (what the base model answers
+            to the prompt, greedily: 1 or 0 where the completion is a letter, a number or at most 8
+            words on a line, else ROUGE-L), for which the day's clock runs.
         against: the field with the other text.
     """
 
-    by: Literal["length", "rouge_l"]
+    by: Literal["length", "rouge_l", "base"]
     against: str = ""
 
 
@@ -229,12 +231,15 @@ class Augment:
         share: of the rows.
         shots: most rows before a prompt; how many is drawn, from 0.
         beside: the row as it was stays, too.
+        pattern: regular expression (Python's); ``lower_case`` writes only what it finds so, and
+            leaves the template around it.
     """
 
     kind: Literal["option_order", "lower_case", "few_shot"]
     share: Share = 1.0
     shots: Annotated[int, Ge(1), Le(5)] = 3
     beside: bool = False
+    pattern: str = ""
 
 
 @dataclass
@@ -306,6 +311,17 @@ NOT_FOR_MAKERS = {
     "augment": "raise data.shots for examples before a question",
     "repeat": "raise its rows: a maker never ends",
 }
+#: A chat's text is the template's, its marks and all: these would write over them.
+NOT_FOR_CHATS = dict.fromkeys(
+    ("strip", "map", "answer_format", "augment"),
+    "it would write over the chat template's own marks",
+)
+
+
+def asks_base(mix: list[Step], sources: Mapping[str, Any]) -> bool:
+    """Whether an operator wants answers of the base model."""
+    steps = [step for _, some in lists(mix, sources) for step in some]
+    return any("score" in step and step["score"].by == "base" for step in steps)
 
 
 def lists(mix: list[Step], sources: Mapping[str, Any]) -> Iterator[tuple[KeyPath, list[Step]]]:

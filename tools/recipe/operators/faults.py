@@ -78,7 +78,7 @@ def _options(name: str, options: dict[str, Any]) -> Iterator[tuple[KeyPath, str]
     if name == "sample" and options.get("n") and options.get("share"):
         yield (), "n and share: one of them decides; remove the other"
     if name == "score" and (options.get("by") == "rouge_l") != bool(options.get("against")):
-        yield (), "rouge_l needs against: the field with the other text; length takes none"
+        yield (), "rouge_l needs against: the field with the other text; the others take none"
     if name == "decontaminate" and options.get("helm") is False and not options.get("files"):
         yield (), "against nothing; list files, or leave helm on"
     if name == "filter":
