@@ -91,10 +91,16 @@ def text(seen: Seen, codec: TextCodec, marked: Marks) -> str:
         elif token == codec.eos_id and at == len(seen.ids) - 1:
             piece = f"{pieces.flush()}<EOS>"
         else:
-            piece = visible(pieces.push(token))
+            piece = visible(pieces.push(token) + _special(token, codec))
         found += f"|{piece}" if learnt and learning and piece else piece
         learning = learnt
     return found + (marked.end if learning else "")
+
+
+def _special(token: int, codec: TextCodec) -> str:
+    """The name of a special token, which decoding drops; of others nothing."""
+    name = codec.token_bytes(token, special=True).decode(errors="replace")
+    return name if name in codec.specials else ""
 
 
 def visible(written: str) -> str:

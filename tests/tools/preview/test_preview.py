@@ -1,6 +1,7 @@
 """The verb, on three tokenizers: rows as trained beside what serving reads; what it refuses."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,28 @@ def test_every_answer_of_a_conversation_is_held_against_serving(
     assert "answer 2: served" in out and ": equal" in out
     found = re.search(r"before ([\d,]+) of ([\d,]+) answers", out)
     assert found and found[1] == found[2]
+
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_turns_in_the_chat_template_are_held_against_what_chats_are_served(
+    folders: dict[str, Path], tmp_path: Path, call: Call
+) -> None:
+    model = Path(shutil.copytree(folders["byte_level"], tmp_path / "chat model"))
+    (model / "chat_template.jinja").write_text(CHATML)
+    recipe = own("byte_level", model, path=jsonl(tmp_path / "c.jsonl", CHAT), form="chat_template")
+    for _ in range(2):  # of rows made for it, and of those of the run
+        code, out, err = call(recipe)
+        assert code == 0, err
+        found = re.search(r"before ([\d,]+) of ([\d,]+) answers", out)
+        assert found and found[1] == found[2] and "NOT EQUAL" not in out
+        (learnt, *_) = (text for text in re.findall(r"\[\[(.*?)\]\]", out)[1:])
+        assert learnt.startswith("He") and learnt.endswith(".|<|im_end|>"), learnt
+        assert call(recipe, verb="data")[0] == 0
 
 
 def test_the_rows_of_a_finished_data_stage_are_shown(
