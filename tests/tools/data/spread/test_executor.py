@@ -32,8 +32,6 @@ from tools.recipe.operators.declared import (
 from tools.recipe.schema import Source
 from tools.run.folder import Run
 
-pytest.importorskip("datatrove", reason="datatrove is not installed; make setup installs it")
-
 FILES = ("train", "validation", "test", "shots")
 WORDS = "amber basin cedar delta ember fjord grove haven inlet jetty".split()
 
