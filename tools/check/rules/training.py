@@ -7,7 +7,7 @@ from typing import Any
 from tools.check.rules.base import Facts, Faults, fail, parts, warn
 from tools.check.rules.card import attention
 from tools.recipe import lora_kernels
-from tools.recipe.faults import nearest
+from tools.recipe.faults import NO_ADAPTER, nearest
 from tools.recipe.schema import Recipe
 
 # Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.21.0).
@@ -90,8 +90,10 @@ def adapter(recipe: Recipe, facts: Facts) -> Faults:
     train = recipe.train
     name, four, eight = (train.get(key) for key in ("adapter", "load_in_4bit", "load_in_8bit"))
     if not name:
-        said = "train.adapter is not set, and the merge needs an adapter"
-        yield fail("train.adapter", said, "set train.adapter to lora or qlora")
+        yield fail("train.adapter", *NO_ADAPTER)
+    elif name == "dora":
+        said = "train.adapter dora: Axolotl has DoRA as a way of LoRA"
+        yield fail("train.adapter", said, 'SET="train.adapter=lora train.peft_use_dora=true"')
     # A plugin may bring an adapter of its own.
     elif name not in ("lora", "qlora") and not train.get("plugins"):
         said = f"train.adapter {name} is no adapter of ours{nearest(name, ['lora', 'qlora'])}"
