@@ -1,4 +1,4 @@
-"""A base whose weights are pickles (``pytorch_model.bin``), as safetensors: all else reads those."""
+"""A base of pickles (``pytorch_model.bin``) as one of safetensors: all stages read those."""
 
 import re
 import shutil
@@ -51,9 +51,9 @@ def as_safetensors(folder: Path, cache: Path) -> Path:
 def _copy_others(folder: Path, copy: Path) -> None:
     """Tokenizer and configuration; other frameworks' weights are none of ours."""
     for path in folder.iterdir():
-        if path.is_file() and re.search(r"\.(json|model|txt|jinja|tiktoken)$", path.name):
-            if not path.name.endswith(_INDEX):
-                shutil.copy(path, copy)
+        ours = re.search(r"\.(json|model|txt|jinja|tiktoken)$", path.name)
+        if ours and path.is_file() and not path.name.endswith(_INDEX):
+            shutil.copy(path, copy)
 
 
 def _convert(shards: list[Path], folder: Path) -> None:

@@ -130,7 +130,16 @@ def _in_time(needed: Range, day: float) -> Verdict:
 def render(found: Plan) -> str:
     """The verdict in one line, then what it rests on."""
     unmergeable = [] if found.recipe.train.get("adapter") else [f"plan: {'; '.join(NO_ADAPTER)}"]
-    lines = [_headline(found), *unmergeable, "", *_memory(found), "", *_time(found), "", *_rest(found)]
+    lines = [
+        _headline(found),
+        *unmergeable,
+        "",
+        *_memory(found),
+        "",
+        *_time(found),
+        "",
+        *_rest(found),
+    ]
     return "\n".join(lines)
 
 

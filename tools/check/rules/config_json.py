@@ -32,9 +32,13 @@ def trainable(recipe: Recipe, facts: Facts) -> Faults:
         return
     kind, known = str(config.get("model_type", "")), causal_kinds()
     if known and kind not in known:
-        said = f"{key}: {folder}: its config.json says model_type {kind or 'nothing'}: the installed"
+        said = (
+            f"{key}: {folder}: its config.json says model_type {kind or 'nothing'}: the installed"
+        )
         said += f" transformers has no causal language model of that kind{nearest(kind, known)}"
-        yield fail(key, said, "take another base; docs/recipes.md lists layers of models that train")
+        yield fail(
+            key, said, "take another base; docs/recipes.md lists layers of models that train"
+        )
     if config.get("quantization_config"):
         said = f"{key}: {folder}: its weights are quantized: no adapter can be merged into them"
         yield fail(key, said, "take the model it was made from; quantize.format comes after")
@@ -76,10 +80,16 @@ def tokens(recipe: Recipe, facts: Facts) -> Faults:
     added = set(recipe.train.get("tokens") or ())
     for name in ("eos", "pad"):
         token = getattr(recipe.model, name)
-        if token in names or token in added or (isinstance(vocabulary, dict) and token in vocabulary):
+        if (
+            token in names
+            or token in added
+            or (isinstance(vocabulary, dict) and token in vocabulary)
+        ):
             continue
         said = f"model.{name} {token} is no token of {folder}{nearest(token, names)}"
-        yield fail(f"model.{name}", said, f"its special tokens are {', '.join(names[:8]) or 'none'}")
+        yield fail(
+            f"model.{name}", said, f"its special tokens are {', '.join(names[:8]) or 'none'}"
+        )
 
 
 @functools.cache
