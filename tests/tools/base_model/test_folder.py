@@ -102,7 +102,7 @@ SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer.m
             ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"],
         ),
         (["model.safetensors"], ["consolidated.safetensors", "original/consolidated.00.pth"]),
-        (["pytorch_model.bin"], ["flax_model.msgpack", "tf_model.h5", "rust_model.ot"]),
+        (["pytorch_model.bin"], ["flax_model.msgpack", "tf_model.h5"]),
         (
             ["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
             ["README.md", "LICENSE", "training_args.bin", "optimizer.pt"],
