@@ -279,6 +279,9 @@ BREAKS = [
     ("checkpointing", "4090", "model.source=local model.path=trials/2", "pass"),
     ("new tokens", "4090", "train.tokens=['<a>']", "fail"),
     ("new tokens", "4090", "train.tokens=['<a>'] train.lora_modules_to_save=[lm_head]", "pass"),
+    ("trackers", "4090", "train.wandb_project=mine", "warn"),
+    ("trackers", "4090", "train.use_mlflow=true", "warn"),
+    ("trackers", "4090", "train.wandb_name=mine", "pass"),  # turns nothing on
     ("endings", "4090", "train.excess_length_strategy=truncate", "warn"),
 ]
 

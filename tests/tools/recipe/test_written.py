@@ -43,14 +43,3 @@ def test_a_newer_key_that_says_nothing_makes_no_other_recipe() -> None:
     plain.data.sources["counting"].operators = [{"deny": Deny("a", ["b"])}]
     said = settled(plain)["data"]["sources"]["counting"]["operators"]
     assert said == [{"deny": {"column": "a", "values": ["b"]}}]
-
-
-def test_every_key_that_came_later_is_silent_by_default() -> None:
-    found = settled(recipe())["data"]
-    assert found.keys() == {
-        "sources", "seed", "shots", "validation_rows", "test_rows", "max_words",
-    }  # fmt: skip
-    assert found["sources"]["counting"].keys() == {
-        "kind", "path", "licence", "origin", "rows", "prompt", "completion", "subset", "split",
-        "revision",
-    }  # fmt: skip

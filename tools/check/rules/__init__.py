@@ -71,4 +71,5 @@ RULES = [
     Rule("selective checkpointing", "Axolotl", training.selective),
     Rule("new tokens", "PEFT", training.new_tokens),
     Rule("endings", "training = serving", training.endings),
+    Rule("trackers", "Axolotl", training.trackers),
 ]

@@ -350,3 +350,18 @@ def endings(recipe: Recipe, facts: Facts) -> Faults:
     if recipe.train.get("excess_length_strategy") == "truncate":
         said = "train.excess_length_strategy truncate cuts the end-of-text token off long rows"
         yield warn("train.excess_length_strategy", said, "set it to drop")
+
+
+# What turns a tracker of Axolotl's on; each sends the run's figures to a service.
+_TRACKERS = ("wandb", "mlflow", "comet", "trackio", "swanlab", "otel_metrics")
+_TURNS_ON = ("use_{}", "{}_project", "{}_project_name", "{}_tracking_uri", "{}_experiment_name")
+
+
+def trackers(recipe: Recipe, facts: Facts) -> Faults:
+    """Nothing is sent anywhere, unless the recipe itself asks for it: then it is said."""
+    for name in _TRACKERS:
+        keys = [key for form in _TURNS_ON if recipe.train.get(key := form.format(name))]
+        if keys:
+            said = f"train.{keys[0]}: the run's figures would be sent to {name}"
+            remedy = f"--set '~train.{keys[0]}': make report and logs/tensorboard show them here"
+            yield warn(f"train.{keys[0]}", said, remedy)
