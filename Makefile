@@ -3,6 +3,7 @@
 #   HW=4090|a100|cpu   the card, that is recipes/HW.yaml           (default: cpu)
 #   RECIPE=my.yaml     a recipe of your own, instead of HW
 #   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
+#   FORCE=1            day, train, merge, quantize, eval, reproduce: go on, and say so, where check fails
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
 #   RUN=runs/cpu       for verify and reproduce: a run folder;  INTO=folder: where reproduce builds
@@ -19,6 +20,7 @@
 HW     ?= cpu
 RECIPE ?=
 SET    ?=
+FORCE  ?=
 PORT   ?=
 RUNS   ?= runs
 RUN    ?=
@@ -56,6 +58,7 @@ endif
 RECIPES := $(if $(RECIPE),--recipe "$(RECIPE)",--hw "$(HW)") $(if $(SET),--set "$(SET)") --runs "$(RUNS)"
 # exec: a stop that only make is told (docker stop, kill) reaches the verb, not a shell that dies of it alone.
 TOOLS    = exec $(PY) -m tools
+FORCED  := $(if $(FORCE),--force)
 
 export AXOLOTL_DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -74,25 +77,25 @@ help: ## list the targets
 
 day: ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
 	+@$(BOTH) setup helm
-	@$(TOOLS) day $(RECIPES)
+	@$(TOOLS) day $(RECIPES) $(FORCED)
 
 data: setup ## make the training, validation and test rows
 	@$(TOOLS) data $(RECIPES) $(if $(EXECUTOR),--executor "$(EXECUTOR)")
 
 train: setup ## train the adapter (goes on from the last checkpoint)
-	@$(TOOLS) train $(RECIPES)
+	@$(TOOLS) train $(RECIPES) $(FORCED)
 
 merge: setup ## add the adapter to the base model
-	@$(TOOLS) merge $(RECIPES)
+	@$(TOOLS) merge $(RECIPES) $(FORCED)
 
 quantize: setup ## put the merged model into the served format
-	@$(TOOLS) quantize $(RECIPES)
+	@$(TOOLS) quantize $(RECIPES) $(FORCED)
 
 serve: setup ## serve the tuned model behind the challenge's HTTP contract
 	@$(TOOLS) serve $(RECIPES) $(if $(PORT),--port $(PORT))
 
 eval: setup helm ## score base and tuned model with HELM
-	@$(TOOLS) eval $(RECIPES) $(if $(TIER),--set "eval.tier='$(TIER)'") $(if $(DATA),--set "eval.data='$(DATA)'") \
+	@$(TOOLS) eval $(RECIPES) $(FORCED) $(if $(TIER),--set "eval.tier='$(TIER)'") $(if $(DATA),--set "eval.data='$(DATA)'") \
 	  $(if $(WITH),--with "$(WITH)") $(if $(TASKS),--tasks "$(TASKS)")
 
 score: setup ## the organizers' score of a pool and your runs: rank, win rates, what would raise it
@@ -130,7 +133,7 @@ verify: setup ## is every file of RUN what its manifest says?
 	@$(TOOLS) verify --run "$(RUN)"
 
 reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and compare
-	@$(TOOLS) reproduce --run "$(RUN)" $(if $(INTO),--into "$(INTO)") $(if $(JSON),--json)
+	@$(TOOLS) reproduce --run "$(RUN)" $(FORCED) $(if $(INTO),--into "$(INTO)") $(if $(JSON),--json)
 
 test: ## lint, then all tests, the real chain on a tiny model included
 	+@$(BOTH) lint helm

@@ -36,6 +36,7 @@ FUNCTION, FILE, FOLDER = 60, 420, 14  # lines, lines, modules
 WHY_MORE = {
     "serve": "one process, flat as LitServe's own package: its parts are named by what they answer",
     "serve/engine": "one step loop and its parts; the engines are small files beside base.py",
+    "tools/recipe": "one way from YAML to a Recipe, a file a step; operators/ is a room already",
     "benchmarks": "scripts, each run by its own Make target; nothing imports them",
 }
 

@@ -9,8 +9,11 @@ from typing import get_args
 
 import pytest
 
+from tools.check.findings import check
 from tools.check.rules import losses
+from tools.errors import UserError
 from tools.plan.job import job
+from tools.plan.verdict import plan
 from tools.recipe.axolotl_schema import OWNED
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
@@ -18,7 +21,7 @@ from tools.recipe.schema import Order, Recipe
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-NAMES = ("my.yaml", "small.yaml", "sharded.yaml")
+NAMES = ("my.yaml", "card.yaml", "model.yaml", "small.yaml", "sharded.yaml")
 EXAMPLES = dict(zip(NAMES, re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL), strict=True))
 
 
@@ -62,6 +65,46 @@ def test_the_examples_are_what_they_say(mine: Path) -> None:
     assert small.train["max_steps"] == 4
     sharded = load(mine / "sharded.yaml").recipe
     assert sharded.hardware.gpus == 2 and job(sharded).zero_stage == 3
+
+
+CARDS = [
+    [cell.strip(" `") for cell in line.strip("|").split("|")]
+    for line in re.findall(r"^\| .* \|$", TEXT, re.MULTILINE)
+    if re.match(r"\| [\w, ]+ \| [\d.]+ \| \d\.\d \|", line)
+]
+
+
+@pytest.mark.parametrize("row", CARDS, ids=[row[0] for row in CARDS])
+def test_a_card_of_the_table_suits_a_recipe(row: list[str], mine: Path) -> None:
+    _, memory, capability, tflops, formats, more = row
+    words = f"hardware.memory_gib={memory} hardware.capability='{capability}'"
+    words += f" hardware.tflops={tflops} hardware.quantize_formats=[{formats}] {more}"
+    for cards in ("", "hardware.gpus=2"):
+        loaded = load(mine / "card.yaml", [words, cards])
+        assert [one.message for one in check(loaded) if one.verdict == "fail"] == []
+        assert plan(loaded.recipe, mine).peak.total > 0
+
+
+def test_the_cards_are_those_people_ask_for() -> None:
+    assert {row[0] for row in CARDS} >= {"RTX 3090", "T4", "H100, 80 GB"}
+
+
+def test_the_model_of_ones_own_is_planned_as_itself(mine: Path) -> None:
+    loaded = load(mine / "model.yaml")
+    assert [one.message for one in check(loaded) if one.verdict == "fail"] == []
+    own, theirs = (plan(one.recipe, mine) for one in (loaded, load(RECIPES / "4090.yaml")))
+    assert own.disk.base < theirs.disk.base / 4
+    assert len(EXAMPLES["model.yaml"].splitlines()) <= 13
+
+
+def test_what_a_card_lacks_is_named(mine: Path) -> None:
+    bare = "defaults: [base, models/mistral-7b, data/instruct]\nhardware: {name: T4, track: none}\n"
+    (mine / "bare.yaml").write_text(bare, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load(mine / "bare.yaml")
+    told = "\n".join(caught.value.faults)
+    for key in ("device", "memory_gib", "capability", "tflops", "quantize_formats"):
+        assert f"hardware.{key}: missing; add it" in told
 
 
 def test_every_section_is_named() -> None:

@@ -1,6 +1,7 @@
 """``python -m tools VERB``: the only thing the Makefile calls. A verb's body lives in its room."""
 
 import argparse
+import errno
 import gc
 import importlib
 import os
@@ -8,6 +9,7 @@ import signal
 import sys
 from typing import NamedTuple
 
+from tools import console
 from tools.arguments import parser
 from tools.errors import StageError, UserError
 
@@ -26,6 +28,7 @@ class Verb(NamedTuple):
     body: str
 
 
+WHOLE = "stages that are whole are kept, the same command makes the rest"
 VERBS = {
     "day": Verb("The whole chain, from the rows to the report", "tools.chain.verbs", "day"),
     "data": Verb("Make the training, validation and test rows", "tools.chain.verbs", "data"),
@@ -105,6 +108,20 @@ VERBS = {
 }
 
 
+# What of the system's errors is the disk's: full, over quota, not ours to write, broken.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+_GONE = {errno.ENOENT, errno.ENOTDIR}
+
+
+def _remedy(error: OSError) -> str:
+    """What to do about an error of the system; of one that is none (transformers), nothing."""
+    if error.errno in _DISK:
+        return "; free the disk or mend the folder's rights"
+    if error.errno in _GONE:
+        return "; make verify RUN=… tells which files of a run are not as they were"
+    return ""
+
+
 def _parser() -> argparse.ArgumentParser:
     return parser({name: verb.help for name, verb in VERBS.items()})
 
@@ -115,6 +132,7 @@ def main() -> int:
     verb = VERBS[args.verb]
     # Pydantic looks through every installed package for plugins otherwise: a tenth of a `check`.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    console.settle()
     # A polite kill ends like Ctrl+C, so that no child outlives us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -126,17 +144,16 @@ def main() -> int:
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(
-            "\ninterrupted; what is done is kept, the same command goes on from here",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as interrupt:
+        # A stage that can go on says itself what it has to go on from.
+        kept = interrupt.args[0] if interrupt.args else WHOLE
+        print(f"\ninterrupted; {kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         sys.stderr.close()
         return 0
     except OSError as error:
-        print(f"error: {error}; free the disk or mend the folder's rights", file=sys.stderr)
+        print(f"error: {error}{_remedy(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 Args = argparse.Namespace
 WITH_RUN = ("verify", "reproduce")
 WITHOUT_RECIPE = (*WITH_RUN, "score", "lint-submission")
+# Verbs that spend hours: what check fails stops them, unless they are forced.
+SPENDING = ("day", "train", "merge", "quantize", "eval", "reproduce")
 WITH_JSON = ("check", "plan", "clock", "reproduce", "score", "lint-submission")
 
 
@@ -14,7 +16,8 @@ def same(args: Args) -> str:
     """The arguments of this call, as Make takes them."""
     which = f" RECIPE={shlex.quote(args.recipe)}" if args.recipe else f" HW={args.hw}"
     which += f' SET="{" ".join(args.set)}"' if args.set else ""
-    return which + (f" RUNS={args.runs}" if args.runs != "runs" else "")
+    which += f" RUNS={shlex.quote(args.runs)}" if args.runs != "runs" else ""
+    return which + (" FORCE=1" if getattr(args, "force", False) else "")
 
 
 def parser(verbs: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -40,6 +43,8 @@ def parser(verbs: Mapping[str, str]) -> argparse.ArgumentParser:
             )
         if name in WITH_JSON:
             sub.add_argument("--json", action="store_true", help="print JSON, for programs")
+        if name in SPENDING:
+            sub.add_argument("--force", action="store_true", help="go on where check fails")
         if own := _OWN.get(name):
             own(sub)
     return found

@@ -1,8 +1,9 @@
 """What a user sees while a verb works: plain lines and one progress bar."""
 
+import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 # Nothing this project starts may call home (Axolotl's telemetry, the hub's, HELM's none).
@@ -14,6 +15,30 @@ QUIET = {
     # A busy neighbour makes spinning OpenMP threads ten times slower (a step of 3 s took 30 s).
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+
+
+# Lines that packages log at start and that look like faults, by logger: of what follows nothing is
+# wrong, for the CPU's own code is there as well, and what is deprecated is for the package to mend.
+_HARMLESS = {
+    "torch.utils._pytree": "is an Enum subclass and is now natively supported",
+    "torchao": "Skipping import of cpp extensions",
+    "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward from kernels-community",
+}
+
+
+def settle() -> None:
+    """Before anything heavy is imported: the environment of our children for ourselves, too.
+
+    OpenMP reads its part of it when torch is loaded. A user's own values stay.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    for name, words in _HARMLESS.items():
+        logging.getLogger(name).addFilter(_without(words))
+
+
+def _without(words: str) -> Callable[[logging.LogRecord], bool]:
+    return lambda record: words not in record.getMessage()
 
 
 def say(text: str) -> None:

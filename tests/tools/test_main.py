@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and which stages a verb runs."""
 
+import errno
 import importlib
 import json
 import os
@@ -53,7 +54,12 @@ def end(error: BaseException | None) -> Any:
         (None, 0, ""),
         (UserError(["one", "two"]), 2, "error: one\nerror: two\n"),
         (StageError("broken"), 1, "error: broken\n"),
-        (KeyboardInterrupt(), 130, "interrupted; what is done is kept"),
+        (KeyboardInterrupt(), 130, "interrupted; stages that are whole are kept"),
+        (KeyboardInterrupt("step 9 is kept"), 130, "interrupted; step 9 is kept\n"),
+        (OSError(errno.ENOSPC, "full"), 1, "full; free the disk or mend the folder's rights\n"),
+        (PermissionError(errno.EACCES, "no"), 1, "no; free the disk or mend the folder's rights\n"),
+        (FileNotFoundError(errno.ENOENT, "gone"), 1, "gone; make verify RUN="),
+        (OSError("no file named model.safetensors"), 1, "named model.safetensors\n"),
     ],
 )
 def test_exit_codes(
@@ -415,7 +421,7 @@ def test_reproduce(
 ) -> None:
     seen = []
 
-    def rebuild(folder: Path, into: Path, make: Any) -> Any:
+    def rebuild(folder: Path, into: Path, make: Any, look: Any) -> Any:
         seen.append((folder, into, make))
         print("what a stage says")
         return SimpleNamespace(exit_code=code, render=lambda: "so", as_json=lambda: {"so": code})

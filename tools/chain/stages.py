@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.chain import ahead
 from tools.console import duration, say
 from tools.day import budget
 from tools.day.clock import Allowance
@@ -30,10 +31,12 @@ def run_missing(loaded: Loaded, runs: Path, last: str, executor: str = "") -> li
         The names of the stages that were run.
     """
     run = Run(loaded.recipe, runs)
+    wanted = CHAIN[: CHAIN.index(last) + 1]
+    ahead.look(run, [name for name in wanted if not run.done(name)])
     made = []
     with budget.alone(run):
         write_text(run.path / "recipe.yaml", show(loaded))
-        for name in CHAIN[: CHAIN.index(last) + 1]:
+        for name in wanted:
             if name == "quantize" and run.recipe.quantize.format == "none":
                 continue
             if run.done(name):

@@ -12,6 +12,7 @@ from tools.check.findings import refuse_failed
 from tools.console import say
 from tools.errors import StageError
 from tools.recipe.load import Loaded
+from tools.recipe.schema import Recipe
 from tools.recipe.verbs import asked
 from tools.run.asked import folder_of, run_of
 from tools.run.folder import Run
@@ -43,11 +44,13 @@ def quantize(args: Args) -> None:
 
 def evaluate(args: Args) -> None:
     """Serve base and tuned model, score both with HELM (or lm-eval), print the table."""
+    loaded = asked(args)
+    refuse_failed(loaded, args.force)
     if args.using == "lm-eval":
         from tools.evaluate.verbs import lm_eval
 
         return lm_eval(args)
-    _evaluated(asked(args), args)
+    _evaluated(loaded, args)
     run = run_of(args)
     _table(run)
     _refuse_failed_specs(run, args)
@@ -59,7 +62,7 @@ def day(args: Args) -> None:
 
     started = time.monotonic()
     loaded = asked(args)
-    refuse_failed(loaded)
+    refuse_failed(loaded, args.force)
     made = _evaluated(loaded, args)
     run = run_of(args)
     _table(run)
@@ -78,15 +81,22 @@ def reproduce(args: Args) -> None:
 
     folder = folder_of(args)
     into = Path(args.into) if args.into else folder.with_name(f"{folder.name}-again")
+
+    def look(recipe: Recipe) -> None:
+        refuse_failed(Loaded(recipe, {}, []), args.force)
+
     with contextlib.redirect_stdout(sys.stderr):  # what the stages say; stdout is the comparison's
-        found = rebuild.reproduce(folder, into, stages.make)
+        found = rebuild.reproduce(folder, into, stages.make, look=look)
     say(json.dumps(found.as_json(), indent=1) if args.json else found.render())
     if code := found.exit_code:
         sys.exit(code)
 
 
 def _up_to(args: Args, last: str, executor: str = "") -> None:
-    stages.run_missing(asked(args), Path(args.runs), last, executor)
+    loaded = asked(args)
+    if last != "data":  # rows alone cost nothing of the day
+        refuse_failed(loaded, args.force)
+    stages.run_missing(loaded, Path(args.runs), last, executor)
     say(f"next: make {stages.after(last)}{same(args)}")
 
 

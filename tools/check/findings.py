@@ -94,8 +94,12 @@ def _origin(origins: dict[str, str], key: str) -> str:
     return origins.get(key) or next(below, "")
 
 
-def refuse_failed(loaded: Loaded) -> None:
-    """Print what a rule warns of; stop where one fails.
+def refuse_failed(loaded: Loaded, forced: bool = False) -> None:
+    """Print what a rule warns of; stop where one fails, before anything is spent.
+
+    Args:
+        loaded: the recipe.
+        forced: print the failures, too, and go on.
 
     Raises:
         UserError: each failure with its remedy.
@@ -104,9 +108,23 @@ def refuse_failed(loaded: Loaded) -> None:
     for finding in found:
         if finding.verdict == "warn":
             say(f"check: {finding.message}")
-    failed = [f"{f.message}; {f.remedy}" for f in found if f.verdict == "fail"]
-    if failed:
-        raise UserError(failed)
+    failed = [finding for finding in found if finding.verdict == "fail"]
+    faults = [f"{finding.message}; {finding.remedy}" for finding in failed]
+    if not faults:
+        return
+    if forced:
+        for fault in faults:
+            say(f"check: FORCE=1, so this is gone past: {fault}")
+        return
+    raise UserError([*faults, _ways_on(failed)])
+
+
+def _ways_on(failed: list[Finding]) -> str:
+    """How a user who knows better goes on."""
+    eligibility = {rule.name for rule in RULES if rule.eligibility}
+    alone = all(finding.rule in eligibility for finding in failed)
+    free = "SET=hardware.track=none where you do not take part, or " if alone else ""
+    return f"check: nothing was spent; mend what fails, or go on in spite of it: {free}FORCE=1"
 
 
 def render(findings: list[Finding]) -> str:

@@ -100,6 +100,16 @@ def evaluate(recipe: Recipe, run: Run, who: Who, model: Path) -> dict[str, Score
     return scores
 
 
+def ready(recipe: Recipe) -> None:
+    """Look for all that an evaluation needs but the rows and the model; get what data is not there.
+
+    Raises:
+        UserError: HELM is not installed, knows no such tier or entry, or its data cannot be had.
+    """
+    entries = _known(recipe, helm_venv())
+    Data([entry.description for entry in entries], recipe.eval.data).fetch()
+
+
 def failed(run: Run, who: Who) -> dict[str, str]:
     """The run specs that an evaluation has no score of, by name, each with its cause."""
     record = run.record(f"eval_{who}") or {}
@@ -161,21 +171,9 @@ def _entries(recipe: Recipe, run: Run, venv: Path) -> list[Entry]:
 
     What is asked twice, as by ``oneday:skill=x`` and ``oneday``, stands where it comes first.
     """
-    found = tiers.entries(recipe.eval)
-    if not found:
-        raise UserError(f"eval.tier {recipe.eval.tier}: asks nothing; add a HELM run entry")
-    known = {"oneday", *HIDDEN, *_run_specs(venv)}
-    names = dict.fromkeys((entry.where, parts(entry.description)[0]) for entry in found)
-    faults = [
-        f"{where}: HELM has no run spec {name!r}{nearest(name, known)}"
-        for where, name in names
-        if name not in known
-    ]
-    if faults:
-        raise UserError(faults)
     skills = _skills(run)
     once: dict[str, Entry] = {}
-    for entry in found:
+    for entry in _known(recipe, venv):
         texts = expand([entry.description], skills)
         if not texts:
             say(
@@ -189,6 +187,23 @@ def _entries(recipe: Recipe, run: Run, venv: Path) -> list[Entry]:
             "or data.sources.NAME.answer for sets of the hub"
         )
     return list(once.values())
+
+
+def _known(recipe: Recipe, venv: Path) -> list[Entry]:
+    """The tier's entries, each of a run spec that HELM has."""
+    found = tiers.entries(recipe.eval)
+    if not found:
+        raise UserError(f"eval.tier {recipe.eval.tier}: asks nothing; add a HELM run entry")
+    known = {"oneday", *HIDDEN, *_run_specs(venv)}
+    names = dict.fromkeys((entry.where, parts(entry.description)[0]) for entry in found)
+    faults = [
+        f"{where}: HELM has no run spec {name!r}{nearest(name, known)}"
+        for where, name in names
+        if name not in known
+    ]
+    if faults:
+        raise UserError(faults)
+    return found
 
 
 def _run_specs(venv: Path) -> set[str]:

@@ -7,7 +7,7 @@ from tools.base_model import local_folder
 from tools.console import environment, say
 from tools.day.budget import alone
 from tools.errors import UserError
-from tools.evaluate.worker import command
+from tools.evaluate.worker import command, free_port
 from tools.run.asked import run_of
 from tools.run.folder import Run, served
 
@@ -18,6 +18,7 @@ def serve(args: Args) -> None:
     stage = _made(run, args)
     port = {"port": args.port} if args.port else {}
     config = type(run.recipe.serve)(**{**run.recipe.serve.__dict__, **port})
+    free_port(config.port)  # told now, not after the model was loaded
     words = command(run.output(stage), config, run.recipe.hardware.device, run.path / "serve.json")
     os.execvpe(words[0], words, environment())  # in our place: a signal reaches the worker itself
 

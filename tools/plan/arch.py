@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tools.base_model import config_file
 from tools.errors import UserError
 from tools.recipe.schema import Architecture, Model
 
@@ -28,14 +29,21 @@ _UNGATED = (
 def architecture(model: Model) -> Architecture:
     """The numbers that memory and speed depend on.
 
+    A folder of the user's own tells them itself; of the hub's models it is asked where the recipe
+    says nothing and the model lies on this disk already.
+
     Raises:
-        UserError: neither the recipe nor a local ``config.json`` tells them.
+        UserError: neither the recipe nor a ``config.json`` on this disk tells them.
     """
+    path = config_file(model)
+    if path and (model.arch is None or model.source == "local"):
+        try:
+            return _read(path)
+        except UserError:
+            if model.arch is None:
+                raise
     if model.arch is not None:
         return model.arch
-    path = Path(model.path) / "config.json"
-    if model.source == "local" and path.is_file():
-        return _read(path)
     raise UserError(
         f"model.arch is missing, so {model.id} cannot be planned for; add hidden, layers, mlp, "
         "vocab, heads, kv_heads and tied from its config.json, or take a model of recipes/models"

@@ -14,6 +14,7 @@ from tools.plan.memory import Peak, peak
 from tools.plan.probes import Probe
 from tools.plan.speed import Range, hours, nearest, passes, tokens_per_second
 from tools.plan.workload import Workload, workload
+from tools.recipe.faults import NO_ADAPTER
 from tools.recipe.schema import Recipe
 
 Verdict = Literal["fits", "tight", "does not fit"]
@@ -129,7 +130,17 @@ def _in_time(needed: Range, day: float) -> Verdict:
 
 def render(found: Plan) -> str:
     """The verdict in one line, then what it rests on."""
-    lines = [_headline(found), "", *_memory(found), "", *_time(found), "", *_rest(found)]
+    unmergeable = [] if found.recipe.train.get("adapter") else [f"plan: {'; '.join(NO_ADAPTER)}"]
+    lines = [
+        _headline(found),
+        *unmergeable,
+        "",
+        *_memory(found),
+        "",
+        *_time(found),
+        "",
+        *_rest(found),
+    ]
     return "\n".join(lines)
 
 

@@ -32,7 +32,13 @@ ADAPTER = "adapter_model.safetensors"
 NAMED = 5  # rows whose numbers are named
 
 
-def reproduce(folder: Path, into: Path, make: Make, recipe_file: Path | None = None) -> Comparison:
+def reproduce(
+    folder: Path,
+    into: Path,
+    make: Make,
+    recipe_file: Path | None = None,
+    look: Callable[[Recipe], None] = lambda recipe: None,
+) -> Comparison:
     """Make a run again and compare.
 
     What differs among the inputs is printed before the first stage that is long. An interrupted
@@ -43,6 +49,7 @@ def reproduce(folder: Path, into: Path, make: Make, recipe_file: Path | None = N
         into: folder of the rebuilt run; absent, empty, or of the same rebuild, interrupted.
         make: makes one stage of a run whose lock is held.
         recipe_file: the recipe as the user has it now; ``recipes/NAME.yaml`` when not given.
+        look: called with the recipe before anything is made; may refuse it.
 
     Raises:
         UserError: the manifest does not tell enough, ``into`` holds something else, or an input is
@@ -57,6 +64,7 @@ def reproduce(folder: Path, into: Path, make: Make, recipe_file: Path | None = N
         )
     chain = chain_of(manifest)
     recipe = _recipe(folder, manifest, chain)
+    look(recipe)
     _claim(into, chain)
     run = Run(dataclasses.replace(recipe, name=into.name), into.parent)
     found = Comparison(shown(folder), shown(into))

@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tools.recipe import yaml_map
 from tools.recipe.faults import nearest
+from tools.recipe.models import Part, one_model, said
 from tools.recipe.yaml_map import KeyPath, full_key
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -37,15 +39,18 @@ class Composition:
         faults: whatever did not work, in the user's words.
         incomplete: whether a file is missing from ``config``, so that keys may be, too.
         unresolved: paths of interpolations that failed.
+        replaced: which model was replaced by which; empty where one was named only.
     """
 
     def __init__(self, recipe: Path) -> None:
-        self._tree: dict[str, Any] = {}  # the files so far
+        self._parts: list[Part] = []  # the files so far
+        self._includers: dict[Path, set[Path]] = {}
         self.origins: dict[str, str] = {}
         self.files: list[Path] = []
         self.faults: list[str] = []
         self.incomplete = False
         self.unresolved: set[KeyPath] = set()
+        self.replaced = ""
         self._recipe = recipe
         self._root = _root(recipe)
         if _is_file(recipe):
@@ -55,7 +60,23 @@ class Composition:
                 f"{shown(recipe)}: no such recipe{_like(recipe.stem, recipe.parent, '*.yaml')}"
             )
         # Once, for all files: OmegaConf goes through the whole tree, and slowly.
-        self.config: DictConfig = OmegaConf.create(self._tree)
+        self.config: DictConfig = OmegaConf.create(self._together())
+
+    def _together(self) -> dict[str, Any]:
+        """All files as one tree, what they say of a model that a later one replaces left out."""
+        parts = [
+            replace(part, includers=frozenset(self._includers.get(part.path.resolve(), ())))
+            for part in self._parts
+        ]
+        parts, self.replaced = one_model(parts)
+        self.files = [part.path for part in parts]
+        tree: dict[str, Any] = {}
+        self.origins = {}
+        for part in parts:
+            self.origins |= part.lines
+            tree = _merged(tree, part.values)
+        tree.pop("defaults", None)
+        return tree
 
     def origin(self, path: KeyPath) -> str:
         """``file:line`` of a key, or of the nearest section around it."""
@@ -127,8 +148,10 @@ class Composition:
         elif found.resolve() in {parent.resolve() for parent in (*parents, path)}:
             chain = " -> ".join(shown(file) for file in (*parents, path, found))
             self._broken(f"{where}: files that include one another: {chain}; drop one")
-        elif found.resolve() not in {file.resolve() for file in self.files}:
-            self._add(found, (*parents, path))
+        else:
+            self._includers.setdefault(found.resolve(), set()).add(path)
+            if found.resolve() not in {file.resolve() for file in self.files}:
+                self._add(found, (*parents, path))
 
     def _merge(self, path: Path, text: str, node: yaml.Node | None) -> None:
         try:
@@ -142,9 +165,11 @@ class Composition:
             values.pop("catalogue", None)  # facts for `make check`, no part of a recipe
         self.files.append(path)
         where = shown(path)
-        self.origins |= {key: f"{where}:{line}" for key, line in _lines(node).items()}
-        self._tree = _merged(self._tree, self._named(values))
-        self._tree.pop("defaults", None)
+        lines = {key: f"{where}:{line}" for key, line in _lines(node).items()}
+        self.origins |= lines  # for what is told meanwhile
+        named = self._named(values)
+        if isinstance(named, dict):
+            self._parts.append(Part(path, named, lines, frozenset()))
 
     def _named(self, values: Any, path: KeyPath = ()) -> Any:
         """Values read from YAML, every key a text; one that is none is a fault."""
@@ -181,11 +206,31 @@ class Composition:
             yaml_map.guard(text)
             # Parsed by OmegaConf, so that a value means here what it means in a file.
             value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[call-overload,index]
+            self._replace_model(key, value)
             below = [full_key((key, *path)) for path, _ in leaves(value)]
             self.origins |= dict.fromkeys([*made, key, *below], COMMAND_LINE)
             OmegaConf.update(self.config, key, self._named(value, (key,)))
         except _ODD_TEXT as error:
             self._wrong(f"{key}={text}: {_first_line(error)}; quote the value, or look at the key")
+
+    def _replace_model(self, key: str, value: Any) -> None:
+        """Where another model is set, forget what the files say of theirs."""
+        new = value.get("id") if key == "model" and isinstance(value, dict) else value
+        old = self._at("model.id")
+        if key not in ("model", "model.id") or not isinstance(new, str) or new in ("", old):
+            return
+        if not isinstance(old, str):
+            return
+        self.replaced = said(new, old, self.origin(("model", "id")))
+        section = self.config["model"]
+        for name in [str(name) for name in section]:
+            if self.origins.get(f"model.{name}") != COMMAND_LINE:
+                del section[name]
+        self.origins = {
+            name: where
+            for name, where in self.origins.items()
+            if where == COMMAND_LINE or not name.startswith("model.")
+        }
 
     def _at(self, key: str) -> Any:
         try:

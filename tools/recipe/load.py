@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.recipe import axolotl_schema, faults
-from tools.recipe.compose import Composition, leaves
+from tools.recipe import axolotl_schema, faults, models
+from tools.recipe.compose import RECIPES, Composition, leaves
 from tools.recipe.faults import nearest
 from tools.recipe.operators.faults import operator_faults
 from tools.recipe.redact import redact
@@ -92,6 +92,7 @@ def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) 
     found |= serve_faults(tree.get("serve"))
     found |= entry_faults(tree.get("eval"))
     found |= operator_faults(tree.get("data"))
+    found = _of_another_model(composed, tree, found)
     lines = []
     for path, (text, missing) in _together(found).items():
         # Told already; or the key may well stand in the file that could not be read.
@@ -100,6 +101,20 @@ def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) 
         where = composed.origin(path[:-1] if missing else path)
         lines.append((where, f"{full_key(path)}: {text}" if path else text))
     return [f"{where}: {text}" for where, text in sorted(lines, key=_by_line)]
+
+
+def _of_another_model(
+    composed: Composition, tree: dict[str, Any], found: dict[KeyPath, tuple[str, bool]]
+) -> dict[KeyPath, tuple[str, bool]]:
+    """What is missing of a model that replaced another: one fault, at its id."""
+    model = tree.get("model")
+    missing = [path for path, (_, absent) in found.items() if absent and path[0] == "model"]
+    if not composed.replaced or not missing or not isinstance(model, dict):
+        return found
+    keys = [str(path[-1]) for path in missing]
+    how = models.remedy(str(model.get("id")), keys, RECIPES)
+    rest = {path: fault for path, fault in found.items() if path not in missing}
+    return {("model", "id"): (f"{composed.replaced}; {how}", False), **rest}
 
 
 def _together(found: dict[KeyPath, tuple[str, bool]]) -> dict[KeyPath, tuple[str, bool]]:

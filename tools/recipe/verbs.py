@@ -28,6 +28,7 @@ def asked(args: Args) -> Loaded:
         if args.hw not in cards:
             raise UserError(
                 f"HW={args.hw}: no such card{nearest(args.hw, cards)}; HW is one of "
-                f"{', '.join(cards)}, or give a recipe of your own as RECIPE=my.yaml"
+                f"{', '.join(cards)}, or give a recipe of your own as RECIPE=my.yaml "
+                "(docs/recipes.md, Another card, shows one)"
             )
     return load(Path(args.recipe or f"recipes/{args.hw}.yaml"), args.set)

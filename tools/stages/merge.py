@@ -10,6 +10,7 @@ from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
 from tools.run.folder import Run
+from tools.stages import generation
 from tools.stages.four_bits import double_quant
 
 PROBES = 4  # held-out rows whose logits are compared
@@ -51,6 +52,7 @@ def _complete(base: Path, folder: Path) -> None:
     for name in ("generation_config.json", "chat_template.jinja"):
         if (base / name).is_file() and not (folder / name).exists():
             shutil.copy(base / name, folder / name)
+    generation.settle(folder)
 
 
 def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, float]:

@@ -11,6 +11,8 @@ from tools.day.budget import Day
 from tools.errors import UserError
 from tools.plan import remedy
 from tools.plan.verdict import GIB, Plan, plan
+from tools.recipe.faults import NO_ADAPTER
+from tools.recipe.schema import Recipe
 from tools.run.folder import Run
 
 
@@ -25,16 +27,33 @@ def preflight(run: Run, base: Path, day: Day) -> None:
         day: what is left of it.
 
     Raises:
-        UserError: the day is used up, or the card's memory, the host's or the disk is too small.
+        UserError: the day is used up, the card's memory, the host's or the disk is too small, or
+            what is trained could not be merged.
     """
+    refuse_unmergeable(run.recipe)
     faults = list(_day(run, day))
     if found := _plan(run, base):
-        faults += [*_memory(run, found), *_disk(run, found)]
+        faults += room(run, found)
         if found.hours and found.judged["time"] == "does not fit" and not faults:
             said = f"{found.hours.low:.1f} to {found.hours.high:.1f} hours are predicted"
             say(f"train: {said}, {found.day:.1f} are there: the clock ends it in time")
     if faults:
         raise UserError(faults)
+
+
+def refuse_unmergeable(recipe: Recipe) -> None:
+    """Stop a training whose weights no later stage could take, FORCE=1 or not.
+
+    Raises:
+        UserError: there is no adapter.
+    """
+    if not recipe.train.get("adapter"):
+        raise UserError("; ".join(NO_ADAPTER))
+
+
+def room(run: Run, found: Plan) -> list[str]:
+    """What of memory and disk is too small for a plan; the run's folder need not be there."""
+    return [*_memory(run, found), *_disk(run, found)]
 
 
 def _plan(run: Run, base: Path) -> Plan | None:
@@ -77,7 +96,9 @@ def _memory(run: Run, found: Plan) -> Iterator[str]:
 def _disk(run: Run, found: Plan) -> Iterator[str]:
     """Checkpoints that are there already take no more room; an older result stays meanwhile."""
     parts = dataclasses.asdict(found.disk)
-    free = shutil.disk_usage(run.path).free + _size(run.unfinished("train"))
+    path = run.path.absolute()
+    there = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free + _size(run.unfinished("train"))
     if found.disk.total > free:
         listed = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts.items() if size)
         yield (

@@ -9,6 +9,7 @@ from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
 from tools.run.folder import Run
+from tools.stages import generation
 from tools.stages.four_bits import double_quant
 from tools.stages.perplexity import perplexity
 
@@ -60,6 +61,7 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
     net = AutoModelForCausalLM.from_pretrained(
         merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
     )
+    generation.settle_loaded(net.generation_config)  # of a merge by an older version
     net.save_pretrained(folder)
     AutoTokenizer.from_pretrained(merged).save_pretrained(folder)
 

@@ -44,7 +44,10 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
     with run.produce("train", resume=True) as work:
         # Before Axolotl looks: it would take the highest number, whole or not.
         checkpoints.settle(work.folder, lambda text: say(f"train: {text}"))
-        story = _attempt(run, config, work.folder, allowance)
+        try:
+            story = _attempt(run, config, work.folder, allowance)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_kept(run, work.folder)) from None
         if not story.ended:
             _adopt(run, work.folder, story)
         found = _results(work.folder, story, _keeps_best(run))
@@ -112,6 +115,21 @@ def _attempt(run: Run, config: Path, folder: Path, allowance: Allowance) -> Stor
     if story.stopped == "fault":
         raise StageError(f"train: {story.reason}\n  log: {run.logs / 'train.log'}")
     return story
+
+
+def _kept(run: Run, folder: Path) -> str:
+    """What an interrupted training can go on from."""
+    there = checkpoints.found(folder)
+    # Sealed is enough here: who goes on verifies the hashes.
+    whole = [path for path in there if (path / checkpoints.COMPLETE).is_file()]
+    if whole:
+        step = checkpoints.number(whole[0])
+        return f"the checkpoint of step {step} is kept, the same command goes on from it"
+    return (
+        "no checkpoint was written yet, so the same command trains from the first step on (one "
+        f"comes every {run.recipe.budget.checkpoint_minutes:g} minutes, "
+        "budget.checkpoint_minutes, and by train.save_steps)"
+    )
 
 
 def _overrides(run: Run, folder: Path) -> dict[str, Any]:

@@ -63,6 +63,10 @@ def refuse(kind: str) -> Callable[..., str]:
     return download
 
 
+def no_network(*_: Any, **__: Any) -> list[str]:
+    raise httpx.ConnectError("no network")
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
@@ -72,6 +76,7 @@ def refuse(kind: str) -> Callable[..., str]:
     ],
 )
 def test_the_hub_refuses(kind: str, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.list_repo_files", no_network)
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse(kind))
     fault = refusal(base(source="hub"))
     assert fault.startswith("model.id: ") and all(part in fault for part in said), fault
@@ -112,9 +117,63 @@ def test_the_tokenizer_of_a_gguf_is_in_its_wheel(cache: Path) -> None:
 
 
 def test_the_hub_is_asked_for_the_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.list_repo_files", no_network)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: f"{a[0]}@{k}")
     found = model.local_folder(base(source="hub", revision="abc"))
-    assert found == Path("own/tiny@{'revision': 'abc'}")
+    # Without a network nothing can be fetched, and what is kept is taken whole.
+    assert found == Path("own/tiny@{'revision': 'abc', 'allow_patterns': None}")
+
+
+SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer.model"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "left_out"),
+    [
+        # Mistral-7B-v0.1 and v0.3, OPT, and a repository with other programs' forms.
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+             "model.safetensors.index.json"],
+            ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"],
+        ),
+        (["model.safetensors"], ["consolidated.safetensors", "original/consolidated.00.pth"]),
+        (["pytorch_model.bin"], ["flax_model.msgpack", "tf_model.h5"]),
+        (
+            ["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
+            ["README.md", "LICENSE", "training_args.bin", "optimizer.pt"],
+        ),
+        (["model.safetensors"], ["onnx/model.onnx", "onnx/config.json", "ggml-q4.gguf"]),
+    ],
+)  # fmt: skip
+def test_weights_are_fetched_once(
+    weights: list[str], left_out: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def download(name: str, **options: Any) -> str:
+        asked.update(options)
+        return "folder"
+
+    listed = [*SMALL, *left_out, *weights]
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: listed)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    model.local_folder(base(source="hub", revision="abc"))
+    assert sorted(asked["allow_patterns"]) == sorted([*SMALL, *weights])
+
+
+def test_the_hub_refuses_to_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.list_repo_files", refuse("gated"))
+    assert "is gated" in refusal(base(source="hub"))
+
+
+def test_whether_a_model_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    hub = base(source="hub", revision="abc")
+    assert not model.is_here(hub) and not model.is_here(base(source="gguf", package=PACKAGE))
+    (tmp_path / "models--own--tiny" / "snapshots" / "abc").mkdir(parents=True)
+    assert model.is_here(hub) and not model.is_here(base(source="hub", revision="def"))
+    assert model.is_here(base(source="local"))
 
 
 Pip = Callable[..., subprocess.CompletedProcess[str]]

@@ -200,9 +200,8 @@ def test_five_minutes_are_not_overrun(
 
 def test_real_steps_of_a_tiny_model(tiny_model: Path, tmp_path: Path) -> None:
     """Axolotl's own, on this CPU: it logs a speed, and of memory that there is no card."""
-    model = (
-        f"model.id=own/tiny model.source=local model.path={tiny_model} ~model.arch ~model.package"
-    )
+    model = f"model.id=own/tiny model.source=local model.path={tiny_model}"
+    model += " model.family=own model.licence=MIT model.instruct=false"
     train = "train.sequence_len=64 train.gradient_accumulation_steps=4"
     ends = "model.eos='<|im_end|>' model.pad='<|endoftext|>' model.context=1024 model.revision=''"
     recipe = load(RECIPES / "cpu.yaml", [model, ends, train]).recipe

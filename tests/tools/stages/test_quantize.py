@@ -1,5 +1,6 @@
 """The quantize verb on a tiny model: its files load back, and a bad result is refused."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_formats_of_bitsandbytes(
     assert stored["model.layers.0.mlp.up_proj.weight"].dtype == layer
     assert stored["lm_head.weight"].dtype == torch.float32
     assert (run.output("quantize") / "tokenizer.json").is_file()
+
+
+def test_a_merge_by_an_older_version_is_quantized(merged: Callable[..., Run]) -> None:
+    """Its ``generation_config.json`` is the base's, with a temperature and no do_sample."""
+    run = merged(quantize__format="int8")
+    file = run.output("merge") / "generation_config.json"
+    file.write_text(json.dumps({"temperature": 0.9, "top_p": 0.6, "eos_token_id": 1}))
+    quantize.quantize(run)
+    stored = json.loads((run.output("quantize") / "generation_config.json").read_text())
+    assert stored["do_sample"] is True and stored["temperature"] == 0.9
 
 
 def test_a_loaded_model_is_unpacked_for_the_cpu(merged: Callable[..., Run]) -> None:

@@ -2,6 +2,7 @@
 
 from tools.check.rules import (
     card,
+    config_json,
     eligibility,
     losses,
     mix,
@@ -37,7 +38,11 @@ RULES = [
     Rule("named sets", "recipes/data/catalogue", named.facts_hold),
     Rule("own questions", "recipe", sanity.asked),
     Rule("model source", "recipe", sanity.model_source),
+    Rule("model kind", "transformers", config_json.trainable),
+    Rule("model numbers", "config.json", config_json.numbers),
+    Rule("model tokens", "tokenizer.json", config_json.tokens),
     Rule("eval tier", "recipe", sanity.tier),
+    Rule("served adapters", "PEFT", sanity.adapters),
     Rule("disk", "transformers' Trainer", sanity.disk),
     Rule("quantize format", "vLLM's table of hardware", card.quantize_format),
     Rule("bf16", "CUDA compute capability", card.bf16),
@@ -66,4 +71,5 @@ RULES = [
     Rule("selective checkpointing", "Axolotl", training.selective),
     Rule("new tokens", "PEFT", training.new_tokens),
     Rule("endings", "training = serving", training.endings),
+    Rule("trackers", "Axolotl", training.trackers),
 ]

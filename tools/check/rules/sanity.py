@@ -131,6 +131,9 @@ def model_source(recipe: Recipe, facts: Facts) -> Faults:
     if model.source == "gguf" and model.package is None:
         said = "model.source is gguf, and model.package does not name the wheel it is in"
         yield fail("model.source", said, "add model.package, or set model.source=hub")
+    if model.path and model.source != "local":
+        said = f"model.path is {model.path}, which model.source {model.source} does not read"
+        yield fail("model.path", said, "set model.source=local, or leave model.path out")
     if model.source == "local" and not (Path(model.path) / "config.json").is_file():
         said = f"model.path: {model.path or 'empty'}: holds no config.json"
         yield fail("model.path", said, "give the folder of a Hugging Face model")
@@ -151,6 +154,15 @@ def tier(recipe: Recipe, facts: Facts) -> Faults:
         except UserError as error:
             for fault in error.faults:
                 yield fail("eval.tier", fault, "mend it, or choose another tier")
+
+
+def adapters(recipe: Recipe, facts: Facts) -> Faults:
+    """Adapters that are served beside the model are there."""
+    for name, folder in recipe.serve.adapters.items():
+        if not (Path(folder) / "adapter_config.json").is_file():
+            key = f"serve.adapters.{name}"
+            said = f"{key}: {folder or 'empty'}: holds no adapter_config.json"
+            yield fail(key, said, "give a folder that PEFT has saved an adapter in")
 
 
 def disk(recipe: Recipe, facts: Facts) -> Faults:

@@ -64,6 +64,10 @@ def modules(recipe: Recipe, facts: Facts) -> Faults:
     A text is a pattern, which only the model itself can answer.
     """
     wanted, key = recipe.train.get("lora_target_modules"), "train.lora_target_modules"
+    ways = ("lora_target_modules", "lora_target_linear", "lora_target_parameters")
+    if recipe.train.get("adapter") and not any(recipe.train.get(way) for way in ways):
+        said = f"{key} is not set, nor train.lora_target_linear: the adapter would sit on no layer"
+        yield fail(key, said, "set train.lora_target_linear=true, or compose the model's layer")
     kind = _kind(recipe.model)
     if not isinstance(wanted, list) or kind not in LAYERS:
         return

@@ -8,7 +8,7 @@ from tools.check.rules.base import Facts, Faults, fail, parts, warn
 from tools.check.rules.card import attention
 from tools.day.steps import beyond
 from tools.recipe import lora_kernels
-from tools.recipe.faults import nearest
+from tools.recipe.faults import NO_ADAPTER, nearest
 from tools.recipe.schema import Recipe
 
 # Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.21.0).
@@ -91,8 +91,10 @@ def adapter(recipe: Recipe, facts: Facts) -> Faults:
     train = recipe.train
     name, four, eight = (train.get(key) for key in ("adapter", "load_in_4bit", "load_in_8bit"))
     if not name:
-        said = "train.adapter is not set, and the merge needs an adapter"
-        yield fail("train.adapter", said, "set train.adapter to lora or qlora")
+        yield fail("train.adapter", *NO_ADAPTER)
+    elif name == "dora":
+        said = "train.adapter dora: Axolotl has DoRA as a way of LoRA"
+        yield fail("train.adapter", said, 'SET="train.adapter=lora train.peft_use_dora=true"')
     # A plugin may bring an adapter of its own.
     elif name not in ("lora", "qlora") and not train.get("plugins"):
         said = f"train.adapter {name} is no adapter of ours{nearest(name, ['lora', 'qlora'])}"
@@ -368,3 +370,18 @@ def endings(recipe: Recipe, facts: Facts) -> Faults:
     if recipe.train.get("excess_length_strategy") == "truncate":
         said = "train.excess_length_strategy truncate cuts the end-of-text token off long rows"
         yield warn("train.excess_length_strategy", said, "set it to drop")
+
+
+# What turns a tracker of Axolotl's on; each sends the run's figures to a service.
+_TRACKERS = ("wandb", "mlflow", "comet", "trackio", "swanlab", "otel_metrics")
+_TURNS_ON = ("use_{}", "{}_project", "{}_project_name", "{}_tracking_uri", "{}_experiment_name")
+
+
+def trackers(recipe: Recipe, facts: Facts) -> Faults:
+    """Nothing is sent anywhere, unless the recipe itself asks for it: then it is said."""
+    for name in _TRACKERS:
+        keys = [key for form in _TURNS_ON if recipe.train.get(key := form.format(name))]
+        if keys:
+            said = f"train.{keys[0]}: the run's figures would be sent to {name}"
+            remedy = f"--set '~train.{keys[0]}': make report and logs/tensorboard show them here"
+            yield warn(f"train.{keys[0]}", said, remedy)

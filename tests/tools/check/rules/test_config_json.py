@@ -1,0 +1,87 @@
+"""What a base's own files say is held against the recipe, each with the smallest folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import recipe
+from tools.check.rules import config_json
+from tools.check.rules.base import Fault
+from tools.plan.arch import architecture
+from tools.recipe.schema import Architecture, Recipe
+
+LLAMA = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 9,
+         "num_attention_heads": 2, "intermediate_size": 16}  # fmt: skip
+
+
+def local(folder: Path, config: dict[str, Any], **values: Any) -> Recipe:
+    (folder / "config.json").write_text(json.dumps(config))
+    return recipe(model__path=str(folder), **values)
+
+
+def told(rule: Any, made: Recipe) -> list[Fault]:
+    return list(rule(made, {}))
+
+
+@pytest.mark.parametrize("kind", ["t5", "lama", ""])
+def test_a_kind_that_is_no_causal_model_is_refused(kind: str, tmp_path: Path) -> None:
+    (fault,) = told(config_json.trainable, local(tmp_path, {"model_type": kind}))
+    assert fault.verdict == "fail" and fault.key == "model.path"
+    assert f"says model_type {kind or 'nothing'}" in fault.message
+    assert ("did you mean llama?" in fault.message) == (kind == "lama")
+
+
+def test_the_kinds_are_those_of_transformers() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    assert config_json.causal_kinds() == set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def test_quantized_weights_are_refused(tmp_path: Path) -> None:
+    config = {**LLAMA, "quantization_config": {"quant_method": "gptq"}}
+    (fault,) = told(config_json.trainable, local(tmp_path, config))
+    assert "its weights are quantized" in fault.message
+
+
+def test_the_folder_wins_over_the_recipe(tmp_path: Path) -> None:
+    """Mistral's numbers stay where only the path was changed."""
+    stale = Architecture(4096, 32, 14336, 32000, 32, 8, False)
+    made = local(tmp_path, LLAMA, model__arch=stale)
+    found = architecture(made.model)
+    assert (found.hidden, found.layers, found.vocab) == (8, 1, 9)
+    (fault,) = told(config_json.numbers, made)
+    assert fault.verdict == "warn" and "hidden 8, layers 1, vocab 9" in fault.message
+
+
+def test_more_context_than_positions(tmp_path: Path) -> None:
+    (fault,) = told(config_json.numbers, local(tmp_path, {**LLAMA, "max_position_embeddings": 64}))
+    assert fault.key == "model.context" and "1024 is more than the 64 positions" in fault.message
+    right = local(tmp_path, {**LLAMA, "max_position_embeddings": 1024})
+    assert told(config_json.numbers, right) == []
+
+
+def test_tokens_of_another_model(tmp_path: Path) -> None:
+    made = local(tmp_path, LLAMA, model__eos="</s>", model__pad="<unk>")
+    assert told(config_json.tokens, made) == []  # without a tokenizer.json nothing is known
+    added = [{"content": "<|im_end|>"}, {"content": "<unk>"}]
+    tokenizer = {"added_tokens": added, "model": {"vocab": {"a": 0}}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (fault,) = told(config_json.tokens, made)
+    assert fault.key == "model.eos" and "</s> is no token of" in fault.message
+    assert "<|im_end|>" in fault.remedy
+    made.model.eos = "a"
+    assert told(config_json.tokens, made) == []
+
+
+def test_a_hub_model_that_is_here_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    made = recipe(model__source="hub", model__id="own/tiny", model__revision="abc")
+    assert told(config_json.trainable, made) == []  # not here
+    folder = tmp_path / "models--own--tiny" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({**LLAMA, "model_type": "t5"}))
+    (fault,) = told(config_json.trainable, made)
+    assert fault.key == "model.id"
+    assert architecture(made.model).hidden == 8
