@@ -80,6 +80,11 @@ class ProtocolSpec(LitSpec):
         self._state = state
         self.add_endpoint("/process", self.process_request, ["POST"])
 
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and completion together; 0 until the worker has loaded."""
+        return self._state.context
+
     def decode_request(self, request: Any, context_kwargs: dict[str, Any] | None = None) -> Any:
         """Unused: jobs cross the queue as they are."""
         return request
@@ -229,7 +234,7 @@ def build_server(model_dir: Path, text: TextCodec, config: ServeConfig, device: 
     )
     _add_text_routes(server.app, text)
     _add_state_routes(server.app, spec, state, metrics)
-    add_openai_routes(server.app, spec, text, model_dir)
+    add_openai_routes(server.app, spec, text, model_dir, config)
     server.app.add_exception_handler(RequestValidationError, _refuse)
     server.app.add_exception_handler(AnyHTTPException, _fail)
     server.app.add_exception_handler(Exception, _break)
