@@ -152,8 +152,9 @@ class Body:
 
     async def _in_time(self) -> Message:
         while True:
+            left = self._until - time.monotonic()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(POLL_S, max(0, self._until - time.monotonic()))):
+                async with asyncio.timeout(min(POLL_S, left)):
                     return await self._receive()
             close = {"Connection": "close"}  # else its rest would be waited for
             if time.monotonic() >= self._until:

@@ -67,6 +67,11 @@ class ChatTemplate:
             stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
         return cls(stored, tokens)
 
+    @property
+    def source(self) -> str | None:
+        """Its text; None where the model has none."""
+        return self._source
+
     def render(
         self,
         messages: list[dict[str, Any]],
