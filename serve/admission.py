@@ -35,6 +35,7 @@ POLL_S = 0.25
 
 #: Seconds after which a refused client should try again.
 RETRY_AFTER_S = 10
+AGAIN = {"Retry-After": str(RETRY_AFTER_S)}
 
 #: Ids of the client's own that are taken over; others could forge log lines or headers.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -102,7 +103,7 @@ class Gate:
         self._state.in_flight += 1  # before the look at ``draining``: the drain waits for it
         if refusal := self._refusal(self._state.in_flight):
             self._state.in_flight -= 1
-            raise HTTPException(503, refusal)
+            raise HTTPException(503, refusal, AGAIN)
 
     def _refusal(self, in_flight: int) -> str | None:
         """Why a request cannot be accepted now; ``in_flight`` counts it, too."""
@@ -161,7 +162,7 @@ class Body:
                 said = f"the body was not complete within {self._limit_s:g} s (body_s)"
                 raise HTTPException(408, said, close)
             if self._state.draining and self.whole:
-                raise HTTPException(503, DRAINING, close)
+                raise HTTPException(503, DRAINING, close | AGAIN)
 
 
 def failure(
@@ -186,8 +187,7 @@ def failure(
         "seconds": round(time.monotonic() - scope["state"]["received"], 4),
     }
     log.log(logging.WARNING if status >= 500 else logging.INFO, "failed", extra=figures)
-    again = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
-    return JSONResponse(body, status, {**(headers or {}), **again})
+    return JSONResponse(body, status, {**(headers or {}), **(AGAIN if status == 503 else {})})
 
 
 def request_id_of(headers: Headers) -> str:
