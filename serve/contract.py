@@ -251,6 +251,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 #: What any route with a body may answer instead.
 REFUSALS: Responses = {
+    408: _problem("The body was not complete within `body_s`."),
     413: _problem("The body has more bytes than `max_body`."),
     422: {"model": Refusal, "description": "The request is not valid; each fault names its field."},
 }

@@ -45,12 +45,9 @@ def test_a_newer_key_that_says_nothing_makes_no_other_recipe() -> None:
     assert said == [{"deny": {"column": "a", "values": ["b"]}}]
 
 
-def test_every_key_that_came_later_is_silent_by_default() -> None:
-    found = settled(recipe())["data"]
-    assert found.keys() == {
-        "sources", "seed", "shots", "validation_rows", "test_rows", "max_words",
-    }  # fmt: skip
-    assert found["sources"]["counting"].keys() == {
-        "kind", "path", "licence", "origin", "rows", "prompt", "completion", "subset", "split",
-        "revision",
-    }  # fmt: skip
+def test_every_key_of_serve_that_came_later_is_silent_by_default() -> None:
+    plain = recipe()
+    later = {"chat_overflow", "body_s", "name", "cors"}
+    assert not later & settled(plain)["serve"].keys()
+    plain.serve.name = "org/tiny"
+    assert settled(plain)["serve"]["name"] == "org/tiny"
