@@ -31,8 +31,9 @@ from serve.openai_answers import ChatForm, Envelope, Form, Stream, TextForm, bro
 from serve.openai_errors import as_openai
 from serve.openai_fields import Fault, fault, header
 from serve.openai_requests import ChatRequest, CompletionRequest, Prompt, Sampling
+from serve.overflow import Fields
 from serve.text import TextCodec
-from serve.worker import Fields, Job
+from serve.worker import Job
 
 #: The header that says to how many tokens a chat's limit was shortened.
 SHORTENED = "X-Shortened-Max-Tokens"

@@ -6,6 +6,19 @@ from dataclasses import dataclass
 from serve.text import PromptTokens
 
 
+@dataclass(frozen=True)
+class Fields:
+    """What a request on /v1 calls its fields.
+
+    Attributes:
+        prompt: the one that has the prompt.
+        limit: the one that says how many tokens to make at most; None: none was sent.
+    """
+
+    prompt: str
+    limit: str | None
+
+
 class ContextOverflow(ValueError):
     """Prompt and completion are longer than the context; the message says the figures.
 

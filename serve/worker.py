@@ -34,7 +34,7 @@ from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
 from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult
 from serve.metrics import TokenRate, gpu_peak_bytes, resident_bytes
-from serve.overflow import ContextOverflow, Fitted, fit
+from serve.overflow import ContextOverflow, Fields, Fitted, fit
 from serve.rendering import likeliest, openai_details, render
 from serve.rules import Plan, Rules
 from serve.state import State, dies_with, ends_on_word_only, spawned_from
@@ -50,19 +50,6 @@ WATCH_S = 1.0
 
 #: What the engine is tried on before the worker says that it is ready.
 WARM_UP = "The capital of France is"
-
-
-@dataclasses.dataclass(frozen=True)
-class Fields:
-    """What a request on /v1 calls its fields.
-
-    Attributes:
-        prompt: the one that has the prompt.
-        limit: the one that says how many tokens to make at most; None: none was sent.
-    """
-
-    prompt: str
-    limit: str | None
 
 
 @dataclasses.dataclass(frozen=True)

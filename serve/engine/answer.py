@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from serve.engine.base import FinishReason, GenRequest, GenResult, GenToken
 from serve.engine.sampling import Score
-from serve.text import Detokenizer, StopMatcher, TextCodec
+from serve.stops import StopMatcher
+from serve.text import Detokenizer, TextCodec
 
 
 class Answer:

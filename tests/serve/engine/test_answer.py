@@ -62,7 +62,7 @@ def codec(codecs: dict[str, TextCodec]) -> TextCodec:
         ("_end|>\nQ", ["a", IM_END, "\nQ"], "a"),  # it may begin within one
         (IM_END, ["<|im", "_end|>", "x"], ""),  # written in letters
         ("ab", ["a", IM_END, "b"], ""),  # no text of its own parts a stop from itself
-        ("é!", ["caf", "é", IM_END, "é!"], "café"),
+        ("é!", ["cr", "é", IM_END, "é!"], "cré"),
     ],
     ids=repr,
 )
@@ -124,7 +124,8 @@ def test_candidates_have_names_of_their_own(codec: TextCodec) -> None:
     talk = Talk(codec)
     ids = [*ids_of(codec, EOS, IM_END, "a"), *codec.encode("\U0001b000")[:3], 424]
     talk.answer.add(ids[2], Score(-1.0, tuple((i, -1.0) for i in ids)))
-    [token] = talk.answer.add(ids[0], Score(-1.0, ())) or talk.answer.result().tokens
+    talk.answer.add(ids[0], Score(-1.0, ()))
+    [token] = talk.answer.result().tokens
     names = [name for name, _ in token.candidates]
     parts = [rf"bytes:\x{byte:02x}" for byte in "\U0001b000".encode()[:3]]
     assert names == [EOS, IM_END, "a", *parts, "token_id:424"] and token.name == "a"
