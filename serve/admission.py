@@ -4,11 +4,13 @@ Plain ASGI around the whole application, so that refusals carry the id and are c
 so that a request counts as in flight until the last byte of its answer has been handed over.
 """
 
+import asyncio
+import contextlib
 import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import HTTPException
@@ -26,8 +28,14 @@ log = logging.getLogger(__name__)
 #: What the model is asked on: at most ``max_queue`` of them at a time, none while draining.
 GENERATING = ("/process", "/v1/completions", "/v1/chat/completions")
 
+DRAINING = "draining: the server is shutting down"
+
+#: Seconds between two looks at whether a body that is not complete is still waited for.
+POLL_S = 0.25
+
 #: Seconds after which a refused client should try again.
 RETRY_AFTER_S = 10
+AGAIN = {"Retry-After": str(RETRY_AFTER_S)}
 
 #: Ids of the client's own that are taken over; others could forge log lines or headers.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -66,35 +74,95 @@ class Gate:
             await send(message)
 
         try:
-            await self._admit(scope, limited(receive, headers, self._config.max_body), reply)
+            body = limited(receive, headers, self._config.max_body)
+            await self._admit(scope, Body(body, self._config.body_s, self._state), reply)
         finally:
             self._metrics.answered(scope["path"], status, time.monotonic() - start)
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, scope: Scope, body: "Body", send: Send) -> None:
+        """A request holds a place from its last byte on: who sends slowly holds up nobody."""
         if scope["method"] != "POST" or scope["path"] not in GENERATING:
-            await self._app(scope, receive, send)
+            await self._app(scope, body.receive, send)
             return
-        self._state.in_flight += 1  # before the look at ``draining``: the drain waits for it
+        refusal = self._refusal(self._state.in_flight + 1)
+        if refusal:  # before its body is read
+            await failure(scope, 503, refusal)(scope, body.receive, send)
+            return
+        body.whole = self._take
         try:
-            refusal = self._refusal(scope)
-            if not refusal:
-                await self._app(scope, receive, send)
+            await self._app(scope, body.receive, send)
         finally:
-            self._state.in_flight -= 1
-        # Outside the count: who is refused holds no place, however slowly it reads.
-        if refusal:
-            await refusal(scope, receive, send)
+            self._state.in_flight -= body.taken
 
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
-        """The 503 for a request that cannot be accepted now."""
+    def _take(self) -> None:
+        """Gives a request that is whole its place.
+
+        Raises:
+            HTTPException: there is none; who is refused holds none, however slowly it reads.
+        """
+        self._state.in_flight += 1  # before the look at ``draining``: the drain waits for it
+        if refusal := self._refusal(self._state.in_flight):
+            self._state.in_flight -= 1
+            raise HTTPException(503, refusal, AGAIN)
+
+    def _refusal(self, in_flight: int) -> str | None:
+        """Why a request cannot be accepted now; ``in_flight`` counts it, too."""
         if self._state.draining:
             self._metrics.rejected("draining")
-            return failure(scope, 503, "draining: the server is shutting down")
+            return DRAINING
         limit = self._config.max_queue
-        if self._state.in_flight > limit:  # itself counted
+        if in_flight > limit:
             self._metrics.rejected("full")
-            return failure(scope, 503, f"{limit} requests are in flight, the most (max_queue)")
+            return f"{limit} requests are in flight, the most (max_queue)"
         return None
+
+
+class Body:
+    """A request's body on its way in: it may not take for ever, and no drain waits for it.
+
+    Args:
+        receive: gives its parts.
+        limit_s: seconds that it may take from now on.
+        state: the server's.
+
+    Attributes:
+        whole: called once its last part is here; what it raises is the answer.
+        taken: whether that call went well.
+    """
+
+    def __init__(self, receive: Receive, limit_s: float, state: State) -> None:
+        self._receive, self._limit_s, self._state = receive, limit_s, state
+        self._until = time.monotonic() + limit_s
+        self._complete = False
+        self.whole: Callable[[], None] | None = None
+        self.taken = False
+
+    async def receive(self) -> Message:
+        """The next message.
+
+        Raises:
+            HTTPException: 408 after the limit, 503 where the server drains meanwhile.
+        """
+        message = await (self._receive() if self._complete else self._in_time())
+        if not self._complete and not message.get("more_body", False):
+            self._complete = True  # or its client has gone
+            if self.whole and message["type"] == "http.request":
+                self.whole()
+                self.taken = True
+        return message
+
+    async def _in_time(self) -> Message:
+        while True:
+            left = self._until - time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(POLL_S, left)):
+                    return await self._receive()
+            close = {"Connection": "close"}  # else its rest would be waited for
+            if time.monotonic() >= self._until:
+                said = f"the body was not complete within {self._limit_s:g} s (body_s)"
+                raise HTTPException(408, said, close)
+            if self._state.draining and self.whole:
+                raise HTTPException(503, DRAINING, close | AGAIN)
 
 
 def failure(
@@ -119,8 +187,7 @@ def failure(
         "seconds": round(time.monotonic() - scope["state"]["received"], 4),
     }
     log.log(logging.WARNING if status >= 500 else logging.INFO, "failed", extra=figures)
-    again = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
-    return JSONResponse(body, status, {**(headers or {}), **again})
+    return JSONResponse(body, status, {**(headers or {}), **(AGAIN if status == 503 else {})})
 
 
 def request_id_of(headers: Headers) -> str:

@@ -26,8 +26,10 @@ from litserve.specs.base import LitSpec
 from litserve.utils import LitAPIStatus, ResponseBufferItem
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
+from serve import advice
 from serve.admission import Gate, failure
 from serve.config import ServeConfig
 from serve.contract import (
@@ -39,7 +41,9 @@ from serve.contract import (
     openapi_document,
 )
 from serve.metrics import Metrics
-from serve.openai import add_openai_routes
+from serve.openai import SHORTENED, add_openai_routes
+from serve.openai_fields import IGNORED, header
+from serve.remote import add_remote_routes, tokenized, unknown_ids
 from serve.state import State, shared_state
 from serve.supervisor import Server
 from serve.text import TextCodec
@@ -80,6 +84,11 @@ class ProtocolSpec(LitSpec):
         self._state = state
         self.add_endpoint("/process", self.process_request, ["POST"])
 
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and completion together; 0 until the worker has loaded."""
+        return self._state.context
+
     def decode_request(self, request: Any, context_kwargs: dict[str, Any] | None = None) -> Any:
         """Unused: jobs cross the queue as they are."""
         return request
@@ -92,7 +101,9 @@ class ProtocolSpec(LitSpec):
         """Continue or score one prompt."""
         job = Job(uuid.uuid4().hex, input_data, time.monotonic(), request.state.request_id)
         try:
-            return await self._exchange(job.id, job, self._limit_s, request)
+            answer: Response = await self._exchange(job.id, job, self._limit_s, request)
+            answer.headers.update(header(input_data.ignored))
+            return answer
         except Unanswered as error:
             self._send(job.id + "-cancel", Cancel(job.id))
             return failure(request.scope, error.status_code, error.detail)
@@ -227,23 +238,35 @@ def build_server(model_dir: Path, text: TextCodec, config: ServeConfig, device: 
         healthcheck_path="/_health",
         info_path="/_info",
     )
-    _add_text_routes(server.app, text)
+    _add_text_routes(server.app, text, spec)
+    add_remote_routes(server.app, text, model_dir)
     _add_state_routes(server.app, spec, state, metrics)
-    add_openai_routes(server.app, spec, text, model_dir)
+    add_openai_routes(server.app, spec, text, model_dir, config)
     server.app.add_exception_handler(RequestValidationError, _refuse)
     server.app.add_exception_handler(AnyHTTPException, _fail)
     server.app.add_exception_handler(Exception, _break)
     server.app.add_middleware(Gate, config=config, state=state, metrics=metrics)
+    if config.cors:  # outside of the gate: a browser's own question is no request to count
+        server.app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-Id", "Retry-After", IGNORED, SHORTENED],
+        )
     # Else /openapi.json would tell of LitServe's routes and of /v1, but of no refusal.
     server.app.openapi = openapi_document
     return server
 
 
-def _add_text_routes(app: Any, text: TextCodec) -> None:
+def _add_text_routes(app: Any, text: TextCodec, spec: ProtocolSpec) -> None:
     """/tokenize and /decode. Not ``async``: FastAPI runs them in threads, beside each other."""
 
-    @app.post("/tokenize")
-    def tokenize(input_data: TokenizeRequest) -> TokenizeResponse:
+    @app.post("/tokenize", response_model=TokenizeResponse)
+    def tokenize(input_data: TokenizeRequest, response: Response) -> Any:
+        if input_data.is_remote:
+            return JSONResponse(tokenized(text, input_data, spec.context))
+        response.headers.update(header(input_data.ignored))
         start = time.perf_counter()
         ids = text.encode(input_data.text)
         if input_data.truncation:
@@ -251,25 +274,19 @@ def _add_text_routes(app: Any, text: TextCodec) -> None:
         return TokenizeResponse(tokens=ids, request_time=time.perf_counter() - start)
 
     @app.post("/decode")
-    def decode(input_data: DecodeRequest) -> DecodeResponse:
+    def decode(input_data: DecodeRequest, response: Response) -> DecodeResponse:
+        response.headers.update(header(input_data.ignored))
         start = time.perf_counter()
-        places = text.unknown_ids(input_data.tokens)
-        if places:
-            # Ten show the mistake: the answer need not be as long as the body.
-            raise HTTPException(422, [_unknown(place, input_data.tokens) for place in places[:10]])
+        if faults := unknown_ids(text, input_data.tokens):
+            raise HTTPException(422, faults)
         decoded = text.decode(input_data.tokens)
         return DecodeResponse(text=decoded, request_time=time.perf_counter() - start)
-
-
-def _unknown(place: int, ids: list[int]) -> dict[str, Any]:
-    message = f"id {ids[place]} is not in the vocabulary"
-    return {"loc": ["body", "tokens", place], "msg": message, "type": "unknown_token"}
 
 
 def _add_state_routes(app: Any, spec: ProtocolSpec, state: State, metrics: Metrics) -> None:
     """/health: 200 once the engine is ready, else 503. /metrics: Prometheus text."""
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])  # HEAD is what some probes send
     async def health() -> JSONResponse:
         answer = await _health(spec, state)
         return JSONResponse(answer, 200 if answer["status"] == "ready" else 503)
@@ -301,6 +318,7 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     """
     assert isinstance(error, RequestValidationError)
     faults = [{key: fault[key] for key in ("loc", "msg", "type")} for fault in error.errors()]
+    faults = advice.for_body(request.headers.get("content-type", ""), faults)
     return failure(request.scope, 422, faults)
 
 
@@ -310,7 +328,12 @@ async def _fail(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 400:  # FastAPI's answer to a body that is not even text
         fault = {"loc": ["body"], "msg": "the body cannot be read as JSON", "type": "json_invalid"}
         return failure(request.scope, 422, [fault])
-    return failure(request.scope, error.status_code, error.detail, error.headers)
+    detail = error.detail
+    if detail == "Not Found":  # the router's own words, not those of a route
+        detail = advice.for_address(request.url.path)
+    elif detail == "Method Not Allowed":
+        detail = advice.for_method(request.method, request.url.path)
+    return failure(request.scope, error.status_code, detail, error.headers)
 
 
 async def _break(request: Request, error: Exception) -> JSONResponse:

@@ -22,6 +22,9 @@ NO_TEMPLATE = (
     " chat_template.jinja into the model's folder"
 )
 
+#: Stands at the end of a last message that is to be gone on with; its space shows who trims.
+_MARK = "CONTINUE_FINAL_MESSAGE_TAG "
+
 _REFUSES = "the model's chat template refuses these messages"
 
 
@@ -69,31 +72,48 @@ class ChatTemplate:
         """Whether the model has one."""
         return self._source is not None
 
-    def render(self, messages: list[dict[str, Any]], asks: bool = True) -> str:
-        """The prompt that asks for the next message, or the messages alone.
+    @property
+    def source(self) -> str | None:
+        """Its text; None where the model has none."""
+        return self._source
+
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        **names: Any,
+    ) -> str:
+        """The prompt that asks for the next message.
 
         Args:
             messages: ``role``, ``content`` and whatever else the template reads.
-            asks: end with what an answer begins after (the template's ``add_generation_prompt``).
+            add_generation_prompt: end with what begins an answer.
+            continue_final_message: end with the last message's content, which the answer goes on.
+            names: what else the template may read, such as ``enable_thinking``.
 
         Raises:
             NoPrompt: there is no template, it is broken, or it refuses these messages.
         """
         if self._source is None:
             raise NoPrompt(NO_TEMPLATE)
+        if continue_final_message:
+            last = messages[-1] | {"content": (messages[-1].get("content") or "") + _MARK}
+            messages = [*messages[:-1], last]
         try:
-            return self._template.render(
+            text = self._template.render(
                 messages=messages,
                 tools=None,
                 documents=None,
-                add_generation_prompt=asks,
-                **self._tokens,
+                add_generation_prompt=add_generation_prompt and not continue_final_message,
+                **self._tokens | names,
             )
         except jinja2.TemplateError as error:
             raise NoPrompt(f"{_REFUSES}: {error}") from None
         except Exception as error:
             # What a template computes raises Python's own, whose text alone may be just a key.
             raise NoPrompt(f"{_REFUSES}: {type(error).__name__}: {error}") from None
+        return _before_mark(text) if continue_final_message else text
 
     @cached_property
     def _template(self) -> jinja2.Template:
@@ -108,6 +128,14 @@ class ChatTemplate:
         environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
         assert self._source is not None
         return environment.from_string(self._source)
+
+
+def _before_mark(text: str) -> str:
+    """The text up to the mark; a template that trims contents takes the space before it, too."""
+    head, mark, tail = text.rpartition(_MARK.strip())
+    if not mark:
+        raise NoPrompt("the model's chat template does not end with the last message's content")
+    return head if tail.startswith(_MARK[len(mark) :]) else head.rstrip()
 
 
 def _refuse(message: str) -> None:

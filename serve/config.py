@@ -56,6 +56,8 @@ class ServeConfig:
         port: TCP port, 1024 to 65535 (LitServe refuses lower ones).
         context: most tokens of prompt and completion together (the challenge's limit is 2048).
         overflow: what a prompt that leaves no room meets: its head is cut, or a 422 with figures.
+        chat_overflow: what a chat meets that asks for more new tokens than there is room for: a
+            400, or as many as fit and a header that says so.
         parse_special: read special tokens that are written in a prompt as such, not as text.
         max_batch: most requests generated together.
         cache_tokens: bound of the KV cache, tokens over all requests; 0 takes ``max_batch`` times
@@ -66,11 +68,15 @@ class ServeConfig:
             what is answered beside them; slower.
         max_queue: most requests in flight; more get 503 and ``Retry-After``.
         max_body: largest request body in bytes; larger ones get 413.
+        body_s: seconds within which a body must be there; slower ones get 408.
         deadline_s: seconds after which a request is answered with 504.
         drain_s: seconds that a shutdown waits for the requests it has accepted; as many as
             ``deadline_s``, so that each is answered.
         threads: torch threads for generation on the CPU; 0 = all cores but one, at least one.
         log_prompts: write prompts and answers into the log.
+        name: what /v1/models calls the model; empty: as its folder.
+        cors: origins whose pages may ask from a browser, such as ``https://chat.example.org``, or
+            ``*`` for any.
         adapters: LoRA adapter folders by name, chosen by the rules.
         rules: output rules by name, tried in order.
     """
@@ -82,6 +88,7 @@ class ServeConfig:
     port: int = 8080
     context: int = 2048
     overflow: Literal["truncate_left", "error"] = "truncate_left"
+    chat_overflow: Literal["error", "shorten"] = "error"
     parse_special: bool = False
     max_batch: int = 32
     cache_tokens: int = 0
@@ -89,9 +96,12 @@ class ServeConfig:
     deterministic: bool = False
     max_queue: int = 1024  # a refusal costs HELM a scenario: rather a long line
     max_body: int = 16_000_000
+    body_s: float = 60.0
     deadline_s: float = 600.0
     drain_s: float = 600.0
     threads: int = 0
     log_prompts: bool = False
+    name: str = ""
+    cors: list[str] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)

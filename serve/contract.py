@@ -11,9 +11,19 @@ default, and unknown fields are ignored: one refused request costs a whole HELM 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
 #: Below this a temperature means argmax. HELM sends 1e-7 for "greedy".
 GREEDY_TEMPERATURE = 1e-5
@@ -38,7 +48,26 @@ TokenId = Annotated[int, Field(ge=0, strict=True)]  # strict: no "7", no true
 
 
 class _Request(BaseModel):
-    """What all three requests share: ``null`` is the default, unknown fields are ignored."""
+    """What all three requests share: ``null`` is the default, unknown fields are ignored.
+
+    Attributes:
+        ignored: names of the fields that were, for a header of the answer.
+    """
+
+    _sent: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names of the fields that were sent and are not ours."""
+        return [name for name in self._sent if name not in _names(type(self))]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_names(cls, body: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        made = read(body)
+        if isinstance(body, dict):
+            made._sent = tuple(name for name, value in body.items() if value is not None)
+        return made
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +75,15 @@ class _Request(BaseModel):
         if not isinstance(body, dict):
             return body
         return {name: value for name, value in body.items() if value is not None}
+
+
+def _names(kind: type[BaseModel]) -> set[str]:
+    """All names that a model reads its fields by."""
+    found: set[str] = set()
+    for name, field in kind.model_fields.items():
+        alias = field.validation_alias
+        found |= set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {name}
+    return found
 
 
 class ProcessRequest(_Request):
@@ -112,7 +150,10 @@ class Token(BaseModel):
         allow_inf_nan=False,
         description="Of the model's own distribution (untempered, not truncated), natural log.",
     )
-    top_logprob: dict[str, float] = Field(description="The likeliest candidates at this place.")
+    top_logprob: dict[str, float] = Field(
+        description="The likeliest candidates at this place. Special tokens are there as they are"
+        " written, a part of a character as `bytes:\\xf0`, one without a name as `token_id:7`."
+    )
 
 
 class Completion(BaseModel):
@@ -141,11 +182,17 @@ class ProcessResponse(Completion):
 class TokenizeRequest(_Request):
     """A text to turn into token ids."""
 
-    text: Text
+    text: Text = Field(validation_alias=AliasChoices("text", "prompt"))
+    add_special_tokens: SkipJsonSchema[bool] = True  # beside ``prompt``, see ``serve.remote``
     truncation: bool = Field(
         default=True, description="Cut to `max_length` tokens; false never cuts."
     )
     max_length: int = Field(default=2048, ge=0)
+
+    @property
+    def is_remote(self) -> bool:
+        """Asked in vLLM's words, see ``serve.remote``."""
+        return "prompt" in self._sent and "text" not in self._sent
 
 
 class TokenizeResponse(BaseModel):
@@ -204,6 +251,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 #: What any route with a body may answer instead.
 REFUSALS: Responses = {
+    408: _problem("The body was not complete within `body_s`."),
     413: _problem("The body has more bytes than `max_body`."),
     422: {"model": Refusal, "description": "The request is not valid; each fault names its field."},
 }

@@ -21,6 +21,7 @@ def faults(config: ServeConfig) -> list[tuple[str, str]]:
         ("prefill_tokens", config.prefill_tokens >= 16, "at least 16 tokens"),
         ("max_queue", config.max_queue >= 1, "at least 1 request"),
         ("max_body", config.max_body >= 1000, "at least 1000 bytes"),
+        ("body_s", config.body_s > 0, "more than 0 seconds"),
         ("deadline_s", config.deadline_s > 0, "more than 0 seconds"),
         ("drain_s", config.drain_s >= 0, "0 seconds or more"),
         ("threads", config.threads >= 0, "0 (automatic) or more"),

@@ -25,16 +25,26 @@ from fastapi import HTTPException, Request
 from starlette.responses import Response, StreamingResponse
 
 from serve.chat import ChatTemplate
+from serve.config import ServeConfig
 from serve.contract import ProcessRequest, encodable
 from serve.openai_answers import ChatForm, Envelope, Form, Stream, TextForm, broken
 from serve.openai_errors import as_openai
-from serve.openai_requests import ChatRequest, CompletionRequest, Fault, Prompt, Sampling, fault
+from serve.openai_fields import Fault, fault, header
+from serve.openai_requests import ChatRequest, CompletionRequest, Prompt, Sampling
+from serve.overflow import Fields
 from serve.text import TextCodec
 from serve.worker import Job
+
+#: The header that says to how many tokens a chat's limit was shortened.
+SHORTENED = "X-Shortened-Max-Tokens"
 
 
 class Asker(Protocol):
     """Who asks the worker (:class:`serve.app.ProtocolSpec`)."""
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and completion together; 0 until the worker has loaded."""
 
     async def complete(self, jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:
         """The worker's answers.
@@ -49,7 +59,9 @@ class Asker(Protocol):
         """The texts of all completions as they grow, and in the end the answers."""
 
 
-def add_openai_routes(app: Any, asker: Asker, text: TextCodec, model_dir: Path) -> None:
+def add_openai_routes(
+    app: Any, asker: Asker, text: TextCodec, model_dir: Path, config: ServeConfig
+) -> None:
     """Adds the routes to the application.
 
     Args:
@@ -57,8 +69,10 @@ def add_openai_routes(app: Any, asker: Asker, text: TextCodec, model_dir: Path) 
         asker: asks the worker.
         text: the model's tokenizer.
         model_dir: for the model's name and chat template.
+        config: ``name`` and ``chat_overflow``.
     """
-    endpoints = Endpoints(asker, text, ChatTemplate.load(model_dir), model_dir.resolve().name)
+    name = config.name or model_dir.resolve().name
+    endpoints = Endpoints(asker, text, ChatTemplate.load(model_dir), name, config)
     app.post("/v1/completions")(endpoints.completions)
     app.post("/v1/chat/completions")(endpoints.chat)
     app.get("/v1/models")(endpoints.models)
@@ -73,24 +87,33 @@ class Endpoints:
         text: the model's tokenizer.
         template: the model's chat template.
         model: the model's name.
+        config: ``chat_overflow``.
     """
 
-    def __init__(self, asker: Asker, text: TextCodec, template: ChatTemplate, model: str) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        text: TextCodec,
+        template: ChatTemplate,
+        model: str,
+        config: ServeConfig | None = None,
+    ) -> None:
         self._asker, self._text, self._template, self._model = asker, text, template, model
+        self._config = config or ServeConfig()
         self._started = int(time.time())
 
     async def completions(self, body: CompletionRequest, request: Request) -> Response:
         """Continue or score prompts."""
-        _check([*body.faults(), *self._unknown(body.prompt)])
+        _check([*body.faults(), *self._unknown(body.prompt), *self._no_stops(body)])
         jobs = completion_jobs(body, request.state.request_id)
         return await self._answer(body, jobs, TextForm(body.logprobs is not None), request)
 
     async def chat(self, body: ChatRequest, request: Request) -> Response:
         """Answer messages."""
-        _check(body.faults())
+        _check([*body.faults(), *self._no_stops(body)])
         # In a thread: the template and a long text would hold up all other requests.
         prompt = await asyncio.to_thread(self.chat_prompt, body)
-        jobs = [chat_job(body, prompt, request.state.request_id)]
+        jobs = [chat_job(body, prompt, request.state.request_id, self._config.chat_overflow)]
         return await self._answer(body, jobs, ChatForm(body.logprobs), request)
 
     async def models(self) -> dict[str, Any]:
@@ -110,7 +133,7 @@ class Endpoints:
             HTTPException: the model has no template, or it makes no prompt of these messages.
         """
         try:
-            prompt = encodable(self._template.render(body.chat()))
+            prompt = encodable(self._template.render(body.chat(), **body.ending()))
         except ValueError as error:
             raise HTTPException(422, [fault("messages", str(error), "chat_template")]) from None
         made = self._text.encode_prompt(prompt, parse_special=True)
@@ -124,6 +147,7 @@ class Endpoints:
             "object": "model",
             "created": self._started,
             "owned_by": "oneday",
+            "max_model_len": self._asker.context or None,  # as vLLM: null until it is known
         }
 
     def _unknown(self, prompts: list[Prompt]) -> list[Fault]:
@@ -134,21 +158,33 @@ class Endpoints:
             if isinstance(ids, tuple) and (wrong := self._text.unknown_ids(ids))
         ]
 
+    def _no_stops(self, body: Sampling) -> list[Fault]:
+        """The ``stop_token_ids`` that are in no vocabulary."""
+        ids = body.stop_token_ids
+        wrong = self._text.unknown_ids(ids)[:1]
+        said = "is not in the vocabulary"
+        return [fault("stop_token_ids", f"id {ids[place]} {said}", "token") for place in wrong]
+
     async def _answer(
         self, body: Sampling, jobs: list[Job], form: Form, request: Request
     ) -> Response:
         envelope = Envelope(form, request.state.request_id, int(time.time()), self._model)
         if body.stream:
-            stream = Stream(envelope, body.stop, body.stream_options.include_usage)
-            return await self._streamed(stream, jobs, request)
+            stream = Stream(envelope, body.stream_options.include_usage)
+            events = self._events(stream, jobs, request)
+            first = await anext(events)  # what fails before this has a status of its own
+            told = self._told(body, jobs)
+            return StreamingResponse(_rest(first, events), 200, told, "text/event-stream")
         content = envelope.whole(await self._asker.complete(jobs, request))
         data = json.dumps(content, allow_nan=False).encode()
-        return Response(data, media_type="application/json")
+        return Response(data, 200, self._told(body, jobs), "application/json")
 
-    async def _streamed(self, stream: Stream, jobs: list[Job], request: Request) -> Response:
-        events = self._events(stream, jobs, request)
-        first = await anext(events)  # what fails before this has a status of its own
-        return StreamingResponse(_rest(first, events), media_type="text/event-stream")
+    def _told(self, body: Sampling, jobs: list[Job]) -> dict[str, str]:
+        """Headers of an answer that is not quite what was asked for. The worker has loaded."""
+        ids, limit = jobs[0].ids or (), body.limit
+        room = self._asker.context - len(ids)
+        shorter = jobs[0].shortens and limit is not None and limit > room
+        return header(body.ignored) | ({SHORTENED: str(room)} if shorter else {})
 
     async def _events(
         self, stream: Stream, jobs: list[Job], request: Request
@@ -172,23 +208,41 @@ async def _rest(first: bytes, events: AsyncGenerator[bytes, None]) -> AsyncItera
 def completion_jobs(body: CompletionRequest, request_id: str) -> list[Job]:
     """What the worker is asked for /v1/completions: a job a prompt."""
     asked = _common(body) | {
-        "max_new_tokens": body.max_tokens,
+        "max_new_tokens": body.limit,
         "echo_prompt": body.echo,
         "top_k_per_token": body.logprobs or 0,
     }
     # Scores, and an echoed prompt, are there when all is: such a stream has one part.
     streams = body.stream and not body.echo and body.logprobs is None
-    return [_job(prompt, asked, request_id, streams=streams) for prompt in body.prompt]
+    more = _more(body, "prompt") | {"parse_special": body.parse_special}
+    return [
+        _job(prompt, asked, request_id, streams and body.best_of in (None, body.n), **more)
+        for prompt in body.prompt
+    ]
 
 
-def chat_job(body: ChatRequest, prompt: tuple[int, ...], request_id: str) -> Job:
-    """What the worker is asked for /v1/chat/completions."""
+def chat_job(
+    body: ChatRequest, prompt: tuple[int, ...], request_id: str, overflow: str = "error"
+) -> Job:
+    """What the worker is asked for /v1/chat/completions; ``overflow`` is ``chat_overflow``."""
     asked = _common(body) | {
         "max_new_tokens": body.limit or 1,  # without a limit ``fills`` decides
         "top_k_per_token": body.top_logprobs,
     }
-    streams = body.stream and not body.logprobs
-    return _job(prompt, asked, request_id, streams=streams, fills=body.limit is None)
+    streams = body.stream and not body.logprobs and body.best_of in (None, body.n)
+    more = _more(body, "messages") | {"fills": body.limit is None}
+    return _job(prompt, asked, request_id, streams, shortens=overflow == "shorten", **more)
+
+
+def _more(body: Sampling, prompt: str) -> dict[str, Any]:
+    """The job's fields that /process has not; ``prompt`` is the field that has the prompt."""
+    return {
+        "fields": Fields(prompt, body.limit_name),
+        "best_of": body.best_of or body.n,
+        "ends": tuple(body.stop_token_ids),
+        "ignore_eos": body.ignore_eos,
+        "min_tokens": body.min_tokens,
+    }
 
 
 def _common(body: Sampling) -> dict[str, Any]:
@@ -203,10 +257,11 @@ def _common(body: Sampling) -> dict[str, Any]:
     }
 
 
-def _job(prompt: Prompt, asked: dict[str, Any], request_id: str, **more: Any) -> Job:
+def _job(prompt: Prompt, asked: dict[str, Any], request_id: str, streams: bool, **more: Any) -> Job:
     text, ids = (prompt, None) if isinstance(prompt, str) else ("", prompt)
     body = ProcessRequest(prompt=text, **asked)
-    return Job(uuid.uuid4().hex, body, time.monotonic(), request_id, ids=ids, openai=True, **more)
+    job_id, now = uuid.uuid4().hex, time.monotonic()
+    return Job(job_id, body, now, request_id, ids=ids, streams=streams, **more)
 
 
 def _check(faults: list[Fault]) -> None:

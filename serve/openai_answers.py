@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from serve.text import BYTES_NAME, name_bytes
+
 Json = dict[str, Any]
 
 #: Why an answer ended, in OpenAI's words.
@@ -148,9 +150,7 @@ def scores(made: Made) -> Json:
 def _candidates(token: Json) -> dict[str, float]:
     """The likeliest, and the token itself where it is not among them."""
     best: dict[str, float] = token["top_logprob"]
-    # By score, too: a part of a character has another text among the candidates.
-    listed = token["text"] in best or token["logprob"] >= min(best.values(), default=1.0)
-    return best if listed else best | {token["text"]: token["logprob"]}
+    return best if token["name"] in best else best | {token["name"]: token["logprob"]}
 
 
 @dataclass(frozen=True)
@@ -202,13 +202,19 @@ class ChatForm:
 
 
 def _chat_score(token: Json) -> Json:
-    """``bytes`` are those of the text shown: a part of a character has none."""
-    best = [_score(text, logprob) for text, logprob in token["top_logprob"].items()]
-    return _score(token["text"], token["logprob"]) | {"top_logprobs": best}
+    """``bytes``, joined, are those of the text: a part of a character has its own part of them."""
+    best = [_score(name, logprob) for name, logprob in token["top_logprob"].items()]
+    text, name = token["text"], token["name"]
+    part = name.startswith(BYTES_NAME)
+    # The text where there is one: the first has lost its space, the last what a stop took.
+    own = _score(name if part or not text else text, token["logprob"])
+    if not text and not part:  # a special token
+        own["bytes"] = []
+    return own | {"top_logprobs": best}
 
 
-def _score(text: str, logprob: float) -> Json:
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+def _score(name: str, logprob: float) -> Json:
+    return {"token": name, "logprob": logprob, "bytes": list(name_bytes(name))}
 
 
 @dataclass(frozen=True)
@@ -247,26 +253,16 @@ class Envelope:
         }
 
 
-def held_back(text: str, stops: Sequence[str]) -> int:
-    """Characters at a text's end that may turn out to be the beginning of a stop sequence."""
-    longest = max(map(len, stops), default=1) - 1  # a whole one would have ended the text
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(stop.startswith(text[-length:]) for stop in stops):
-            return length
-    return 0
-
-
 class Stream:
     """The events of a streamed answer.
 
     Args:
         envelope: of each part.
-        stops: the request's stop sequences: what may become one is not sent yet.
         with_usage: the last part tells the tokens used.
     """
 
-    def __init__(self, envelope: Envelope, stops: Sequence[str], with_usage: bool) -> None:
-        self._envelope, self._stops, self._with_usage = envelope, stops, with_usage
+    def __init__(self, envelope: Envelope, with_usage: bool) -> None:
+        self._envelope, self._with_usage = envelope, with_usage
         self._sent: dict[int, int] = {}
 
     def grown(self, texts: Sequence[str]) -> Iterator[bytes]:
@@ -276,7 +272,7 @@ class Stream:
             texts: each completion's, as far as it is.
         """
         for index, text in enumerate(texts):
-            yield from self._new(index, text[: len(text) - held_back(text, self._stops)])
+            yield from self._new(index, text)
 
     def ended(self, answers: Sequence[Json]) -> Iterator[bytes]:
         """The last events.

@@ -17,7 +17,7 @@ def as_openai(status: int, detail: Any) -> tuple[int, dict[str, Any]]:
         detail: a text, or the faults of a 422: ``{"loc", "msg", "type"}`` each.
     """
     faults = detail if isinstance(detail, list) else []
-    lines = [f"{_place(fault)}: {fault['msg']}".removeprefix(": ") for fault in faults]
+    lines = [_line(fault) for fault in faults]
     code = faults[0]["type"] if faults else None
     error = {
         "message": "; ".join(lines) if faults else str(detail),
@@ -26,6 +26,13 @@ def as_openai(status: int, detail: Any) -> tuple[int, dict[str, Any]]:
         "code": _CODES.get(code, code) if code else None,
     }
     return (400 if status == 422 else status), {"error": error}
+
+
+def _line(fault: dict[str, Any]) -> str:
+    # OpenAI's sentence stands alone: there are clients that look how a message begins.
+    if fault["type"] in _CODES:
+        return str(fault["msg"])
+    return f"{_place(fault)}: {fault['msg']}".removeprefix(": ")
 
 
 def _place(fault: dict[str, Any]) -> str:

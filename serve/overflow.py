@@ -6,8 +6,54 @@ from dataclasses import dataclass
 from serve.text import PromptTokens
 
 
+@dataclass(frozen=True)
+class Fields:
+    """What a request on /v1 calls its fields.
+
+    Attributes:
+        prompt: the one that has the prompt.
+        limit: the one that says how many tokens to make at most; None: none was sent.
+    """
+
+    prompt: str
+    limit: str | None
+
+
 class ContextOverflow(ValueError):
-    """Prompt and completion are longer than the context; the message says the figures."""
+    """Prompt and completion are longer than the context; the message says the figures.
+
+    Args:
+        length: of the prompt, tokens.
+        new: tokens asked for.
+        context: most tokens of both together.
+    """
+
+    def __init__(self, length: int, new: int, context: int) -> None:
+        self.length, self.new, self.context = length, new, context
+        super().__init__(
+            f"the prompt has {length} tokens and max_new_tokens is {new}: together {length + new},"
+            f" the context holds {context}; shorten the prompt by {length + new - context} tokens"
+            " or ask for fewer new ones"
+        )
+
+    def as_openai(self, prompt: str, limit: str | None) -> str:
+        """The same in the sentence that OpenAI's clients recognise.
+
+        Args:
+            prompt: the field that has the prompt.
+            limit: the field that says how many tokens are asked for; None: none was sent.
+        """
+        known = f"This model's maximum context length is {self.context} tokens. However,"
+        if limit is None and prompt == "messages":
+            return (
+                f"{known} your messages resulted in {self.length} tokens. Please reduce the length"
+                " of the messages."
+            )
+        return (
+            f"{known} you requested {self.length + self.new} tokens ({self.length} in the {prompt},"
+            f" {self.new} in the completion). Please reduce the length of the {prompt} or"
+            f" {limit or 'max_tokens'}."
+        )
 
 
 @dataclass(frozen=True)
@@ -44,11 +90,7 @@ def fit(prompt: PromptTokens, max_new_tokens: int, context: int, overflow: str) 
     if length + max_new_tokens <= context:
         return Fitted(prompt, max_new_tokens, 0)
     if overflow == "error":
-        raise ContextOverflow(
-            f"the prompt has {length} tokens and max_new_tokens is {max_new_tokens}: together"
-            f" {length + max_new_tokens}, the context holds {context}; shorten the prompt by"
-            f" {length + max_new_tokens - context} tokens or ask for fewer new ones"
-        )
+        raise ContextOverflow(length, max_new_tokens, context)
     new = min(max_new_tokens, max(context - length, context // 2))
     dropped = max(0, length + new - context)
     head = prompt.lead + prompt.written

@@ -7,8 +7,28 @@ from serve.engine.base import GenResult, GenToken
 from serve.overflow import Fitted
 
 
+def likeliest(results: list[GenResult], count: int) -> list[GenResult]:
+    """The completions whose tokens are the likeliest on average, the best first (``best_of``).
+
+    Args:
+        results: in the order of their seeds; a single one stands for all.
+        count: how many are wanted; all of them are left in their order.
+    """
+    if len(results) <= count:
+        return results
+    return sorted(results, key=_mean_logprob, reverse=True)[:count]
+
+
+def _mean_logprob(result: GenResult) -> float:
+    """Per token, the one that ended it included; a completion of no token is none's best."""
+    tokens = [*result.tokens, *([result.end] if result.end else [])]
+    if not tokens:
+        return -math.inf
+    return math.fsum(token.logprob for token in tokens) / len(tokens)
+
+
 def render(
-    results: list[GenResult], num_samples: int, dropped: int, seconds: float
+    results: list[GenResult], num_samples: int, dropped: int, seconds: float, named: bool = False
 ) -> dict[str, Any]:
     """The answer as ``serve.contract.ProcessResponse`` describes it, JSON-ready.
 
@@ -17,8 +37,9 @@ def render(
         num_samples: how many were asked for.
         dropped: prompt tokens cut off.
         seconds: time taken.
+        named: each token also has its name among the candidates.
     """
-    completions = [_completion(result) for result in results]
+    completions = [_completion(result, named) for result in results]
     answer = {**completions[0], "request_time": seconds, "truncated_tokens": dropped}
     if num_samples > 1:
         answer["completions"] = completions * (num_samples // len(completions))
@@ -26,27 +47,26 @@ def render(
 
 
 def openai_details(fitted: Fitted, results: list[GenResult]) -> dict[str, Any]:
-    """What the answer to a job with ``openai`` has beside: tokens counted, and what ended it."""
+    """What the answer to a job of /v1 has beside: tokens counted, and what ended it."""
     own = [result.end if result.finish_reason == "eos" else None for result in results]
     return {
         "prompt_tokens": len(fitted.prompt.ids),
         "new_tokens": [len(result.tokens) for result in results],
-        "ends": [_token(end) if end else None for end in own],
+        "ends": [_token(end, named=True) if end else None for end in own],
     }
 
 
-def _completion(result: GenResult) -> dict[str, Any]:
+def _completion(result: GenResult, named: bool) -> dict[str, Any]:
     tokens = (*result.prompt, *result.tokens)
     return {
         "text": "".join(token.text for token in tokens),
-        "tokens": [_token(token) for token in tokens],
+        "tokens": [_token(token, named) for token in tokens],
         "logprob": math.fsum(token.logprob for token in tokens),
         "finish_reason": result.finish_reason,
     }
 
 
-def _token(token: GenToken) -> dict[str, Any]:
-    best: dict[str, float] = {}
-    for text, logprob in token.candidates:
-        best.setdefault(text, logprob)  # parts of characters share the text U+FFFD: the likeliest
-    return {"text": token.text, "logprob": token.logprob, "top_logprob": best}
+def _token(token: GenToken, named: bool) -> dict[str, Any]:
+    name = {"name": token.name or token.text} if named else {}
+    best = dict(token.candidates)  # no name is there twice
+    return {"text": token.text, "logprob": token.logprob, "top_logprob": best} | name

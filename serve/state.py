@@ -25,6 +25,7 @@ class State(ctypes.Structure):
         draining: the main process was told to stop: no new request to generate is accepted.
         stopping: what is still running is given up; children may end.
         ready: the worker has loaded the model and warmed up (the main process takes it back).
+        context: most tokens of prompt and completion together; 0 until the worker was ready.
         in_flight: requests to generate that the HTTP process has accepted and not yet answered.
         deaths: workers that have died; a job sent before the last death will not be answered.
     """
@@ -32,6 +33,7 @@ class State(ctypes.Structure):
     draining: bool
     stopping: bool
     ready: bool
+    context: int
     in_flight: int
     deaths: int
 
@@ -39,6 +41,7 @@ class State(ctypes.Structure):
         ("draining", ctypes.c_bool),
         ("stopping", ctypes.c_bool),
         ("ready", ctypes.c_bool),
+        ("context", ctypes.c_long),
         ("in_flight", ctypes.c_long),
         ("deaths", ctypes.c_long),
     )

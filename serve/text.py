@@ -1,4 +1,4 @@
-"""Text to tokens and back, exactly: tokenizer, incremental detokenizer, stop matcher.
+"""Text to tokens and back, exactly: tokenizer, incremental detokenizer.
 
 The tokenizer is read from the folder's ``tokenizer.json`` itself, without transformers: the process
 that answers HTTP then needs neither torch nor seconds to start, and the clean-up of spaces that
@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 
 _SPACE_MARK = "\u2581"  # SentencePiece's stand-in for a space
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+#: What the names of parts of characters, and of tokens without a text of their own, begin with.
+BYTES_NAME, ID_NAME = "bytes:", "token_id:"
+_PART_NAME = re.compile(rf"{BYTES_NAME}((?:\\x[0-9a-f]{{2}})+)")
 
 #: What a tokenizer's normalizer or vocabulary may not give back: spaces, line ends, capitals,
 #: compatibility forms (NFKC), decomposed letters (NFC), characters far from any training text.
@@ -126,6 +130,7 @@ class TextCodec:
         self._tokenizer = tokenizer
         self._byte_level = "ByteLevel" in str(tokenizer.decoder)  # str: or one of several
         self._added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
+        self._names: dict[int, str] = {}
         self._lead = _added_in_front(tokenizer)
         # Asked before special tokens become text: one of them may be the separator.
         self.prefixes_space = self._puts_space("")
@@ -226,9 +231,35 @@ class TextCodec:
             return bytes([int(byte.group(1), 16)])
         return str(entry).replace(_SPACE_MARK, " ").encode("utf-8")
 
-    def token_text(self, token: int) -> str:
-        """One token's text by itself, for candidates; parts of a character give U+FFFD."""
-        return self.token_bytes(token).decode("utf-8", errors="replace")
+    def names(self, tokens: Iterable[int]) -> dict[int, str]:
+        r"""What to call tokens that stand side by side: as they are written, special ones, too.
+
+        A part of a character is ``bytes:\xf0\x9f``, as OpenAI names it. An id without text, and
+        the second of two that are written alike, is ``token_id:7``, vLLM's form: no name is twice.
+        """
+        names: dict[int, str] = {}
+        taken: set[str] = set()
+        for token in tokens:
+            if token not in names:
+                name = self._name(token)
+                names[token] = f"{ID_NAME}{token}" if name in taken else name
+                taken.add(names[token])
+        return names
+
+    def _name(self, token: int) -> str:
+        if token not in self._names:
+            data = self.token_bytes(token, special=True)
+            try:
+                name = data.decode("utf-8") or f"{ID_NAME}{token}"
+            except UnicodeDecodeError:
+                name = BYTES_NAME + "".join(f"\\x{byte:02x}" for byte in data)
+            self._names[token] = name
+        return self._names[token]
+
+    def written(self, token: int) -> str | None:
+        """A special token as it is written; None for any other."""
+        added = self._added.get(token)
+        return str(added.content) if added and added.special else None
 
     @property
     def specials(self) -> list[str]:
@@ -327,6 +358,12 @@ def _token_text(config: dict[str, Any], name: str) -> str | None:
     return token["content"] if isinstance(token, dict) else token
 
 
+def name_bytes(name: str) -> bytes:
+    """The bytes of a token of that name, see :meth:`TextCodec.names`."""
+    part = _PART_NAME.fullmatch(name)
+    return bytes.fromhex(part[1].replace("\\x", "")) if part else name.encode("utf-8")
+
+
 class Detokenizer:
     """Turns token ids into text one by one; the pieces, joined, are the text.
 
@@ -363,30 +400,3 @@ class Detokenizer:
     def flush(self) -> str:
         """U+FFFD for a character left unfinished, else nothing."""
         return self._decoder.decode(b"", final=True)
-
-
-class StopMatcher:
-    """Finds the first stop sequence in a text that arrives in pieces.
-
-    Args:
-        stops: non-empty strings.
-    """
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = stops
-        self._keep = max((len(stop) for stop in stops), default=1) - 1
-        self._tail = ""
-        self._length = 0
-
-    def push(self, piece: str) -> int | None:
-        """Takes the next piece.
-
-        Returns:
-            Where, in characters from the start of the text, the earliest stop starts; None so far.
-        """
-        window = self._tail + piece
-        start = self._length - len(self._tail)
-        self._length += len(piece)
-        self._tail = window[max(0, len(window) - self._keep) :]
-        found = [place for stop in self._stops if (place := window.find(stop)) >= 0]
-        return start + min(found) if found else None

@@ -34,8 +34,8 @@ from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
 from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult
 from serve.metrics import TokenRate, gpu_peak_bytes, resident_bytes
-from serve.overflow import ContextOverflow, Fitted, fit
-from serve.rendering import openai_details, render
+from serve.overflow import ContextOverflow, Fields, Fitted, fit
+from serve.rendering import likeliest, openai_details, render
 from serve.rules import Plan, Rules
 from serve.state import State, dies_with, ends_on_word_only, spawned_from
 from serve.text import PromptTokens
@@ -62,10 +62,16 @@ class Job:
         received: ``time.monotonic()`` of its arrival (one clock for all processes of a machine).
         request_id: what the log and the ``X-Request-Id`` header call the request.
         ids: the prompt as token ids, fed as they are; None: it is the body's text.
-        openai: asked on /v1: nothing is cut from the prompt, and the answer also tells what
+        fields: asked on /v1: nothing is cut from the prompt, and the answer also tells what
             :func:`serve.rendering.openai_details` has.
         fills: the answer may go on to the end of the context, whatever the body says.
+        shortens: it may have what room there is, if that is less than the body says.
         streams: the text is asked for while it grows (:class:`Peek`).
+        best_of: completions to make, of which the body's ``num_samples`` likeliest are given.
+        parse_special: read special tokens in the prompt as such; None: as configured.
+        ends: more token ids that end an answer.
+        ignore_eos: the model's EOS ends none.
+        min_tokens: least tokens of each.
     """
 
     id: str
@@ -73,9 +79,15 @@ class Job:
     received: float
     request_id: str
     ids: tuple[int, ...] | None = None
-    openai: bool = False
+    fields: Fields | None = None
     fills: bool = False
+    shortens: bool = False
     streams: bool = False
+    best_of: int = 1
+    parse_special: bool | None = None
+    ends: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +182,11 @@ class Worker(litserve.LitAPI):
         except (TimeoutError, DeadlineExceeded):
             raise HTTPException(504, f"no answer within {self._config.deadline_s:g} s") from None
         except ContextOverflow as error:
-            fault = {"loc": ["body", "prompt"], "msg": str(error), "type": "context_overflow"}
+            place, said = "prompt", str(error)
+            if job.fields:
+                place = job.fields.prompt
+                said = error.as_openai(place, None if job.fills else job.fields.limit)
+            fault = {"loc": ["body", place], "msg": said, "type": "context_overflow"}
             raise HTTPException(422, [fault]) from None
         except EngineError as error:
             raise HTTPException(500, str(error)) from None
@@ -184,25 +200,30 @@ class Worker(litserve.LitAPI):
         plan = None if job.ids is not None else self._plan(job.body)
         fitted = self._fit(engine, job, plan)
         results = await self._generate(engine, job, fitted, plan)
+        results = likeliest(results, job.body.num_samples)
         if plan:
             results = [self._finish(plan, result) for result in results]
         seconds = time.monotonic() - job.received
         self._log(job, fitted, results, seconds)
-        answer = render(results, job.body.num_samples, fitted.dropped, seconds)
-        return _json(answer | openai_details(fitted, results) if job.openai else answer)
+        named = job.fields is not None
+        answer = render(results, job.body.num_samples, fitted.dropped, seconds, named)
+        return _json(answer | openai_details(fitted, results) if named else answer)
 
     def _fit(self, engine: Engine, job: Job, plan: Plan | None) -> Fitted:
         """The ids of a job's prompt, and the room that its answer has."""
         if job.ids is not None:
             prompt = PromptTokens(job.ids, 0)
         else:
+            asked = job.parse_special
             prompt = engine.text.encode_prompt(
-                plan.prompt if plan else job.body.prompt, parse_special=self._config.parse_special
+                plan.prompt if plan else job.body.prompt,
+                parse_special=self._config.parse_special if asked is None else asked,
             )
         context = engine.info.context
         room = max(1, context - len(prompt.ids))  # at least 1, so that fit() sees a full context
         new = room if job.fills else job.body.max_new_tokens
-        return fit(prompt, new, context, "error" if job.openai else self._config.overflow)
+        new = min(new, room) if job.shortens else new
+        return fit(prompt, new, context, "error" if job.fields else self._config.overflow)
 
     def _plan(self, body: ProcessRequest) -> Plan | None:
         """What the output rules do to a request; scores of a prompt are none of their business."""
@@ -228,7 +249,7 @@ class Worker(litserve.LitAPI):
         greedy = job.body.temperature <= GREEDY_TEMPERATURE
         requests = [
             engine_request(job, fitted, i, self._deadline(job), plan)
-            for i in range(1 if greedy else job.body.num_samples)
+            for i in range(1 if greedy else max(job.best_of, job.body.num_samples))
         ]
         if job.streams and not plan:  # a rule may yet change what there is
             requests = self._watched(job, requests)
@@ -243,12 +264,11 @@ class Worker(litserve.LitAPI):
         """The same; their texts are noted while they grow."""
         texts = self._growing[job.id] = [""] * len(requests)
 
-        def note(place: int, text: str) -> bool:
+        def note(place: int, text: str) -> None:
             texts[place] = text
-            return False  # the answer goes on
 
         return [
-            dataclasses.replace(request, enough=functools.partial(note, place))
+            dataclasses.replace(request, shown=functools.partial(note, place))
             for place, request in enumerate(requests)
         ]
 
@@ -287,6 +307,7 @@ class Worker(litserve.LitAPI):
             )
             os._exit(LOAD_FAILED)  # sys.exit would end this thread only
         self._engine.set_result(engine)
+        self._state.context = engine.info.context
         self._state.ready = True
         announce(self._config, engine)
         self._watch(engine)
@@ -357,6 +378,9 @@ def engine_request(
         candidates=body.top_k_per_token,
         echo=body.echo_prompt,
         stops=(*body.stop_sequences, *(plan.stops if plan else ())),
+        ends=job.ends,
+        ignore_eos=job.ignore_eos,
+        min_tokens=min(job.min_tokens, fitted.max_new_tokens),
         deadline=deadline,
         adapter=plan.adapter if plan else None,
         enough=plan.enough if plan else None,

@@ -39,10 +39,15 @@ class GenRequest:
         seed: of this request's own generator: what runs beside it changes nothing.
         candidates: how many likeliest tokens are reported at each place.
         echo: score the prompt's tokens too.
-        stops: strings that end the text; they may span tokens and are cut off.
+        stops: strings that end the text; they may span tokens, special ones included (as they are
+            written), and are cut off.
+        ends: more token ids that end the answer, beside the model's EOS.
+        ignore_eos: the model's EOS does not end it.
+        min_tokens: nothing but the deadline ends it before so many are there.
         deadline: ``time.monotonic()`` by which the answer must be there.
         adapter: name of the LoRA adapter that answers; None: the model itself.
         enough: asked with the new text after each token whether more of it would change nothing.
+        shown: told, after each token, the new text that no stop sequence can take back any more.
     """
 
     id: str
@@ -56,9 +61,17 @@ class GenRequest:
     candidates: int = 1
     echo: bool = False
     stops: tuple[str, ...] = ()
+    ends: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
     deadline: float = float("inf")
     adapter: str | None = None
     enough: Callable[[str], bool] | None = None
+    shown: Callable[[str], None] | None = None
+
+    def ending(self, eos_ids: frozenset[int]) -> frozenset[int]:
+        """The tokens that end this answer, given the model's own."""
+        return frozenset(self.ends) | (frozenset() if self.ignore_eos else eos_ids)
 
 
 @dataclass(frozen=True)
@@ -69,13 +82,15 @@ class GenToken:
         id: vocabulary id.
         text: what it adds to the text (empty for a part of a character).
         logprob: natural log of its probability in the model's own distribution, -9999 to 0.
-        candidates: (text, logprob) of the likeliest tokens, best first.
+        candidates: (name, logprob) of the likeliest tokens, best first, no name twice.
+        name: the token's own among the candidates, see ``serve.text.TextCodec.names``.
     """
 
     id: int
     text: str
     logprob: float
     candidates: tuple[tuple[str, float], ...]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class GenResult:
         finish_reason: ``eos``, ``stop`` (a stop sequence) or ``length``.
         prompt: under echo the prompt's tokens without its lead; the first has logprob 0 and no
             candidates, because nothing that belongs to the text precedes it.
-        end: the EOS that the model ended with, its text as it is written; no part of the text.
+        end: the token that ended it, such as EOS, its text as it is written; no part of the text.
     """
 
     tokens: tuple[GenToken, ...]

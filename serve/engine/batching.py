@@ -325,7 +325,10 @@ class Batching:
     def _choose(self, sequences: list[_Sequence], logits: torch.Tensor) -> None:
         """One more token for each."""
         drawn = sampling.draw(
-            logits, [s.request for s in sequences], [s.numbers for s in sequences]
+            logits,
+            [s.request for s in sequences],
+            [s.numbers for s in sequences],
+            [s.answer.barred for s in sequences],
         )
         self._count(new_tokens=len(drawn))
         for sequence, result in zip(sequences, drawn, strict=True):

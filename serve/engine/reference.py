@@ -84,7 +84,8 @@ def _settings(request: GenRequest, eos_ids: frozenset[int]) -> GenerationConfig:
     """A request in transformers' words."""
     settings: dict[str, Any] = {
         "max_new_tokens": request.max_new_tokens,
-        "eos_token_id": sorted(eos_ids) or None,
+        "min_new_tokens": request.min_tokens or None,
+        "eos_token_id": sorted(request.ending(eos_ids)) or None,
         "pad_token_id": 0,  # asked for, never used: there is one row
         "return_dict_in_generate": True,
         "output_logits": True,

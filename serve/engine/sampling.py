@@ -1,7 +1,7 @@
 """From logits to a token and its score: pure functions over tensors."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,7 +72,10 @@ def score(
 
 
 def draw(
-    logits: torch.Tensor, requests: Sequence[GenRequest], numbers: Sequence[torch.Generator]
+    logits: torch.Tensor,
+    requests: Sequence[GenRequest],
+    numbers: Sequence[torch.Generator],
+    barred: Sequence[Collection[int]],
 ) -> list[tuple[int, Score] | EngineError]:
     """The next token of each row with its score, or what is wrong with the row.
 
@@ -80,6 +83,7 @@ def draw(
         logits: ``[rows, vocabulary]`` in float32.
         requests: how each row is to be chosen from and scored.
         numbers: the requests' generators.
+        barred: ids that may not be chosen in each row; scores are the model's own all the same.
     """
     total = logits.logsumexp(-1)
     # One number a row tells of all: a NaN or +inf makes the sum so, a lone -inf does not.
@@ -90,12 +94,24 @@ def draw(
         return drawn
     if len(fine) < len(whole):
         logits, total = logits[fine], total[fine]
-    tokens = choose_all(logits, [requests[row] for row in fine], [numbers[row] for row in fine])
+    open_ = _without(logits, [barred[row] for row in fine])
+    tokens = choose_all(open_, [requests[row] for row in fine], [numbers[row] for row in fine])
     scores = score(logits, tokens, max(requests[row].candidates for row in fine), total)
     for row, token, value in zip(fine, tokens, scores, strict=True):
         best = value.candidates[: requests[row].candidates]
         drawn[row] = token, Score(value.logprob, best)
     return drawn
+
+
+def _without(logits: torch.Tensor, barred: Sequence[Collection[int]]) -> torch.Tensor:
+    """The logits, where the barred ids of each row have no chance."""
+    places = [(row, i) for row, ids in enumerate(barred) for i in ids if i < logits.shape[-1]]
+    if not places:
+        return logits
+    rows, ids = zip(*places, strict=True)
+    open_ = logits.clone()
+    open_[list(rows), list(ids)] = -math.inf
+    return open_
 
 
 def score_prompt(

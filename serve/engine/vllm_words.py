@@ -83,7 +83,8 @@ def sampling_settings(
         "max_tokens": max(1, request.max_new_tokens),  # 0 is refused; the token is dropped
         "logprobs": candidates,
         "prompt_logprobs": candidates if request.echo else None,
-        "stop_token_ids": sorted(eos_ids),
+        "min_tokens": request.min_tokens,
+        "stop_token_ids": sorted(request.ending(eos_ids)),
         "ignore_eos": True,  # the tokenizer's: it is among ours
         "detokenize": False,  # texts and stops are ours, see Answer
         "output_kind": RequestOutputKind.DELTA,

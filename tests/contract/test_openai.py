@@ -231,7 +231,10 @@ def test_models(api: openai.OpenAI, kind: str) -> None:
         ({"prompt": [[10**9]]}, "prompt"),
         ({"prompt": ["x"] * (MOST + 1)}, "prompt"),
         ({"n": 0}, "n"),
-        ({"best_of": 2}, "best_of"),
+        ({"best_of": 2, "n": 3}, "best_of"),
+        ({"guided_json": {}}, "guided_json"),
+        ({"stop_token_ids": [10**9]}, "stop_token_ids"),
+        ({"min_tokens": 17}, "min_tokens"),
         ({"suffix": "x"}, "suffix"),
         ({"stop": ["a", ""]}, "stop.1"),
         ({"temperature": -1}, "temperature"),
@@ -255,9 +258,108 @@ def test_a_prompt_too_long_is_refused_by_openai_s_code(
     clients: Callable[[str], Client], kind: str, stream: bool
 ) -> None:
     api = connect(clients(kind))
-    with pytest.raises(openai.BadRequestError, match="the context holds 64") as caught:
+    with pytest.raises(
+        openai.BadRequestError, match="maximum context length is 64 tokens"
+    ) as caught:
         api.completions.create(model="m", prompt="x " * 200, max_tokens=1, stream=stream)
-    assert caught.value.code == "context_length_exceeded"
+    assert caught.value.code == "context_length_exceeded" and caught.value.param == "prompt"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_field_that_nobody_knows_is_named_in_a_header(plain: Client, stream: bool) -> None:
+    asked = {"prompt": "x", "max_tokens": 1, "stream": stream}
+    made = plain.post("/v1/completions", asked | {"tmp": 1})
+    assert (made.status_code, made.headers["X-Ignored-Fields"]) == (200, "tmp")
+    assert "X-Ignored-Fields" not in plain.post("/v1/completions", asked).headers
+
+
+def test_a_field_that_process_does_not_know(plain: Client) -> None:
+    asked = {"prompt": "x", "max_new_tokens": 1, "num_return_sequences": 1}
+    made = plain.post("/process", asked | {"topk": 1})
+    assert (made.status_code, made.headers["X-Ignored-Fields"]) == (200, "topk")
+    assert "X-Ignored-Fields" not in plain.post("/process", asked).headers
+
+
+def test_stops_on_special_tokens_and_least_tokens(
+    clients: Callable[[str], Client], oracles: Callable[[str], Oracle]
+) -> None:
+    """On the model without EOS, so that its special tokens are tokens like any other."""
+    client, codec = clients("small"), oracles("small").text
+    stops = ["<|im_end|>", "<|endoftext|>"]
+    ids = [codec.encode_prompt(stop, parse_special=True).ids[0] for stop in stops]
+    body = {"prompt": "x", "max_tokens": 40, "temperature": 1.5, "n": 32, "seed": 1}
+
+    def choices(**more: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.post("/v1/completions", body | more).json()["choices"]
+        return found
+
+    free, by_text, by_id = choices(), choices(stop=stops), choices(stop_token_ids=ids)
+    for one, same in zip(by_text, by_id, strict=True):  # a stop drops a character left unfinished
+        assert one["text"].rstrip("\ufffd") == same["text"].rstrip("\ufffd")
+    ended = [one for one in by_text if one["finish_reason"] == "stop"]
+    assert ended, "no sample had a special token: this test shows nothing"
+    assert all(a["text"].startswith(b["text"]) for a, b in zip(free, by_text, strict=True))
+    least = choices(stop_token_ids=ids, min_tokens=40)
+    assert {one["finish_reason"] for one in least} == {"length"}
+
+
+def test_best_of_as_helm_asks(plain_api: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "m", "prompt": PROMPT, "temperature": 0, "max_tokens": 1}
+    made = plain_api.completions.create(**asked, best_of=5, logprobs=5, echo=True)
+    assert len(made.choices) == 1
+
+
+def test_candidates_are_as_many_as_asked_and_each_has_a_name(plain_api: openai.OpenAI) -> None:
+    made = plain_api.completions.create(
+        model="m", prompt=PROMPT, temperature=0, max_tokens=3, logprobs=300
+    )
+    scores = made.choices[0].logprobs
+    assert scores and scores.top_logprobs
+    assert {len(top) for top in scores.top_logprobs} == {300}
+
+
+def test_a_chat_that_goes_on(plain_api: openai.OpenAI) -> None:
+    begun = [*CHAT, {"role": "assistant", "content": "It is"}]
+    made = plain_api.chat.completions.create(
+        model="m", messages=begun, max_tokens=8, temperature=0,
+        extra_body={"continue_final_message": True},
+    )  # fmt: skip
+    same = plain_api.completions.create(
+        model="m", prompt=chat_text() + " It is", max_tokens=8, temperature=0,
+        extra_body={"parse_special": True},
+    )  # fmt: skip
+    assert made.choices[0].message.content == same.choices[0].text
+
+
+def test_lm_eval_s_remote_tokenizer(plain: Client, oracles: Callable[[str], Oracle]) -> None:
+    from lm_eval.utils import RemoteTokenizer
+
+    remote, codec = (
+        RemoteTokenizer(plain.server.url + "/v1/completions"),
+        oracles("byte_level").text,
+    )
+    ids = remote.encode(PROMPT + "<|im_end|>")
+    assert ids == list(codec.encode_prompt(PROMPT + "<|im_end|>", parse_special=True).ids)
+    assert remote.decode(ids) == PROMPT + "<|im_end|>"
+    assert remote.eos_token_id == codec.eos_id
+    assert remote.apply_chat_template(CHAT, eos_token=remote.eos_token) == chat_text()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["/completions", "/v1/v1/completions", "//v1/completions", "/api/v1/completions"]
+)
+def test_a_slightly_wrong_address_is_told_the_right_one(plain: Client, wrong: str) -> None:
+    answer = requests.post(plain.server.url + wrong, json={}, timeout=30)
+    assert answer.status_code == 404 and "POST /v1/completions" in answer.text
+
+
+def test_a_slightly_wrong_method_or_header(plain: Client) -> None:
+    url, kind = plain.server.url, {"Content-Type": "text/plain"}
+    method = requests.get(url + "/v1/completions", timeout=30)
+    assert method.status_code == 405 and "takes POST, not GET" in method.text
+    bare = requests.post(url + "/process", data='{"prompt": "x"}', headers=kind, timeout=30)
+    assert bare.status_code == 422 and "Content-Type: application/json" in bare.text
+    assert requests.head(url + "/health", timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"prompt": "\\ud800"}'])

@@ -161,3 +161,105 @@ def test_a_request_that_fails_is_no_longer_in_flight() -> None:
         assert site.state.in_flight == 0
 
     asyncio.run(talk())
+
+
+class Upload:
+    """A request whose body comes when it is told to."""
+
+    def __init__(self, site: Site, path: str = "/process", **headers: str) -> None:
+        self.parts: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            self.sent.append(message)
+
+        named = [(k.encode(), v.encode()) for k, v in headers.items()]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": named,
+        }
+        self.answer = asyncio.create_task(site.gate(scope, self.parts.get, send))
+
+    def byte(self, last: bool = False) -> None:
+        self.parts.put_nowait({"type": "http.request", "body": b"x", "more_body": not last})
+
+    async def reply(self) -> tuple[int, Headers, bytes]:
+        await self.answer
+        head = Headers(raw=self.sent[0]["headers"])
+        return self.sent[0]["status"], head, b"".join(m.get("body", b"") for m in self.sent[1:])
+
+
+def test_an_upload_that_does_not_end_holds_no_place() -> None:
+    async def talk() -> None:
+        site = Site(max_queue=1, body_s=600.0)
+        site.go.set()
+        slow = [Upload(site) for _ in range(3)]
+        for one in slow:
+            one.byte()
+        await asyncio.sleep(0.05)
+        assert site.state.in_flight == 0
+        assert (await site.post("/process", b"whole"))[0] == 200
+        slow[0].byte(last=True)
+        status, _, body = await slow[0].reply()
+        assert status == 200 and b'"length":2' in body
+        for one in slow[1:]:
+            one.answer.cancel()
+        await asyncio.gather(*(one.answer for one in slow[1:]), return_exceptions=True)
+        assert site.state.in_flight == 0
+
+    asyncio.run(talk())
+
+
+def test_a_place_is_looked_for_when_the_body_is_there() -> None:
+    async def talk() -> None:
+        site = Site(max_queue=1)
+        first, second = Upload(site), Upload(site)
+        await asyncio.sleep(0.05)
+        first.byte(last=True)
+        await asyncio.sleep(0.05)
+        second.byte(last=True)
+        status, head, body = await second.reply()
+        assert (status, int(head["retry-after"]) > 0) == (503, True) and b"max_queue" in body
+        assert site.state.in_flight == 1 and site.counted()["oneday_rejections_total", "full"] == 1
+        site.go.set()
+        assert (await first.reply())[0] == 200 and site.state.in_flight == 0
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("path", ["/process", "/tokenize"])
+def test_a_body_has_its_time(path: str) -> None:
+    async def talk() -> None:
+        site = Site(body_s=0.5)
+        slow = Upload(site, path, **{"content-type": "application/json"})
+        sender = asyncio.create_task(drip(slow))
+        status, head, body = await slow.reply()
+        sender.cancel()
+        assert (status, head["connection"]) == (408, "close") and b"within 0.5 s (body_s)" in body
+        assert site.state.in_flight == 0
+
+    asyncio.run(talk())
+
+
+async def drip(upload: Upload) -> None:
+    while True:
+        upload.byte()
+        await asyncio.sleep(0.05)
+
+
+def test_a_drain_does_not_wait_for_bodies() -> None:
+    async def talk() -> None:
+        site = Site(body_s=600.0)
+        slow, silent = Upload(site), Upload(site)
+        await asyncio.sleep(0.05)
+        slow.byte()
+        site.state.draining = True
+        for one in (slow, silent):
+            status, head, body = await one.reply()
+            assert (status, head["connection"]) == (503, "close") and b"draining" in body
+        assert site.state.in_flight == 0
+
+    asyncio.run(talk())

@@ -117,3 +117,28 @@ def test_no_prompt(template: str | None, reason: str) -> None:
 def test_a_folder_without_any(tmp_path: Path) -> None:
     with pytest.raises(NoPrompt, match=r"chat_template\.jinja"):
         ChatTemplate.load(tmp_path).render(MESSAGES)
+
+
+@pytest.mark.parametrize("last", ["Hi", "Hi ", " Hi", ""])
+@pytest.mark.parametrize("template", [CHATML, CHATML.replace(" | trim", "")])
+def test_ends_of_a_prompt_are_those_of_transformers(
+    tmp_path: Path, template: str, last: str
+) -> None:
+    tokenizer = TOKENIZERS["byte_level"]()
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(tmp_path)
+    ours, begun = ChatTemplate.load(tmp_path), [*MESSAGES, {"role": "assistant", "content": last}]
+    for fields in ({"add_generation_prompt": False}, {"continue_final_message": True}):
+        theirs = tokenizer.apply_chat_template(begun, tokenize=False, **fields)
+        assert ours.render(begun, **fields) == theirs
+    assert begun[-1]["content"] == last, "the messages are as they were"
+
+
+def test_names_that_a_template_reads(tmp_path: Path) -> None:
+    template = ChatTemplate("{{ enable_thinking }}{{ eos_token }}", {"eos_token": "</s>"})
+    assert template.render(MESSAGES, enable_thinking=False) == "False</s>"
+
+
+def test_a_template_that_cannot_be_gone_on_with() -> None:
+    with pytest.raises(NoPrompt, match="does not end with the last message's content"):
+        ChatTemplate("{{ messages[0].content }}", {}).render(MESSAGES, continue_final_message=True)

@@ -15,6 +15,7 @@ WRONG = {
     "prefill_tokens": 15,
     "max_queue": 0,
     "max_body": 999,
+    "body_s": 0.0,
     "deadline_s": 0.0,
     "drain_s": -0.5,
     "threads": -1,

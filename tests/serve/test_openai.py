@@ -101,6 +101,70 @@ def test_fields_reach_the_engine(codecs: dict[str, TextCodec]) -> None:
     assert fake.requests[2].prompt == (9, 8) and fake.requests[2].lead == 0
 
 
+def test_what_ends_an_answer_reaches_the_engine(codecs: dict[str, TextCodec]) -> None:
+    fake = FakeEngine(codecs["byte_level"], DONE)
+    asked = {"ignore_eos": True, "min_tokens": 2, "stop_token_ids": [7], "max_completion_tokens": 4}
+    ask(worker(fake), *completion(**asked))
+    [request] = fake.requests
+    assert (request.ignore_eos, request.min_tokens, request.ends) == (True, 2, (7,))
+    assert request.max_new_tokens == 4
+
+
+def test_best_of_gives_the_likeliest_tokens(engine: Engine) -> None:
+    built = worker(engine)
+    asked: dict[str, Any] = {"temperature": 1.0, "seed": 3, "max_tokens": 4, "logprobs": 0}
+    [every] = ask(built, *completion(n=6, **asked))
+    means = [one["logprob"] / len(one["tokens"]) for one in every["completions"]]
+    order = sorted(range(6), key=lambda place: -means[place])
+    assert order[0] != 0, "the first is not the best, or this test shows nothing"
+    [two] = ask(built, *completion(n=2, best_of=6, **asked))
+    wanted = [every["completions"][place]["text"] for place in order[:2]]
+    assert [one["text"] for one in two["completions"]] == wanted
+    [one] = ask(built, *completion(best_of=6, **asked))
+    assert one["text"] == wanted[0] and len(one["new_tokens"]) == 1
+
+
+def test_best_of_at_temperature_0_is_the_one_there_is(codecs: dict[str, TextCodec]) -> None:
+    """As HELM's client of OpenAI's asks for every multiple choice."""
+    fake = FakeEngine(codecs["byte_level"], DONE)
+    [made] = ask(worker(fake), *completion(best_of=5, logprobs=5))
+    assert made["text"] == "x" and len(fake.requests) == 1
+
+
+def test_special_tokens_in_a_prompt_by_request(codecs: dict[str, TextCodec]) -> None:
+    """A chat rendered by the client is read as one, whatever the server's setting."""
+    codec = codecs["byte_level"]
+    text = "x<|im_end|>"
+    for setting in (False, True):
+        fake = FakeEngine(codec, DONE)
+        jobs = [
+            *completion(prompt=text),
+            *completion(prompt=text, parse_special=True),
+            *completion(prompt=text, parse_special=False),
+        ]
+        ask(worker(fake, parse_special=setting), *jobs)
+        ends = [request.prompt[-1] == codec.eos_id for request in fake.requests]
+        assert ends == [setting, True, False]
+
+
+def test_a_chat_that_asks_for_too_much(codecs: dict[str, TextCodec]) -> None:
+    fake = FakeEngine(codecs["byte_level"], DONE)
+    body = ChatRequest.model_validate(
+        {"messages": [{"role": "user", "content": "x"}], "max_completion_tokens": 99}
+    )
+    with pytest.raises(HTTPException) as caught:
+        ask(worker(fake), chat_job(body, (5, 6, 7), "r"))
+    detail: Any = caught.value.detail
+    assert detail[0]["loc"] == ["body", "messages"]
+    assert detail[0]["msg"] == (
+        "This model's maximum context length is 16 tokens. However, you requested 102 tokens (3 in"
+        " the messages, 99 in the completion). Please reduce the length of the messages or"
+        " max_completion_tokens."
+    )
+    ask(worker(fake), chat_job(body, (5, 6, 7), "r", "shorten"))
+    assert fake.requests[-1].max_new_tokens == 13
+
+
 def test_a_chat_fills_the_context(codecs: dict[str, TextCodec]) -> None:
     fake = FakeEngine(codecs["byte_level"], DONE)
     messages = {"messages": [{"role": "user", "content": "x"}]}
@@ -151,7 +215,8 @@ def test_details_of_the_answer(codecs: dict[str, TextCodec]) -> None:
     outcome = GenResult((GenToken(1, "x", -1.0, ()),), "eos", end=end)
     [content] = ask(worker(FakeEngine(codecs["prepend"], outcome)), *completion(prompt=[[1, 9]]))
     assert (content["prompt_tokens"], content["new_tokens"]) == (2, [1])
-    assert content["ends"] == [{"text": "</s>", "logprob": -0.5, "top_logprob": {"x": -0.1}}]
+    [ending] = content["ends"]
+    assert ending == {"text": "</s>", "name": "</s>", "logprob": -0.5, "top_logprob": {"x": -0.1}}
 
 
 @pytest.fixture(scope="module", params=["transformers", "reference", "hf-dynamic"])

@@ -6,8 +6,6 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serve.openai_answers import (
     DONE,
@@ -17,7 +15,6 @@ from serve.openai_answers import (
     Made,
     Stream,
     TextForm,
-    held_back,
     read,
     scores,
     usage,
@@ -25,8 +22,8 @@ from serve.openai_answers import (
 from serve.openai_errors import as_openai
 
 
-def token(text: str, logprob: float = -1.0, **best: float) -> dict[str, Any]:
-    return {"text": text, "logprob": logprob, "top_logprob": best}
+def token(text: str, logprob: float = -1.0, name: str = "", **best: float) -> dict[str, Any]:
+    return {"text": text, "name": name or text, "logprob": logprob, "top_logprob": best}
 
 
 def answer(*texts: str, echoed: int = 0, reason: str = "length", n: int = 1) -> dict[str, Any]:
@@ -37,6 +34,9 @@ def answer(*texts: str, echoed: int = 0, reason: str = "length", n: int = 1) -> 
     details = {"prompt_tokens": 3, "new_tokens": [len(texts) - echoed], "ends": [end]}
     more = {"completions": [one] * n} if n > 1 else {}
     return one | {"request_time": 0.1, "truncated_tokens": 0} | more | details
+
+
+PART = r"bytes:\xf0"
 
 
 def envelope(form: Form) -> Envelope:
@@ -103,40 +103,42 @@ def test_without_an_echo_all_have_scores() -> None:
 
 
 def test_the_likeliest_is_not_listed_twice() -> None:
-    made = Made("\ufffd", [token("", -0.5, **{"\ufffd": -0.5})], 1, None, "length")
-    assert scores(made)["top_logprobs"] == [{"\ufffd": -0.5}]
+    made = Made("", [token("", -0.5, PART, **{PART: -0.5})], 1, None, "length")
+    assert scores(made)["top_logprobs"] == [{PART: -0.5}]
 
 
-STOPS = st.lists(st.text("ab", min_size=1, max_size=4), max_size=3)
+def test_the_token_itself_is_listed_by_its_own_name() -> None:
+    """However alike the texts and the scores are: a second part of a character is another."""
+    made = Made("", [token("", -0.5, r"bytes:\x9f", **{PART: -0.5})], 1, None, "length")
+    assert scores(made)["top_logprobs"] == [{PART: -0.5, r"bytes:\x9f": -0.5}]
 
 
-@given(st.lists(st.text("ab", max_size=3), max_size=8), STOPS)
-def test_what_was_streamed_is_what_is_answered(pieces: list[str], stops: list[str]) -> None:
-    """Whatever is cut off at a stop sequence was held back, and nothing is sent twice."""
-    texts = list(itertools.accumulate(pieces, initial=""))
-    places = [text.find(stop) for text in texts[-1:] for stop in stops]
-    cut = min((place for place in places if place >= 0), default=None)
-    final = texts[-1][:cut]
-    seen = [text for text in texts if not any(stop in text for stop in stops)]
-    stream = Stream(envelope(TextForm(False)), stops, False)
-    sent = "".join(
-        part["choices"][0]["text"] for text in seen for part in events(stream.grown([text]))
-    )
-    assert final.startswith(sent)
-    rest = events(stream.ended([answer(final) if final else answer()]))
-    assert sent + "".join(part["choices"][0]["text"] for part in rest) == final
+def test_bytes_of_a_chat_s_tokens_join_to_its_text() -> None:
+    tokens = [
+        token("", name=r"bytes:\xc3", **{r"bytes:\xc3": -1.0, "<|im_end|>": -2.0}),
+        token("é", name=r"bytes:\xa9"),
+        token("", name="<|im_end|>"),
+        token("The", name=" The"),
+    ]
+    made = Made("éThe", tokens, 4, None, "length")
+    shown = ChatForm(True).choice(0, made)["logprobs"]["content"]
+    assert bytes(itertools.chain.from_iterable(one["bytes"] for one in shown)).decode() == "éThe"
+    names = [r"bytes:\xc3", r"bytes:\xa9", "<|im_end|>", "The"]
+    assert [one["token"] for one in shown] == names
+    best = [(one["token"], one["bytes"]) for one in shown[0]["top_logprobs"]]
+    assert best == [(r"bytes:\xc3", [0xC3]), ("<|im_end|>", list(b"<|im_end|>"))]
 
 
-@given(st.text("ab"), STOPS)
-def test_no_more_is_held_back_than_may_be_a_stop(text: str, stops: list[str]) -> None:
-    held = held_back(text, stops)
-    tail = text[len(text) - held :]
-    assert not held or any(stop.startswith(tail) for stop in stops)
-    assert held < max(map(len, stops), default=1)
+def test_nothing_is_sent_twice() -> None:
+    stream = Stream(envelope(TextForm(False)), False)
+    parts = [events(stream.grown([text])) for text in ("", "a", "a", "ab")]
+    parts.append(events(stream.ended([answer("a", "bc")])))
+    texts = [[part["choices"][0]["text"] for part in some] for some in parts]
+    assert texts == [[], ["a"], [], ["b"], ["c", ""]]
 
 
 def test_a_chat_s_stream() -> None:
-    stream = Stream(envelope(ChatForm(False)), [], True)
+    stream = Stream(envelope(ChatForm(False)), True)
     parts = events(stream.grown(["Hel"])) + events(stream.grown(["Hello"]))
     last = list(stream.ended([answer("Hello")]))
     assert last[-1] == DONE
@@ -151,7 +153,7 @@ def test_a_chat_s_stream() -> None:
 
 
 def test_a_stream_that_shows_nothing_until_its_end() -> None:
-    stream = Stream(envelope(TextForm(True)), ["\n"], False)
+    stream = Stream(envelope(TextForm(True)), False)
     assert not list(stream.grown(["", ""]))
     first, last = events(stream.ended([answer("a", "b")]))
     assert first["choices"][0]["text"] == "ab"
@@ -159,7 +161,7 @@ def test_a_stream_that_shows_nothing_until_its_end() -> None:
 
 
 def test_an_empty_chat_still_opens_and_closes() -> None:
-    stream = Stream(envelope(ChatForm(False)), [], False)
+    stream = Stream(envelope(ChatForm(False)), False)
     parts = events(stream.ended([answer(reason="eos")]))
     assert [part["choices"][0]["finish_reason"] for part in parts] == [None, "stop"]
 
@@ -182,7 +184,7 @@ def test_an_empty_chat_still_opens_and_closes() -> None:
             ],
             (
                 400,
-                "prompt: too long; odd",
+                "too long; odd",
                 "invalid_request_error",
                 "prompt",
                 "context_length_exceeded",
@@ -199,6 +201,6 @@ def test_failures(status: int, detail: Any, expected: tuple[Any, ...]) -> None:
 def test_nothing_that_is_no_number_gets_out() -> None:
     bad = answer("a")
     bad["tokens"][0]["logprob"] = math.nan
-    stream = Stream(envelope(TextForm(True)), [], False)
+    stream = Stream(envelope(TextForm(True)), False)
     with pytest.raises(ValueError):
         list(stream.ended([bad]))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from serve.openai_fields import IGNORED, REFUSED, header
 from serve.openai_requests import MOST, ChatRequest, CompletionRequest
 
 
@@ -65,6 +66,9 @@ def test_null_is_the_default_and_one_stop_may_be_bare() -> None:
         {"seed": 2**64},
         {"max_tokens": -1},
         {"logprobs": -1},
+        {"best_of": MOST + 1},
+        {"stop_token_ids": [-1]},
+        {"min_tokens": -1},
         {"stop": [""]},
         {"stop": ["\ud800"]},
     ],
@@ -78,7 +82,6 @@ def test_values_out_of_range(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("best_of", 3),
         ("suffix", "end"),
         ("logit_bias", {"50256": -100}),
         ("presence_penalty", 0.5),
@@ -107,11 +110,81 @@ def test_what_changes_nothing_is_taken() -> None:
     assert not completion(**neutral).faults() and not chat(**neutral).faults()
 
 
+@pytest.mark.parametrize("field", sorted(REFUSED))
+def test_each_refused_field_is_named_with_what_changes_nothing(field: str) -> None:
+    for body in (completion(**{field: "no such value"}), chat(**{field: "no such value"})):
+        [fault] = body.faults()
+        assert fault["loc"] == ["body", field] and "not offered here" in fault["msg"]
+        assert not body.ignored
+        for value in REFUSED[field]:
+            assert repr(REFUSED[field][0]) in fault["msg"] or "; say " in fault["msg"]
+            assert not completion(**{field: value}).faults()
+
+
+def test_fields_of_other_names_are_pointed_to_ours() -> None:
+    [fault] = completion(max_new_tokens=5).faults()
+    assert fault["msg"].endswith("say max_tokens")
+    [fault] = chat(min_new_tokens=5).faults()
+    assert fault["msg"].endswith("say min_tokens")
+
+
+def test_unknown_fields_are_named() -> None:
+    body = completion(tempratur=0, user="me", suffix="", metadata={"a": 1}, top_kk=3)
+    assert body.ignored == ["tempratur", "top_kk"] and not body.faults()
+    assert header(body.ignored) == {IGNORED: "tempratur, top_kk"}
+    assert chat(user="me").ignored == [] and header([]) == {}
+
+
+def test_a_header_holds_any_names_and_not_too_many() -> None:
+    odd = header(["é\r\nSet-Cookie: a", "\ud800", "x" * 500, *map(str, range(30))])[IGNORED]
+    assert odd.isascii() and odd.isprintable() and odd.endswith("and 13 more") and len(odd) < 500
+
+
+def test_best_of() -> None:
+    assert not completion(best_of=5).faults() and not completion(best_of=2, n=2).faults()
+    [fault] = completion(best_of=2, n=3).faults()
+    assert fault["loc"] == ["body", "best_of"] and "at least n, which is 3" in fault["msg"]
+    [fault] = completion(prompt=["a", "b"], best_of=MOST).faults()
+    assert f"best_of = {MOST} are {2 * MOST} completions" in fault["msg"]
+
+
+def test_limits_by_either_name() -> None:
+    assert completion(max_completion_tokens=3).limit == 3
+    assert completion(max_completion_tokens=0, max_tokens=9).limit == 0
+    assert completion().limit == 16 and completion().limit_name is None
+    assert chat(max_completion_tokens=3).limit_name == "max_completion_tokens"
+    [fault] = completion(min_tokens=4, max_completion_tokens=3).faults()
+    assert fault["loc"] == ["body", "min_tokens"] and "max_completion_tokens" in fault["msg"]
+
+
+def test_logprobs_of_a_completion_as_chat_clients_say_it() -> None:
+    assert completion(logprobs=False).logprobs is None
+    assert completion(logprobs=True).logprobs == 0
+    assert completion(logprobs=1).logprobs == 1 and completion(logprobs=0).logprobs == 0
+
+
+def test_how_a_chat_ends() -> None:
+    both = chat(add_generation_prompt=True, continue_final_message=True).faults()
+    assert [fault["loc"][1] for fault in both] == ["add_generation_prompt"]
+    assert not chat(add_generation_prompt=False, continue_final_message=True).faults()
+    [fault] = chat(chat_template_kwargs={"messages": []}).faults()
+    assert fault["loc"] == ["body", "chat_template_kwargs"] and "messages" in fault["msg"]
+    thinking = chat(chat_template_kwargs={"enable_thinking": False})
+    assert not thinking.faults() and thinking.ending()["enable_thinking"] is False
+
+
+def test_a_body_on_the_wrong_route_is_sent_to_the_right_one() -> None:
+    with pytest.raises(ValidationError, match="messages is for /v1/chat/completions"):
+        CompletionRequest.model_validate({"messages": [{"role": "user", "content": "x"}]})
+    with pytest.raises(ValidationError, match="prompt is for /v1/completions"):
+        ChatRequest.model_validate({"prompt": "x"})
+
+
 def test_all_faults_at_once() -> None:
-    found = completion(prompt=["a", "b"], n=MOST, best_of=MOST + 1, suffix="x").faults()
+    found = completion(prompt=["a", "b"], n=MOST, best_of=MOST - 1, suffix="x").faults()
     assert {fault["loc"][1] for fault in found} == {"prompt", "best_of", "suffix"}
     [many] = [fault for fault in found if fault["loc"][1] == "prompt"]
-    assert f"{2 * MOST} completions" in many["msg"]
+    assert f"{2 * (MOST - 1)} completions" in many["msg"]
 
 
 def test_chat_limits_and_contents() -> None:

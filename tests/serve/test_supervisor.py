@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -157,3 +158,33 @@ def test_a_stop_that_waits_no_longer(start: Any, patience: str) -> None:
         assert "stopped before the answer was complete" in reply.json()["detail"]
         assert server.process.wait(timeout=10) == 0
         assert wait_for(lambda: not alive(processes), 5), alive(processes)
+
+
+def trickle(server: Any) -> socket.socket:
+    """An upload of which one byte has come."""
+    upload = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    head = b"POST /process HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    upload.sendall(head + b"Content-Length: 100\r\n\r\n{")
+    return upload
+
+
+def status_of(upload: socket.socket) -> bytes:
+    """The answer's first line."""
+    with upload, upload.makefile("rb") as answer:
+        return answer.readline().strip()
+
+
+def test_uploads_that_do_not_end_hold_up_neither_requests_nor_a_stop(start: Any) -> None:
+    with start(max_queue=2, body_s=600, drain_s=600) as server:
+        server.wait_ready()
+        uploads = [trickle(server) for _ in range(3)]
+        assert server.post("/process", SHORT).status_code == 200
+        server.process.terminate()
+        assert server.process.wait(timeout=60) == 0
+        assert [status_of(one)[:12] for one in uploads] == [b"HTTP/1.1 503"] * 3
+
+
+def test_a_body_that_takes_too_long_gets_408(start: Any) -> None:
+    with start(body_s=1.0) as server:
+        assert wait_for(lambda: health(server), 60)
+        assert status_of(trickle(server))[:12] == b"HTTP/1.1 408"

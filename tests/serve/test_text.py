@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from serve.text import Detokenizer, PromptTokens, StopMatcher, TextCodec
+from serve.text import Detokenizer, PromptTokens, TextCodec
 from tests.pace import pace
 from tests.serve.conftest import byte_fallback_vocabulary, byte_level_tokenizer, prepend_tokenizer
 
@@ -308,23 +308,3 @@ def test_special_tokens_of_the_config_may_be_objects(tmp_path: Path) -> None:
     )
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": {"content": "E"}}')
     assert TextCodec.load(tmp_path).eos_id == 2
-
-
-@given(
-    text=st.text("ab\n", max_size=40),
-    cuts=st.lists(st.integers(0, 40), max_size=12),
-    stops=st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
-)
-@settings(max_examples=500)
-def test_stop_is_found_with_the_piece_that_completes_it(
-    text: str, cuts: list[int], stops: list[str]
-) -> None:
-    """Against the plain search: in each prefix of the text, the first stop that is complete."""
-    matcher = StopMatcher(stops)
-    bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    for start, end in itertools.pairwise(bounds):
-        places = [text[:end].find(stop) for stop in stops if stop in text[:end]]
-        found = matcher.push(text[start:end])
-        assert found == (min(places) if places else None)
-        if found is not None:
-            break

@@ -33,6 +33,12 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "language": "",
     "form": "plain",
 }
+_LATER_OF_SERVE: dict[str, Any] = {
+    "chat_overflow": "error",
+    "body_s": 60.0,
+    "name": "",
+    "cors": [],
+}
 
 
 def settled(recipe: Recipe) -> dict[str, Any]:
@@ -43,6 +49,7 @@ def settled(recipe: Recipe) -> dict[str, Any]:
     values = dataclasses.asdict(recipe)
     data = values["data"]
     _drop(data, _LATER)
+    _drop(values["serve"], _LATER_OF_SERVE)
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
     return values

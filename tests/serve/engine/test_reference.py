@@ -150,3 +150,18 @@ def test_cancel_and_deadline(model_dirs: dict[str, Path]) -> None:
         engine.submit(late).result(timeout=10)
     assert len(ask(engine, max_new_tokens=3).tokens) == 3
     engine.close()
+
+
+def test_what_ends_an_answer_is_the_same_in_both(engines: tuple[Reference, HfDynamic]) -> None:
+    """An id of a free answer that is made its end, barred for a while, and EOS that is ignored."""
+    free = [ask(engine, max_new_tokens=12, ignore_eos=True) for engine in engines]
+    same(free[0].tokens, free[1].tokens)
+    assert len(free[0].tokens) == 12
+    first = free[0].tokens[0].id
+    for engine in engines:
+        ended = ask(engine, max_new_tokens=12, ends=(first,))
+        assert (ended.tokens, ended.finish_reason) == ((), "eos")
+        assert ended.end and ended.end.id == first
+    least = [ask(engine, max_new_tokens=12, ends=(first,), min_tokens=5) for engine in engines]
+    same(least[0].tokens, least[1].tokens)
+    assert len(least[0].tokens) >= 5 and first not in [token.id for token in least[0].tokens]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from serve.engine.base import EngineError, GenRequest
-from serve.engine.sampling import check, choose, generator, score
+from serve.engine.sampling import check, choose, draw, generator, score
 
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 3.0, -5.0])
 
@@ -65,3 +65,13 @@ def test_scores_are_finite_and_not_positive() -> None:
 def test_nan_is_refused() -> None:
     with pytest.raises(EngineError, match="NaN"):
         check(torch.tensor([0.0, math.nan]))
+
+
+def test_barred_ids_are_not_chosen_and_scores_stay_the_model_s() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    requests = [GenRequest("r", (1,), candidates=1)] * 2
+    free, barred = draw(logits, requests, [generator(0)] * 2, [(), (0, 99)])
+    assert isinstance(free, tuple) and isinstance(barred, tuple)
+    assert (free[0], barred[0]) == (0, 1)
+    assert free[1].candidates == barred[1].candidates
+    assert barred[1].logprob == pytest.approx(float(logits[1].log_softmax(-1)[1]))

@@ -43,3 +43,11 @@ def test_a_newer_key_that_says_nothing_makes_no_other_recipe() -> None:
     plain.data.sources["counting"].operators = [{"deny": Deny("a", ["b"])}]
     said = settled(plain)["data"]["sources"]["counting"]["operators"]
     assert said == [{"deny": {"column": "a", "values": ["b"]}}]
+
+
+def test_every_key_of_serve_that_came_later_is_silent_by_default() -> None:
+    plain = recipe()
+    later = {"chat_overflow", "body_s", "name", "cors"}
+    assert not later & settled(plain)["serve"].keys()
+    plain.serve.name = "org/tiny"
+    assert settled(plain)["serve"]["name"] == "org/tiny"

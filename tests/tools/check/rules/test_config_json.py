@@ -25,12 +25,12 @@ def told(rule: Any, made: Recipe) -> list[Fault]:
     return list(rule(made, {}))
 
 
-@pytest.mark.parametrize("kind", ["t5", "lama", ""])
+@pytest.mark.parametrize("kind", ["t5", "llamma", ""])
 def test_a_kind_that_is_no_causal_model_is_refused(kind: str, tmp_path: Path) -> None:
     (fault,) = told(config_json.trainable, local(tmp_path, {"model_type": kind}))
     assert fault.verdict == "fail" and fault.key == "model.path"
     assert f"says model_type {kind or 'nothing'}" in fault.message
-    assert ("did you mean llama?" in fault.message) == (kind == "lama")
+    assert ("did you mean llama?" in fault.message) == (kind == "llamma")
 
 
 def test_the_kinds_are_those_of_transformers() -> None:
