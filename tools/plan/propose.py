@@ -19,6 +19,7 @@ from tools.plan.memory import optimizer_state_bytes, peak
 from tools.plan.remedy import Change, Offer, Train
 from tools.plan.speed import cost
 from tools.plan.verdict import GIB, TIGHT, Plan, plan
+from tools.recipe.schema import Data, Source
 
 _LIGER = "axolotl.integrations.liger.LigerPlugin"
 # Families of the model types llama, mistral and qwen2, whose loss and norms Liger replaces whole
@@ -27,6 +28,7 @@ _LIGER_FAMILIES = {"LLaMA", "Llama 2", "Mistral", "OpenLLaMA", "Qwen", "SmolLM2"
 _LIGER_BOTH = {"liger_fused_linear_cross_entropy", "liger_rms_norm"}
 _LEAST_GAIN = 1.03  # less is within what the formula cannot tell
 _SHORTEST = 1024  # tokens of a row; and of a pass, below which nobody published a speed
+_MADE_WORDS = 128  # no question of our makers has as many; the longest seen has 105
 _TOKENS_A_WORD = 2048 / (300 * 4)  # recipes/base.yaml: 4 questions of 300 words stay within 2,048
 _SAME = "what is learnt stays as it is"
 
@@ -188,15 +190,23 @@ def _sequences(found: Plan) -> list[int]:
     """Lengths of a pack that hold every row ``data`` may make; unpacked rows keep theirs."""
     data, length = found.recipe.data, found.job.sequence
     lengths = [length]
-    made = any(source.kind == "generator" for source in data.sources.values())
-    # Only questions of our own makers are joined to rows of several.
-    longest = round(data.max_words * (data.shots if made else 1) * _TOKENS_A_WORD)
+    words = max((_longest(one, data) for one in data.sources.values()), default=data.max_words)
+    longest = round(words * _TOKENS_A_WORD)
     while found.recipe.train.get("sample_packing") and length % 2 == 0:
         length //= 2
         if length < max(longest, _SHORTEST):
             break
         lengths.append(length)
     return lengths
+
+
+def _longest(source: Source, data: Data) -> int:
+    """Words of the longest row a source may give; those of short answers are joined to one."""
+    if source.kind == "generator":
+        return _MADE_WORDS * data.shots
+    joined = source.kind == "local" or source.shape == "mcq" or source.answer
+    alone = source.answer in ("text", "none") or source.form == "chat_template"
+    return data.max_words * (data.shots if joined and not alone else 1)
 
 
 def _layers(found: Plan) -> list[Offer]:

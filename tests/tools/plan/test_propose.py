@@ -1,11 +1,14 @@
 """Proposals: faster, within the card, the same tokens a step; accepted by check and by Axolotl."""
 
+import random
 import time
 from pathlib import Path
 
 import pytest
 
 from tools.check.findings import check, exit_code
+from tools.data import skills
+from tools.data.render import pair
 from tools.plan import propose
 from tools.plan.speed import cost
 from tools.plan.verdict import TIGHT, Plan, plan
@@ -62,11 +65,19 @@ def test_the_card_recipes_are_beaten(name: str) -> None:
 
 
 def test_rows_stay_whole() -> None:
-    """800 words are 1,365 tokens, 3,000 are 5,120; questions of our own makers come by fours."""
+    """800 words are 1,365 tokens, 3,000 are 5,120; rows of short answers come by fours."""
     assert propose._sequences(planned("a100")) == [8192, 4096, 2048]
     assert propose._sequences(planned("a100", "data.max_words=3000")) == [8192]
-    source = "data.sources.x={kind: generator, path: counting, licence: MIT, origin: program}"
-    assert propose._sequences(planned("a100", source)) == [8192]
+    source = "data.sources.x={kind: local, path: x.csv, licence: MIT, origin: human%s}"
+    assert propose._sequences(planned("a100", source % "")) == [8192]
+    assert propose._sequences(planned("a100", source % ", answer: text")) == [8192, 4096, 2048]
+
+
+def test_no_maker_writes_longer_questions() -> None:
+    rng = random.Random(0)
+    for name, make in skills.SKILLS.items():
+        made = [" ".join(pair(name, make(rng)).texts()) for _ in range(300)]
+        assert max(len(text.split()) for text in made) < propose._MADE_WORDS, name
     assert propose._sequences(planned("a100", "train.sample_packing=false")) == [8192]
 
 
