@@ -1,9 +1,11 @@
 """What holds for all tests."""
 
 import os
+import sys
 from typing import Any
 
 import pytest
+from absl import logging as absl_logging
 from hypothesis import settings
 
 # A slow machine is no fault of what is tested: no example has a deadline.
@@ -13,6 +15,10 @@ settings.load_profile("unhurried")
 #: Folders whose files share servers or finished runs: one process takes all of a folder, and the
 #: longest come first, so that no process works on long after the others have ended.
 TOGETHER = ("tests/e2e/", "tests/contract/", "tests/benchmarks/")
+
+# Axolotl, imported behind absl, closes what sys.stderr is then: the file that pytest captures in
+# (findings/axolotl-0.21-closes-a-redirected-stderr.sh). This one absl leaves alone.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # As many threads as processes times cores would wait for each other; the models are tiny.
