@@ -115,7 +115,7 @@ def make_instance(row: dict[str, Any], split: str) -> Instance:
     Raises:
         ValueError: the right answer is not exactly one of the choices.
     """
-    choices = row["choices"] if row["choices"] else [row["output"]]
+    choices = row.get("choices") or [row["output"]]
     if choices.count(row["output"]) != 1:
         raise ValueError(f"row {row['id']}: {row['output']!r} is not exactly one of {choices}")
     references = [
