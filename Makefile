@@ -13,7 +13,7 @@
 #   POINTS=file.json   plan: published runs instead of a recipe
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
 #   EXECUTOR=datatrove:4   data: read by so many tasks at once; datatrove-slurm:64,partition=P,time=T: by Slurm
-#   JOBS=2             test: so many processes share the tests  (default: one after the other)
+#   JOBS=2             test: so many processes share the tests  (default: 2; JOBS= : one after the other)
 #   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
 #   POOL="a.json b"    score, report: published results, HELM suites, run folders;  ENTRY=name: whose score to raise
 #   FOLDER=folder      rehearse: a submission, instead of the recipe's;  MODEL=folder BASE=image BUILD=words ENGINE=name
@@ -26,7 +26,7 @@ RUNS   ?= runs
 RUN    ?=
 INTO   ?=
 PYTHON ?=
-JOBS   ?=
+JOBS   ?= 2
 EXECUTOR ?=
 
 PY      := .venv/bin/python

@@ -151,7 +151,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stages run, each replaced by one that writes a file; no table, no report."""
     names: list[str] = []
 
-    def make(run: Run, name: str) -> None:
+    def make(run: Run, name: str, executor: str = "") -> None:
         with run.produce(name) as work:
             (work.folder / "file").write_text(name)
         names.append(name)
@@ -287,11 +287,12 @@ def stubs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Allowanc
     seen: dict[str, Allowance] = {}
 
     def stage(name: str) -> Any:
-        def make(run: Run, *allowance: Allowance) -> None:
+        def make(run: Run, *given: Any) -> None:
             with run.produce(name) as work:
                 (work.folder / "file").write_text(name)
-            if allowance:
-                (seen[name],) = allowance
+            for one in given:
+                if isinstance(one, Allowance):
+                    seen[name] = one
 
         return make
 

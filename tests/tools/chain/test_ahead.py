@@ -35,7 +35,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stages that were begun."""
     names: list[str] = []
 
-    def make(run: Run, name: str) -> None:
+    def make(run: Run, name: str, executor: str = "") -> None:
         with run.produce(name) as work:
             (work.folder / "file").write_text(name)
         names.append(name)
