@@ -3,7 +3,7 @@
 #   HW=4090|a100|cpu   the card, that is recipes/HW.yaml           (default: cpu)
 #   RECIPE=my.yaml     a recipe of your own, instead of HW
 #   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
-#   FORCE=1            day, train, merge, quantize, eval, reproduce: go on, and say so, where check fails
+#   FORCE=1            day, data, train, merge, quantize, eval, reproduce: go on, and say so, where check fails
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
 #   RUN=runs/cpu       for verify and reproduce: a run folder;  INTO=folder: where reproduce builds
@@ -80,7 +80,7 @@ day: ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips
 	@$(TOOLS) day $(RECIPES) $(FORCED)
 
 data: setup ## make the training, validation and test rows
-	@$(TOOLS) data $(RECIPES) $(if $(EXECUTOR),--executor "$(EXECUTOR)")
+	@$(TOOLS) data $(RECIPES) $(FORCED) $(if $(EXECUTOR),--executor "$(EXECUTOR)")
 
 train: setup ## train the adapter (goes on from the last checkpoint)
 	@$(TOOLS) train $(RECIPES) $(FORCED)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 Args = argparse.Namespace
 WITH_RUN = ("verify", "reproduce")
 WITHOUT_RECIPE = (*WITH_RUN, "score", "lint-submission")
-# Verbs that spend hours: what check fails stops them, unless they are forced.
-SPENDING = ("day", "train", "merge", "quantize", "eval", "reproduce")
+# Verbs that may spend hours: what check fails stops them, unless they are forced.
+SPENDING = ("day", "data", "train", "merge", "quantize", "eval", "reproduce")
 WITH_JSON = ("check", "plan", "clock", "reproduce", "score", "lint-submission")
 
 

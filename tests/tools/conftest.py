@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in tools.console, for 
 
 import pytest
 
+from tools.run.folder import Run
+
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -18,6 +20,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     # Weights of the usual size: wilder ones would make 4 bits look bad.
     return save_model(folder, byte_level_tokenizer(), initializer_range=0.05)
+
+
+@pytest.fixture
+def fake_stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stages that were run, each replaced by one that writes a file."""
+    from tools.chain import stages
+
+    names: list[str] = []
+
+    def make(run: Run, name: str, executor: str = "") -> None:
+        with run.produce(name) as work:
+            (work.folder / "file").write_text(name)
+        names.append(name)
+
+    monkeypatch.setattr(stages, "make", make)
+    return names
 
 
 @pytest.fixture(scope="session")

@@ -147,19 +147,11 @@ def test_quick_verbs_import_nothing_heavy(verb: str) -> None:
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stages run, each replaced by one that writes a file; no table, no report."""
-    names: list[str] = []
-
-    def make(run: Run, name: str, executor: str = "") -> None:
-        with run.produce(name) as work:
-            (work.folder / "file").write_text(name)
-        names.append(name)
-
-    monkeypatch.setattr(stages, "make", make)
+def made(fake_stages: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stages run, all replaced; no table, no report."""
     monkeypatch.setattr(verbs, "_table", lambda run: None)
     monkeypatch.setattr("tools.report.verbs.report", lambda args: None)
-    return names
+    return fake_stages
 
 
 ALL = ["data", "train", "merge", "quantize", "eval_base", "eval_tuned"]

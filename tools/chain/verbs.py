@@ -12,6 +12,7 @@ from tools.check.findings import refuse_failed
 from tools.console import say
 from tools.errors import StageError
 from tools.recipe.load import Loaded
+from tools.recipe.operators import declared as operators
 from tools.recipe.schema import Recipe
 from tools.recipe.verbs import asked
 from tools.run.asked import folder_of, run_of
@@ -94,7 +95,9 @@ def reproduce(args: Args) -> None:
 
 def _up_to(args: Args, last: str, executor: str = "") -> None:
     loaded = asked(args)
-    if last != "data":  # rows alone cost nothing of the day
+    rows = loaded.recipe.data
+    # Rows alone cost nothing of the day, but where the base model is asked about them.
+    if last != "data" or operators.asks_base(rows.operators, rows.sources):
         refuse_failed(loaded, args.force)
     stages.run_missing(loaded, Path(args.runs), last, executor)
     say(f"next: make {stages.after(last)}{same(args)}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from tools.data.account import Account
 from tools.data.render import Item, Pair
 from tools.data.rows import Stored
-from tools.data.spread.executor import Spread
 from tools.recipe.operators.declared import Decontaminate, Step
 from tools.recipe.schema import Data, Eval
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tools.curate.score import Answers
     from tools.curate.steps import Account as Done
     from tools.curate.steps import Questions
+    from tools.data.spread.executor import Spread
 
 BATCH = 10_000  # rows in memory at once while operators look at one row at a time
 _Made = tuple[int, tuple[str, str] | None]  # a row's number, and its texts where they changed
@@ -107,7 +107,7 @@ class Curation:
         self,
         data: Data,
         evaluation: Eval,
-        spread: Spread = map,
+        spread: "Spread" = map,
         answers: "Answers | None" = None,
     ) -> None:
         self._spread = spread

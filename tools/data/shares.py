@@ -1,9 +1,12 @@
 """How many rows of each source are held out: for validation, HELM's questions, its examples."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from tools.data.sources import Found
 from tools.recipe.schema import Data, Source
+
+if TYPE_CHECKING:
+    from tools.data.sources import Found
 
 FEW_SHOT_POOL = 8  # questions a skill keeps for HELM's in-context examples; HELM shows 3 to 5
 EXAMPLES = 3  # in-context examples of a short answer, as tools.evaluate.helm.plugin asks
@@ -47,7 +50,7 @@ def _dealt(total: int, names: list[str]) -> dict[str, int]:
 
 
 def bounded(
-    counts: Mapping[str, int], there: int, share: float, found: Found, data: Data
+    counts: Mapping[str, int], there: int, share: float, found: "Found", data: Data
 ) -> dict[str, int]:
     """The counts within the share of a source that may be held out; told where that is less.
 
@@ -82,7 +85,7 @@ def bounded(
 _WORDS = {"test": "HELM's questions", "shots": "its examples", "validation": "validation"}
 
 
-def none_held_out(data: Data, sources: dict[str, Found]) -> str:
+def none_held_out(data: Data, sources: "dict[str, Found]") -> str:
     """The message where no source has a row to spare for validation."""
     there = ", ".join(f"{name} has {len(one.pairs)} rows" for name, one in sources.items())
     return (

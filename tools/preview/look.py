@@ -9,6 +9,7 @@ from tools.console import each
 from tools.data import faults as sources
 from tools.data.origins import opened
 from tools.data.prepare import refuse
+from tools.data.shapes import chats
 from tools.data.shapes.base import How
 from tools.data.tokens import codec_of
 from tools.errors import UserError
@@ -174,8 +175,9 @@ def _refuse_eos(recipe: Recipe, examiner: Examiner) -> None:
 
 def _hows(recipe: Recipe) -> dict[str, How]:
     """How the records of each source are read, told by the first rows again."""
+    form = chats.form(recipe)
     return {
-        name: opened(name, source, "")[1]
+        name: opened(name, source, "", form if chats.is_chat(source) else None)[1]
         for name, source in recipe.data.sources.items()
         if source.kind != "generator"
     }

@@ -6,7 +6,6 @@ from typing import Any
 from tools.errors import UserError
 from tools.files import file_digest
 from tools.questions import tiers
-from tools.questions.data import Data
 from tools.recipe.operators import declared as operators
 from tools.recipe.schema import Recipe
 from tools.recipe.yaml_map import full_key
@@ -36,6 +35,8 @@ def operator_inputs(recipe: Recipe) -> dict[str, Any]:
     if named:
         found["operator_files"] = {where: file_digest(path) for where, path in named.items()}
     if asked:
+        from tools.questions.data import Data  # only now: it can fetch, and so imports much
+
         # Of what HELM's files hold only the user's own can change; the others are fetched.
         entries = [entry.description for entry in tiers.entries(recipe.eval)]
         given = Data(entries, recipe.eval.data, store=None).digests() if recipe.eval.data else {}

@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 from tools import __main__ as cli
-from tools.chain import stages
 from tools.recipe.compose import RECIPES
-from tools.run.folder import Run
 
 Usage = namedtuple("Usage", "total used free")
 SPENDING = ["train", "merge", "quantize", "eval", "day"]
@@ -31,19 +29,11 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stages that were begun."""
-    names: list[str] = []
-
-    def make(run: Run, name: str, executor: str = "") -> None:
-        with run.produce(name) as work:
-            (work.folder / "file").write_text(name)
-        names.append(name)
-
-    monkeypatch.setattr(stages, "make", make)
+def made(fake_stages: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stages that were begun, all replaced."""
     # Else the first record would have the base fetched and hashed.
     monkeypatch.setattr("tools.run.provenance.model_files", lambda model: {})
-    return names
+    return fake_stages
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -65,6 +55,19 @@ def test_what_check_fails_is_not_begun(
     assert "train.warmup_ratio is -1" in told and "fp8 does not run on cpu" in told
     assert "nothing was spent; mend what fails, or go on in spite of it: FORCE=1" in told
     assert made == [] and list(tmp_path.iterdir()) == []
+
+
+def test_rows_are_checked_first_where_the_base_model_is_asked(
+    made: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["data", "--runs", tmp_path, "--set", "quantize.format=fp8"]
+    scored = "data.operators=[{score: {by: base}}, {sample: {below: 1}}]"
+    assert call(monkeypatch, *words, "--set", scored) == 2
+    assert "fp8 does not run on cpu" in capsys.readouterr().err and made == []
+    assert call(monkeypatch, *words) == 0 and made == ["data"]
 
 
 @pytest.mark.parametrize("verb", ["train", "quantize"])
