@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from tools.recipe import yaml_map
 from tools.recipe.compose import CATALOGUE
+from tools.recipe.fill import fill
 from tools.recipe.schema import Source
 
 
@@ -157,10 +159,5 @@ def _text(file: Path) -> str:
 @cache
 def read(file: Path) -> Entry:
     """The facts of one file; that they have this shape, the tests see to."""
-    import yaml
-    from pydantic import TypeAdapter
-
-    # libyaml's where it is: a tenth of the time, and no number stands here that it reads otherwise.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    tree: Any = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
-    return TypeAdapter(Entry).validate_python(tree["catalogue"])
+    entry: Entry = fill(Entry, yaml_map.read(file)["catalogue"])
+    return entry

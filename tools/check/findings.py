@@ -9,6 +9,7 @@ from tools.check.rules import RULES
 from tools.check.rules.base import Facts, Rule, Verdict
 from tools.console import say
 from tools.errors import UserError
+from tools.recipe import yaml_map
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import Loaded
 from tools.recipe.redact import redact
@@ -49,9 +50,7 @@ def check(loaded: Loaded, track: str | None = None) -> list[Finding]:
         track: judge it for this track instead of its hardware's; with ``none`` nobody asks whether
             it is eligible. Where the hardware is of no track, faults of eligibility are warnings.
     """
-    from omegaconf import OmegaConf
-
-    facts: Facts = OmegaConf.to_container(OmegaConf.load(RECIPES / "rules.yaml"))  # type: ignore[assignment]
+    facts: Facts = yaml_map.read(RECIPES / "rules.yaml")
     judged = track or loaded.recipe.hardware.track
     findings = [_track(loaded.recipe, judged, chosen=track is not None)]
     for rule in RULES:

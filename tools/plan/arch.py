@@ -35,8 +35,9 @@ def architecture(model: Model) -> Architecture:
     Raises:
         UserError: neither the recipe nor a ``config.json`` on this disk tells them.
     """
-    path = config_file(model)
-    if path and (model.arch is None or model.source == "local"):
+    if model.arch is not None and model.source != "local":
+        return model.arch  # first: proposals ask hundreds of times, and a disk is slow
+    if path := config_file(model):
         try:
             return _read(path)
         except UserError:

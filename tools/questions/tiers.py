@@ -16,6 +16,7 @@ from tools.errors import UserError
 from tools.questions import conf
 from tools.questions.conf import Entry
 from tools.questions.needs import needs
+from tools.recipe import yaml_map
 from tools.recipe.faults import nearest
 from tools.recipe.schema import Eval
 
@@ -156,7 +157,5 @@ def shares(questions: int, members: int) -> list[int]:
 
 @functools.cache
 def _declared() -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    declared: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(DECLARED))  # type: ignore[assignment]
+    declared: dict[str, Any] = yaml_map.read(DECLARED)
     return declared

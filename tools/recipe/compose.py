@@ -1,6 +1,5 @@
 """Recipe files into one tree: ``defaults`` lists, later wins, then the command line's overrides."""
 
-import functools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -112,7 +111,7 @@ class Composition:
             )
         self._include_all(node, path, parents)
         # OmegaConf's own loader stops at a key that comes twice, so it gets the mended tree.
-        self._merge(path, yaml.serialize(node) if repeats else text, node)
+        self._merge(path, yaml.serialize(node) if repeats and node else text, node)
 
     def _misfit(self, path: Path, node: yaml.Node | None) -> str:
         """Why a file cannot be a part of a recipe, though it is YAML."""
@@ -155,13 +154,14 @@ class Composition:
 
     def _merge(self, path: Path, text: str, node: yaml.Node | None) -> None:
         try:
-            values = _values(text) if node is not None else {}
+            values = _values(text, node) if node is not None else {}
         except _ODD_TEXT as error:
             self._broken(
                 f"{_place(path, error, node)}; write a plain text, number, list or mapping"
             )
             return
-        if isinstance(values, dict) and path.resolve().parent == CATALOGUE.resolve():
+        facts = {folder.resolve() for folder in (CATALOGUE, self._root / "data" / "catalogue")}
+        if isinstance(values, dict) and path.resolve().parent in facts:
             values.pop("catalogue", None)  # facts for `make check`, no part of a recipe
         self.files.append(path)
         where = shown(path)
@@ -326,9 +326,10 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
         yield from leaves(child, (*path, key if isinstance(value, list) else str(key)))
 
 
-@functools.lru_cache(maxsize=32)  # the layers that every recipe includes
-def _values(text: str) -> Any:
-    """What a file says; only to be read. By OmegaConf, for PyYAML reads 1e-4 as a text."""
+def _values(text: str, node: yaml.Node) -> Any:
+    """What a file says; what is not plain by OmegaConf, which takes ten times as long."""
+    if yaml_map.is_plain(node):
+        return yaml_map.construct(node)
     return OmegaConf.to_container(OmegaConf.create(text))
 
 

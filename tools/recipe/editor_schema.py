@@ -1,4 +1,4 @@
-"""The recipe's JSON schema, for editors: ``python -m tools.recipe.editor_schema`` writes it.
+"""The recipe's JSON schemas, for ``load`` and for editors: this module, when run, writes them.
 
 Every recipe's first line names ``recipes/schema.json``, so an editor with yaml-language-server (VS
 Code's YAML extension) completes keys, shows what they mean and underlines those that do not exist.
@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from serve import config as serve_config
-from tools.recipe import axolotl_schema, schema
+from tools.recipe import axolotl_schema, load, schema
 from tools.recipe.compose import RECIPES
 from tools.recipe.operators import declared as operators
 
@@ -27,15 +27,21 @@ _CATALOGUE = "What is known of a named set, for `make check`; only in data/catal
 _TRAIN = "Axolotl's own keys, verbatim."
 
 
+def shape() -> dict[str, Any]:
+    """The JSON schema of a ``Recipe``, Draft 2020-12, as ``load`` holds recipes against it."""
+    from pydantic import TypeAdapter
+
+    made: dict[str, Any] = axolotl_schema.close(TypeAdapter(schema.Recipe).json_schema())
+    return made
+
+
 def generate() -> dict[str, Any]:
     """Make the schema (imports Axolotl for what its keys mean: many seconds).
 
     Returns:
         Draft 7, the version that editors know best.
     """
-    from pydantic import TypeAdapter
-
-    made: dict[str, Any] = axolotl_schema.close(TypeAdapter(schema.Recipe).json_schema())
+    made = shape()
     train = _train()
     definitions = {**made.pop("$defs"), **train.pop("$defs"), "Train": train}
     properties = made["properties"]
@@ -159,4 +165,5 @@ def _open(part: dict[str, Any], reference: str = "Reference") -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    axolotl_schema.write(shape(), load.SHAPE)
     axolotl_schema.write(generate(), STORED)

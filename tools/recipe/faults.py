@@ -50,12 +50,15 @@ def find(tree: Any, schema: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:
     Returns:
         By key path, what is wrong there and whether it is that the key is missing.
     """
-    from jsonschema import Draft202012Validator
+    from jsonschema_rs import Draft202012Validator
 
     found: dict[KeyPath, tuple[str, bool]] = {}
-    for error in Draft202012Validator(schema).iter_errors(tree):
-        for path, text, missing in _describe(error, schema):
+    odd: dict[KeyPath, str] = {}
+    for error in Draft202012Validator(schema).iter_errors(_plain(tree, (), odd)):
+        for path, text, missing in _describe(error, tree, schema):
             found.setdefault(path, (text, missing))
+    for path, text in odd.items():
+        found.setdefault(path, (text, False))
     meant = {text.split("did you mean ")[-1] for text, _ in found.values()}
     return {
         path: (text, missing)
@@ -64,28 +67,44 @@ def find(tree: Any, schema: dict[str, Any]) -> dict[KeyPath, tuple[str, bool]]:
     }
 
 
-def _describe(error: Any, schema: dict[str, Any]) -> Iterator[tuple[KeyPath, str, bool]]:
-    path: KeyPath = tuple(error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        for key in error.instance:
+def _plain(tree: Any, path: KeyPath, odd: dict[KeyPath, str]) -> Any:
+    """The tree, null where YAML has more than JSON, of which the validator would know no word."""
+    if isinstance(tree, dict):
+        return {key: _plain(value, (*path, key), odd) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_plain(value, (*path, index), odd) for index, value in enumerate(tree)]
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree
+    odd[path] = f"must be a text, a number, a list or a mapping, not {_short(tree)}"
+    return None
+
+
+def _describe(error: Any, tree: Any, schema: dict[str, Any]) -> Iterator[tuple[KeyPath, str, bool]]:
+    path: KeyPath = tuple(error.instance_path)
+    keyword, wanted = error.kind.name, error.kind.value
+    instance, part = _at(tree, path), _at(schema, error.schema_path[:-1])
+    if keyword == "additionalProperties":
+        known = part.get("properties", {})
+        for key in instance:
             if key not in known:
                 yield (*path, str(key)), _unknown(path, str(key), known, schema), False
-    elif error.validator == "required":
-        for key in error.validator_value:
-            if key not in error.instance:
-                kind = _kind(error.schema["properties"][key], schema)
-                yield (*path, key), f"missing; add it, {kind}", True
-    elif error.validator == "anyOf" and (branch := _branch(error)):
+    elif keyword == "required":
+        yield (*path, wanted), f"missing; add it, {_kind(part['properties'][wanted], schema)}", True
+    elif keyword == "anyOf" and (branch := _branch(error)):
         for below in branch:
-            yield from _describe(below, schema)
-    elif error.validator in ("type", "enum", "const", "anyOf"):
-        yield path, _mismatch(error.instance, error.schema, schema), False
-    elif error.validator in _BOUNDS:
-        said = f"must be {_BOUNDS[error.validator]} {error.validator_value}"
-        yield path, f"{said}, not {_short(error.instance)}", False
+            yield from _describe(below, tree, schema)
+    elif keyword in ("type", "enum", "const", "anyOf"):
+        yield path, _mismatch(instance, part, schema), False
+    elif keyword in _BOUNDS:
+        yield path, f"must be {_BOUNDS[keyword]} {wanted}, not {_short(instance)}", False
     else:
         yield path, error.message[:_LONG], False
+
+
+def _at(tree: Any, path: Iterable[Any]) -> Any:
+    for part in path:
+        tree = tree[part]
+    return tree
 
 
 def _unknown(path: KeyPath, key: str, known: dict[str, Any], schema: dict[str, Any]) -> str:
@@ -105,14 +124,12 @@ def _unknown(path: KeyPath, key: str, known: dict[str, Any], schema: dict[str, A
 
 def _branch(error: Any) -> list[Any]:
     """The alternative that was meant: right in kind, fewest errors; empty when there is none."""
-    groups: dict[Any, list[Any]] = {}
-    for below in error.context:
-        groups.setdefault(below.relative_schema_path[0], []).append(below)
     fitting = [
         group
-        for group in groups.values()
+        for group in error.kind.context
         if all(
-            below.relative_path or below.validator in ("additionalProperties", "required")
+            below.instance_path != error.instance_path
+            or below.kind.name in ("additionalProperties", "required")
             for below in group
         )
     ]

@@ -1,6 +1,8 @@
 """Load a recipe: compose its files, apply overrides, hold it against its schema."""
 
+import copy
 import functools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,15 @@ from tools.errors import UserError
 from tools.recipe import axolotl_schema, faults, models
 from tools.recipe.compose import RECIPES, Composition, leaves
 from tools.recipe.faults import nearest
+from tools.recipe.fill import fill
 from tools.recipe.operators.faults import operator_faults
 from tools.recipe.redact import redact
 from tools.recipe.run_entries import entry_faults
 from tools.recipe.schema import Recipe
 from tools.recipe.serving import serve_faults
 from tools.recipe.yaml_map import KeyPath, full_key
+
+SHAPE = Path(__file__).parent / "schemas" / "recipe.json"  # editor_schema writes it
 
 
 @dataclass(frozen=True)
@@ -45,51 +50,35 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     Raises:
         UserError: with every fault of every file and override.
     """
-    from pydantic import ValidationError
-
     composed = Composition(path)
     for text in overrides:
         composed.override(text)
     tree = composed.resolve()
-    adapter, shape = _shape()
-    found = [*composed.faults, *_faults(composed, tree, shape)]
+    found = [*composed.faults, *_faults(composed, tree)]
     if found:
         # A broken file may be named twice; a value that is quoted may be a secret.
         raise UserError(redact(text) for text in dict.fromkeys(found))
-    try:
-        recipe = adapter.validate_python({**tree, "name": path.stem})
-    except ValidationError as error:
-        raise UserError(_left_over(composed, error.errors())) from None
+    recipe: Recipe = fill(Recipe, {**tree, "name": path.stem})
     kept = {full_key(leaf): composed.origin(leaf) for leaf, _ in leaves(tree)}
     return Loaded(recipe, kept, composed.files)
 
 
 @functools.cache
-def _shape() -> tuple[Any, dict[str, Any]]:
-    """Pydantic's validator of a ``Recipe`` and its JSON schema; a file changes neither."""
-    from pydantic import TypeAdapter
-
-    adapter = TypeAdapter(Recipe)
-    return adapter, adapter.json_schema()
+def _shape() -> dict[str, Any]:
+    """The JSON schema of a ``Recipe``; only to be read."""
+    shape: dict[str, Any] = json.loads(SHAPE.read_text(encoding="utf-8"))
+    return shape
 
 
-def _left_over(composed: Composition, errors: Sequence[Any]) -> list[str]:
-    """What JSON schema lets through and pydantic does not, in pydantic's words."""
-    return [
-        redact(f"{composed.origin(error['loc'])}: {full_key(error['loc'])}: {error['msg']}")
-        for error in errors
-    ]
-
-
-def _faults(composed: Composition, tree: dict[str, Any], shape: dict[str, Any]) -> list[str]:
+def _faults(composed: Composition, tree: dict[str, Any]) -> list[str]:
     """One line a fault, ``file:line: key: what is wrong``, in the order of the lines."""
     train = tree.get("train")
     train = train if isinstance(train, dict) else {}
-    found = faults.find(_without_owned(tree, train), _schema(shape, train))
+    found = faults.find(_without_owned(tree, train), _schema(train))
     found |= {("train", key): (why, False) for key, why in _owned(train).items()}
     found |= dict(_dropped(train))
     found |= _plugin_faults(train)
-    found |= serve_faults(tree.get("serve"))
+    found |= serve_faults(tree.get("serve"), [path for path in found if path[:1] == ("serve",)])
     found |= entry_faults(tree.get("eval"))
     found |= operator_faults(tree.get("data"))
     found = _of_another_model(composed, tree, found)
@@ -132,18 +121,19 @@ def _by_line(line: tuple[str, str]) -> tuple[str, int, str]:
     return (file, int(number), line[1]) if number.isdigit() else (line[0], 0, line[1])
 
 
-def _schema(shape: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
+def _schema(train: dict[str, Any]) -> dict[str, Any]:
     """The schema of a whole recipe file: our dataclasses with Axolotl's keys under ``train``."""
     plugins = [name for name in _plugins(train) if isinstance(name, str)]
     axolotl = axolotl_schema.train_schema(plugins)
-    schema: dict[str, Any] = axolotl_schema.close(shape)
+    schema = copy.copy(_shape())
+    schema["properties"] = dict(schema["properties"])
     # Nobody is asked whether such a key was meant: it would be refused in the next breath.
     axolotl["properties"] = {
         key: part for key, part in axolotl["properties"].items() if key not in axolotl_schema.OWNED
     }
     del schema["properties"]["name"]  # it is the file's name
     schema["properties"]["defaults"] = {"type": "array"}  # for who misspells it
-    schema["$defs"] |= axolotl.pop("$defs")
+    schema["$defs"] = schema["$defs"] | axolotl.pop("$defs")
     schema["properties"]["train"] = axolotl
     return schema
 

@@ -1,13 +1,42 @@
 """Where things stand in a YAML text: the line of every key and item, and the keys written twice."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 # The parser in C is ten times faster; it is missing where PyYAML was built without libyaml.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
+
+
+class _Loader(_Base):
+    """As OmegaConf 2.4 reads: 1e-4 is a number (to PyYAML a text), a date is a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, regexp) for tag, regexp in resolvers if tag != f"{_TAG}timestamp"]
+        for first, resolvers in _Base.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(
+        r"""^(?:
+         [-+]?[0-9]+(?:_[0-9]+)*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+        |[-+]?[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+)
+        |\.[0-9]+(?:_[0-9]+)*(?:[eE][-+][0-9]+)?
+        |[-+]?[0-9]+(?:_[0-9]+)*(?::[0-5]?[0-9])+\.[0-9_]*
+        |[-+]?\.(?:inf|Inf|INF)
+        |\.(?:nan|NaN|NAN))$""",
+        re.VERBOSE,
+    ),
+    list("-+0123456789."),
+)
 
 KeyPath = tuple[str | int, ...]
 DEEPEST = 40  # levels; a recipe has 6, and Python's own limit is near at 100
@@ -48,6 +77,37 @@ def compose(text: str) -> yaml.Node | None:
     guard(text)
     node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     return node
+
+
+def is_plain(node: yaml.Node) -> bool:
+    """Whether a tree holds nothing but what JSON has: texts for keys, no reference (``${}``)."""
+    if node.tag not in _PLAIN:
+        return False
+    if isinstance(node, yaml.MappingNode):
+        keys = (key.tag == f"{_TAG}str" for key, _ in node.value)
+        return all(keys) and all(is_plain(value) for _, value in node.value)
+    if isinstance(node, yaml.SequenceNode):
+        return all(map(is_plain, node.value))
+    return "${" not in node.value
+
+
+def construct(node: yaml.Node) -> Any:
+    """The values of a node tree.
+
+    Raises:
+        yaml.YAMLError: a tag promises what the text is not.
+        ValueError: the same, told by Python.
+    """
+    loader = _Loader("")
+    try:
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def read(path: Path) -> Any:
+    """The values of a file of ours, which is known to be right."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
 
 
 def guard(text: str) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from tools.check import catalogue
 from tools.check.catalogue import Entry
 from tools.check.findings import check
 from tools.data.faults import faults
 from tools.errors import UserError
+from tools.recipe import yaml_map
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
 from tools.recipe.operators.declared import Deny
@@ -60,6 +62,13 @@ def entry(name: str) -> Entry:
 
 def test_every_named_set_has_a_file() -> None:
     assert FILES.keys() == NAMED.keys()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_facts_have_their_shape(name: str) -> None:
+    """As a validator of types sees it; reading does not look."""
+    facts = yaml_map.read(FILES[name])["catalogue"]
+    assert TypeAdapter(Entry).validate_python(facts) == entry(name)
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from tools.recipe.axolotl_schema import OWNED
 from tools.recipe.compose import RECIPES
-from tools.recipe.editor_schema import STORED, docstring, generate
+from tools.recipe.editor_schema import STORED, docstring, generate, shape
+from tools.recipe.load import SHAPE
 
 SCHEMA: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
 FILES = sorted(file for file in RECIPES.rglob("*.yaml") if file.name != "rules.yaml")
@@ -25,6 +26,11 @@ def test_stored_is_regenerated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AXOLOTL_DO_NOT_TRACK", "1")
     assert json.loads(json.dumps(generate())) == SCHEMA, "run: python -m tools.recipe.editor_schema"
+
+
+def test_the_shape_that_recipes_are_held_against_is_regenerated() -> None:
+    stored = json.loads(SHAPE.read_text(encoding="utf-8"))
+    assert json.loads(json.dumps(shape())) == stored, "run: python -m tools.recipe.editor_schema"
 
 
 def test_it_is_a_schema() -> None:

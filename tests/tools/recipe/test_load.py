@@ -125,6 +125,22 @@ def test_words(text: str, parts: list[str]) -> None:
     assert words(text) == parts
 
 
+def test_what_json_has_not_is_no_value_anywhere(recipes: Path) -> None:
+    """Bytes, where nothing, a text, any mapping or any item might stand."""
+    text = """defaults: [cpu]
+train: {lora_r: !!binary eA==, adapter: !!binary eA==, model_config: !!binary eA==}
+model: {id: !!binary eA==, arch: !!binary eA==}
+data: {operators: [!!binary eA==]}
+"""
+    found = faults(write(recipes / "my.yaml", text))
+    keys = [fault.split(": ")[1] for fault in found]
+    assert keys == [
+        "train.adapter", "train.lora_r", "train.model_config", "model.arch", "model.id",
+        "data.operators[0]",
+    ]  # fmt: skip
+    assert all("not \"b'x'\"" in fault for fault in found)
+
+
 def test_interpolation(recipes: Path) -> None:
     text = "defaults: [cpu]\nserve: {context: '${train.sequence_len}'}\n"
     mine = write(recipes / "my.yaml", text)
@@ -307,7 +323,8 @@ from tools.check.findings import check
 loaded = load(Path("recipes/{name}.yaml"))
 show(loaded)
 check(loaded)
-heavy = {{"torch", "axolotl", "transformers", "datasets", "peft"}} & set(sys.modules)
+heavy = {{"torch", "axolotl", "transformers", "datasets", "peft", "pydantic", "jsonschema"}}
+heavy &= set(sys.modules)
 import time
 print(sorted(heavy), time.process_time())
 """
