@@ -1,27 +1,26 @@
 """Recipe files into one tree: ``defaults`` lists, later wins, then the command line's overrides."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from tools.recipe import yaml_map
 from tools.recipe.faults import nearest
 from tools.recipe.models import Part, one_model, said
+from tools.recipe.odd_text import first_line, nearly, odd_text, omegaconf, quotes, remedy
 from tools.recipe.yaml_map import KeyPath, full_key
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 CATALOGUE = RECIPES / "data" / "catalogue"  # layers that hold facts, too
 COMMAND_LINE = "--set"
-# What PyYAML and OmegaConf raise on odd text: their own errors, and those of int, float and dict
-# that they let through.
-_ODD_TEXT = (yaml.YAMLError, OmegaConfBaseException, ValueError, LookupError, TypeError,
-             AttributeError, AssertionError, RecursionError)  # fmt: skip
 _LARGEST = 2**63  # of a number; no setting needs more
 
 
@@ -32,7 +31,6 @@ class Composition:
         recipe: the file that is asked for.
 
     Attributes:
-        config: the merged tree, interpolations unresolved.
         origins: by full key, ``file:line`` of the text that set it last.
         files: what was merged, first to last; each file once, where it is first named.
         faults: whatever did not work, in the user's words.
@@ -58,8 +56,22 @@ class Composition:
             self._broken(
                 f"{shown(recipe)}: no such recipe{_like(recipe.stem, recipe.parent, '*.yaml')}"
             )
-        # Once, for all files: OmegaConf goes through the whole tree, and slowly.
-        self.config: DictConfig = OmegaConf.create(self._together())
+        self._tree = self._together()
+        # Without references and overrides it is never needed, and takes long to import.
+        self._by_omegaconf = any("${" in str(leaf) for _, leaf in leaves(self._tree))
+
+    @functools.cached_property
+    def config(self) -> "DictConfig":
+        """The merged tree, references unresolved: for these, and for overrides."""
+        self._by_omegaconf = True
+        made: DictConfig = omegaconf().create(self._tree)  # once for all files: it is slow
+        return made
+
+    def _unresolved(self) -> dict[str, Any]:
+        if not self._by_omegaconf:
+            return self._tree
+        plain: dict[str, Any] = omegaconf().to_container(self.config)
+        return plain
 
     def _together(self) -> dict[str, Any]:
         """All files as one tree, what they say of a model that a later one replaces left out."""
@@ -97,7 +109,7 @@ class Composition:
             node = yaml_map.compose(text)
         # RecursionError: from the parser in Python, where PyYAML was built without libyaml.
         except (yaml.YAMLError, RecursionError) as error:
-            self._broken(f"{_place(path, error)}; {_remedy(text, error)}")
+            self._broken(f"{_place(path, error)}; {remedy(text, error)}")
             self._include_all(_defaults_alone(text), path, parents)
             return
         if why := self._misfit(path, node):
@@ -155,7 +167,7 @@ class Composition:
     def _merge(self, path: Path, text: str, node: yaml.Node | None) -> None:
         try:
             values = _values(text, node) if node is not None else {}
-        except _ODD_TEXT as error:
+        except odd_text() as error:
             self._broken(
                 f"{_place(path, error, node)}; write a plain text, number, list or mapping"
             )
@@ -180,7 +192,7 @@ class Composition:
         for key in values:
             if not isinstance(key, str):
                 where, wrong = self.origin((*path, str(key))), full_key((*path, str(key)))
-                self.faults.append(f"{where}: {wrong}: a key is a text; {_quotes(key)}")
+                self.faults.append(f"{where}: {wrong}: a key is a text; {quotes(key)}")
         return {str(key): self._named(value, (*path, str(key))) for key, value in values.items()}
 
     def override(self, text: str) -> None:
@@ -201,17 +213,18 @@ class Composition:
             self._wrong(f"{key}: only a file can include others; write one, with its own defaults")
             return
         # Sections that come to be on the way to the key have no other origin.
-        made = [part for part in _around(key) if not OmegaConf.is_config(self._at(part))]
+        made = [part for part in _around(key) if not omegaconf().is_config(self._at(part))]
         try:
             yaml_map.guard(text)
             # Parsed by OmegaConf, so that a value means here what it means in a file.
-            value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[call-overload,index]
+            parsed = omegaconf().from_dotlist([f"value={text}"])
+            value = omegaconf().to_container(parsed)["value"]
             self._replace_model(key, value)
             below = [full_key((key, *path)) for path, _ in leaves(value)]
             self.origins |= dict.fromkeys([*made, key, *below], COMMAND_LINE)
-            OmegaConf.update(self.config, key, self._named(value, (key,)))
-        except _ODD_TEXT as error:
-            self._wrong(f"{key}={text}: {_first_line(error)}; quote the value, or look at the key")
+            omegaconf().update(self.config, key, self._named(value, (key,)))
+        except odd_text() as error:
+            self._wrong(f"{key}={text}: {first_line(error)}; quote the value, or look at the key")
 
     def _replace_model(self, key: str, value: Any) -> None:
         """Where another model is set, forget what the files say of theirs."""
@@ -234,47 +247,49 @@ class Composition:
 
     def _at(self, key: str) -> Any:
         try:
-            return OmegaConf.select(self.config, key)
-        except _ODD_TEXT:
+            return omegaconf().select(self.config, key)
+        except odd_text():
             return None
 
     def _remove(self, key: str) -> None:
         parent, _, last = key.rpartition(".")
         section = self._at(parent) if parent else self.config
-        if not isinstance(section, DictConfig) or last not in section:
+        if not omegaconf().is_dict(section) or last not in section:
             self._wrong(f"~{key}: the recipe has no such key{nearest(key, self.origins)}")
             return
         del section[last]
 
     def resolve(self) -> dict[str, Any]:
         """The merged tree as plain values; one that is none is a fault, and None."""
-        for path, value in leaves(OmegaConf.to_container(self.config)):
+        for path, value in leaves(self._unresolved()):
             if why := self._no_value(path, value):
                 self.faults.append(f"{self.origin(path)}: {full_key(path)}: {why}")
                 self.unresolved.add(path)
         # Taken out first: resolving the whole would stop at them.
         for path in self.unresolved:
             self._parent(path)[path[-1]] = None
-        resolved: dict[str, Any] = OmegaConf.to_container(self.config, resolve=True)  # type: ignore[assignment]
+        if not self._by_omegaconf:
+            return self._tree
+        resolved: dict[str, Any] = omegaconf().to_container(self.config, resolve=True)
         return resolved
 
     def _no_value(self, path: KeyPath, value: Any) -> str:
         """Why a value is none: a number out of bounds, a reference to nothing or to itself."""
         # Written so that it also holds for nan, of which every comparison is false.
         if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
-            return f"must be a number between -2^63 and 2^63{_nearly(value)}"
+            return f"must be a number between -2^63 and 2^63{nearly(value)}"
         if not (isinstance(value, str) and "${" in value):
             return ""
         try:
             found = self._parent(path)[path[-1]]
-            if OmegaConf.is_config(found):
-                OmegaConf.to_container(found, resolve=True)  # one that holds itself has no end
-        except _ODD_TEXT as error:
-            return f"{value!r}: {_first_line(error)}; name a key there is"
+            if omegaconf().is_config(found):
+                omegaconf().to_container(found, resolve=True)  # one that holds itself has no end
+        except odd_text() as error:
+            return f"{value!r}: {first_line(error)}; name a key there is"
         return ""
 
     def _parent(self, path: KeyPath) -> Any:
-        node: Any = self.config
+        node: Any = self.config if self._by_omegaconf else self._tree
         for part in path[:-1]:
             node = node[part]
         return node
@@ -330,7 +345,7 @@ def _values(text: str, node: yaml.Node) -> Any:
     """What a file says; what is not plain by OmegaConf, which takes ten times as long."""
     if yaml_map.is_plain(node):
         return yaml_map.construct(node)
-    return OmegaConf.to_container(OmegaConf.create(text))
+    return omegaconf().to_container(omegaconf().create(text))
 
 
 def _root(recipe: Path) -> Path:
@@ -377,39 +392,15 @@ def _like(wanted: str, root: Path, pattern: str) -> str:
     return nearest(wanted, files)
 
 
-def _quotes(key: Any) -> str:
-    """What to do about a key that YAML does not read as a text."""
-    why = "YAML reads yes, no, on and off as true and false; " if isinstance(key, bool) else ""
-    return f"{why}put it in quotes"
-
-
-def _nearly(number: float) -> str:
-    """``, not inf``; of a number that is too long to print, nothing."""
-    return f", not {number}" if isinstance(number, float) else ""
-
-
-def _remedy(text: str, error: Exception) -> str:
-    """What to do about a text that is no YAML."""
-    mark = getattr(error, "problem_mark", None)
-    lines = text.splitlines()[mark.line : mark.line + 1] if mark else []
-    if lines and "\t" in lines[0][: len(lines[0]) - len(lines[0].lstrip())]:
-        return "indent with spaces, YAML takes no tabs"
-    return "look at its indentation, colons and quotes"
-
-
 def _lines(node: yaml.Node | None) -> dict[str, int]:
     return {full_key(entry.path): entry.line for entry in yaml_map.entries(node)}
 
 
 def _place(path: Path, error: Exception, node: yaml.Node | None = None) -> str:
     mark = getattr(error, "problem_mark", None)
-    reason = getattr(error, "problem", None) or _first_line(error)
+    reason = getattr(error, "problem", None) or first_line(error)
     key = getattr(error, "full_key", None) or ""  # OmegaConf's
     line = mark.line + 1 if mark else _lines(node).get(key)
     return ": ".join(
         [f"{shown(path)}:{line}" if line else shown(path), *filter(None, [key]), reason]
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
