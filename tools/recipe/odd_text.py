@@ -17,15 +17,8 @@ def odd_text() -> tuple[type[Exception], ...]:
     from omegaconf.errors import OmegaConfBaseException
 
     own = (yaml.YAMLError, OmegaConfBaseException)
-    return (
-        *own,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        RecursionError,
-    )
+    of_python = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
+    return (*own, *of_python, RecursionError)
 
 
 def quotes(key: Any) -> str:
@@ -49,4 +42,5 @@ def remedy(text: str, error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
+    """An error's text up to the first line's end; of an error without any, its class's name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
