@@ -105,6 +105,8 @@ RULES: dict[str, Rule] = {
                             "COPY the file to the path that CMD names"),
     "missing-module": Rule("error", "the server dies at this import: the file is not copied",
                            "COPY it beside the file that imports it"),
+    "missing-package": Rule("error", "the server dies at this import: no requirement brings the "
+                            "package", "add it to the requirements, pinned with =="),
     "not-executable": Rule("error", "the container does not start: permission denied",
                            "chmod +x it (git keeps that), or start it through its interpreter"),
     "no-shebang": Rule("error", "the container does not start: exec format error",

@@ -18,6 +18,7 @@ from tools.lint.rules import (  # fmt: skip
     copies,
     downloads,
     hadolint,
+    imports,
     instructions,
     layout,
     packages,
@@ -30,7 +31,7 @@ from tools.lint.rules import (  # fmt: skip
     variables,
 )
 
-_RULES = (variables, copies, packages, programs, shells, downloads, unused, paths, server)
+_RULES = (variables, copies, packages, programs, shells, downloads, unused, paths, server, imports)
 
 
 def lint(folder: Path) -> list[Finding]:

@@ -188,10 +188,10 @@ def test_warnings_alone_set_no_exit_code(folder: Path) -> None:
     [
         ["# RUN pip install torch>=2.0"],
         ['RUN echo "pip install torch>=2.0"'],
-        ["RUN pip install 'torch==2.1.0' \"numpy==1.26.4\" 2>/dev/null"],
-        ["RUN pip install numpy==1.26.4 > pip.log 2>&1"],
+        ["RUN pip install fastapi==0.110.0 'torch==2.1.0' \"numpy==1.26.4\" 2>/dev/null"],
+        ["RUN pip install fastapi==0.110.0 numpy==1.26.4 > pip.log 2>&1"],
         ['RUN python -c "print(1 > 0)"'],
-        ["ARG VERSION=1.26.4", "RUN pip install numpy==${VERSION}"],
+        ["ARG VERSION=1.26.4", "RUN pip install fastapi==0.110.0 numpy==${VERSION}"],
         ["RUN V=1.26.4 && pip install numpy==$V"],
         ["RUN for p in numpy scipy; do echo $p; done"],
         ["ENV PATH=/app/bin:$PATH LD_LIBRARY_PATH=/app/lib:${LD_LIBRARY_PATH}"],
@@ -210,7 +210,7 @@ def test_warnings_alone_set_no_exit_code(folder: Path) -> None:
         ["USER 1000:1000"],
         ["LABEL note=\"built with $LOVE at /home/" + "anna/day\""],
         ["ARG TARGETARCH", "RUN echo $TARGETARCH"],
-        ["RUN --mount=type=cache,target=/var/cache pip install numpy==1.26.4"],
+        ["RUN --mount=type=cache,target=/var/cache pip install fastapi==0.110.0 numpy==1.26.4"],
     ],
     ids=lambda lines: lines[-1][:40],
 )  # fmt: skip

@@ -322,7 +322,7 @@ def _unheard(path: str, module: Module, submission: Submission) -> bool:
     if any(one == place or one.startswith(f"{place}/") for one in submission.image.files):
         return False
     steps, silent = list(submission.steps()), {"ENV", "ARG", "LABEL", "WORKDIR", "VOLUME"}
-    if _only_packages(submission):  # then nothing fills a folder by the name of one above it
+    if only_packages(submission):  # then nothing fills a folder by the name of one above it
         path = posixpath.relpath(place, posixpath.commonpath([place, module.step.workdir]))
         steps = [step for step in steps if not _barren(step)]
         silent.add("RUN")
@@ -344,7 +344,7 @@ def _unheard(path: str, module: Module, submission: Submission) -> bool:
     return not fetches and not any(part in text for part in parts for text in texts)
 
 
-def _only_packages(submission: Submission) -> bool:
+def only_packages(submission: Submission) -> bool:
     """Whether the build fetches packages, and nothing else but what COPY takes from the folder."""
     foreign = any(
         one.name == "ADD" or "from" in one.flags

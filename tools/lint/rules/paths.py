@@ -22,6 +22,7 @@ _HOME = re.compile(
 # Folders too wide to be made by one file in them.
 _ROOTS = {"", "/", "/root", "/home", "/Users", "/mnt"}
 _CONFIG = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
+_DOTENV = re.compile(r"\.env(?:\.\w+)?")
 # Part of a base image's name, and the user whose home it has.
 _BASE_USERS = {
     "jupyter": "jovyan",
@@ -178,10 +179,18 @@ def _texts(submission: Submission) -> Iterator[tuple[str, int, str]]:
             named.append(str(node.value))
             if len(str(node.value)) < 500:
                 yield module.name, node.lineno, str(node.value)
+    # A library that reads .env wherever it lies is told no name.
+    named += [".env" for one in submission.modules() if any(_reads_env(one))]
     joined = "\n".join(named)
     for name in sorted(set(submission.image.files.values())):
-        if name.endswith(_CONFIG) and posixpath.basename(name) in joined:
+        base = posixpath.basename(name)
+        if (name.endswith(_CONFIG) or _DOTENV.fullmatch(base)) and base in joined:
             text = submission.folder.text(name) or ""
             for number, line in enumerate(text.splitlines()[:2000], start=1):
                 if not line.lstrip().startswith("#"):
                     yield name, number, line
+
+
+def _reads_env(module: code.Module) -> Iterator[bool]:
+    for name, level, _ in code.imports(module):
+        yield not level and name.partition(".")[0] in ("dotenv", "decouple", "environs")

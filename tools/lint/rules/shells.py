@@ -21,6 +21,16 @@ _ON_GPU = re.compile(
 )
 
 
+_CARDS = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+# Options by which scripts ask for a card, with their value; 0 is a card's number, or no cards.
+_WANTS_CARD = re.compile(
+    r"(?:^|\s)(?:--(?:[\w-]+[_-])?device(?:[_-]map)?[= ](?:cuda|gpu)\b"
+    r"|--(?:n|num|n_proc)[_-]gpus?[= ][1-9]"
+    r"|--gpus?[= ](?:all|\d)|--gpu[_-]ids?[= ]\d|--use[_-](?:gpu|cuda)(?:\s|$|[= ](?:1|[Tt]rue))"
+    r"|--cuda(?:\s|$))"
+)
+
+
 def check(submission: Submission) -> Iterator[Finding]:
     """Every rule on commands of the build."""
     steps = submission.image.steps
@@ -28,7 +38,7 @@ def check(submission: Submission) -> Iterator[Finding]:
         if not step.command.words:
             continue
         yield from _impossible(step, submission)
-        yield from _gpu(step)
+        yield from _gpu(step, steps[:place])
         yield from _serving(step, steps[place + 1 :])
         yield from _compiled(step, submission)
         yield from _lists(step, steps[:place])
@@ -62,8 +72,9 @@ def _is_debian(step: Step) -> bool:
     )
 
 
-def _gpu(step: Step) -> Iterator[Finding]:
+def _gpu(step: Step, before: list[Step]) -> Iterator[Finding]:
     command, text = step.command, " ".join(step.texts())
+    program = code.PYTHON.fullmatch(command.name) or command.name.endswith((".py", ".sh"))
     if command.name == "nvidia-smi":
         yield finding("gpu-at-build", command.file, command.line, "nvidia-smi in RUN")
     elif code.PYTHON.fullmatch(command.name) and "-c" in step.texts() and _ON_GPU.search(text):
@@ -72,6 +83,27 @@ def _gpu(step: Step) -> Iterator[Finding]:
         command.name == "accelerate" and "launch" in step.texts()
     ):
         yield finding("gpu-at-build", command.file, command.line, f"{command.name} in RUN trains")
+    elif program and (asked := _card(step, before) or _WANTS_CARD.search(text)):
+        said = asked if isinstance(asked, str) else asked[0].strip()
+        yield finding("gpu-at-build", command.file, command.line, f"{said} in RUN asks for a GPU")
+
+
+def _card(step: Step, before: list[Step]) -> str:
+    """The variable by which a command, or its shell before it, chooses a card; empty without."""
+    set_here = dict(step.command.assigned)
+    for other in before:
+        same = other.stage is step.stage and _instruction(other) is _instruction(step)
+        if same and (other.command.name == "export" or not other.command.words):
+            set_here |= other.command.assigned
+            set_here |= dict(text.partition("=")[::2] for text in other.texts()[1:])
+    found = {name: value for name, value in set_here.items() if name in _CARDS}
+    return next((f"{name}={value}" for name, value in found.items() if value[:1].isdigit()), "")
+
+
+def _instruction(step: Step) -> object:
+    """The RUN that a command stands in."""
+    line = step.command.line
+    return next((one for one in step.stage.instructions if one.line <= line <= one.end), None)
 
 
 def _serving(step: Step, after: list[Step]) -> Iterator[Finding]:
