@@ -37,6 +37,7 @@ WHY_MORE = {
     "serve": "one process, flat as LitServe's own package: its parts are named by what they answer",
     "serve/engine": "one step loop and its parts; the engines are small files beside base.py",
     "tools/recipe": "one way from YAML to a Recipe, a file a step; operators/ is a room already",
+    "tools/lint/rules": "a file a subject of what is looked for; linter.py lists them",
     "benchmarks": "scripts, each run by its own Make target; nothing imports them",
 }
 
