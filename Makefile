@@ -3,7 +3,7 @@
 #   HW=4090|a100|cpu   the card, that is recipes/HW.yaml           (default: cpu)
 #   RECIPE=my.yaml     a recipe of your own, instead of HW
 #   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
-#   FORCE=1            day, data, train, merge, quantize, eval, reproduce: go on, and say so, where check fails
+#   FORCE=1            day, data, train, merge, quantize, eval, reproduce, plan PROBE=1: go on, and say so, where check fails
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
 #   RUN=runs/cpu       for verify and reproduce: a run folder;  INTO=folder: where reproduce builds
@@ -124,7 +124,7 @@ preview: setup ## show rows as they are trained: tokens, what of them is learnt,
 	@$(TOOLS) preview $(RECIPES) $(if $(N),--rows "$(N)") $(if $(SOURCE),--source "$(SOURCE)")
 
 plan: setup ## predict memory, speed, hours, disk: does it fit, and what would be faster?
-	@$(TOOLS) plan $(RECIPES) $(if $(PROBE),--probe) $(if $(JSON),--json) $(if $(POINTS),--points "$(POINTS)")
+	@$(TOOLS) plan $(RECIPES) $(FORCED) $(if $(PROBE),--probe) $(if $(JSON),--json) $(if $(POINTS),--points "$(POINTS)")
 
 clock: setup ## what is used and left of the day, and how far the stage at work is
 	@$(TOOLS) clock $(RECIPES) $(if $(JSON),--json)

@@ -14,8 +14,12 @@ def plan(args: Args) -> None:
     """Predict memory, speed, hours and disk: does it fit the card and the day?"""
     if args.points:
         return _points(args)
-    runs = Path(args.runs)
-    found = verdict.plan(asked(args).recipe, runs)
+    runs, loaded = Path(args.runs), asked(args)
+    if args.probe:  # minutes of the card
+        from tools.check.findings import refuse_failed
+
+        refuse_failed(loaded, args.force)
+    found = verdict.plan(loaded.recipe, runs)
     faster = propose.proposals(found, runs)
     if args.json:
         offers = remedy.as_json(remedy.changes(found, runs))
