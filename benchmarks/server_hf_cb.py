@@ -1,8 +1,9 @@
 """transformers' own continuous batching behind the same small FastAPI application.
 
 The manager's generation thread dies for ever of an empty prompt, a token id beyond the vocabulary
-or a prompt beyond its cache (transformers 5.16.1), so requests are checked before. It knows no stop
-sequences and no candidates, and its sampling settings are the manager's: greedy here.
+or a prompt beyond its cache (seen with transformers 5.16.1; 5.20 was not asked again), so requests
+are checked before. It knows no stop sequences and no candidates, and its sampling settings are the
+manager's: greedy here.
 """
 
 import asyncio

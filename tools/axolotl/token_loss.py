@@ -89,21 +89,16 @@ class TokenLoss:
 
 
 def evaluate_evenly(trainer: Any) -> None:
-    """Evaluate every held-out row, with as many batches in every job.
+    """Evaluate with as many batches in every job.
 
-    Where rows are packed to train, Axolotl drops a last batch that is not full, held-out rows and
-    all. It also turns even batches off, and leaves them off: a job with one more than the others
-    waits for them for ever.
+    Where rows are packed to train, Axolotl turns even batches off, and leaves them off: a job with
+    one more than the others waits for them for ever.
     """
     plain = trainer.get_eval_dataloader
 
     def loader(*args: Any, **kwargs: Any) -> Any:
         trainer.accelerator.even_batches = True
-        dropped, trainer.args.dataloader_drop_last = trainer.args.dataloader_drop_last, False
-        try:
-            return plain(*args, **kwargs)
-        finally:
-            trainer.args.dataloader_drop_last = dropped
+        return plain(*args, **kwargs)
 
     if not getattr(trainer.args, "eval_sample_packing", False):
         trainer.get_eval_dataloader = loader

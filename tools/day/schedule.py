@@ -26,8 +26,8 @@ FILE = "schedule.json"  # in the adapter folder, when the clock made a differenc
 VARIABLE = "ONEDAY_DAY"  # environment variable that carries a Day to Axolotl's process
 # From the last checkpoint to the end of the stage the best weights are read and the final ones
 # written (two more saves, say), Axolotl's process ends, ours imports torch and reads the adapter.
-# That takes as long as imports do, so it is estimated as a share of the start-up (measured: 0.24 to
-# 0.37 of 13 to 37 s, two cores, idle and busy), and no less than some seconds.
+# That takes as long as imports do, so it is estimated as a share of the start-up, and no less than
+# some seconds (measured with Axolotl 0.19: 0.24 to 0.37 of 13 to 37 s, two cores, idle and busy).
 FINISH, FINISH_SHARE = 5.0, 0.4
 # Where fewer start-ups than this are left, the base is not evaluated before the first step.
 SHORT_DAY = 10.0

@@ -68,16 +68,6 @@ def test_transformers_own_depends_on_it(tmp_path: Path) -> None:
     assert abs(losses[2] - losses[8]) > 0.01 or math.isnan(losses[2])
 
 
-def test_every_held_out_row_counts_where_the_trainer_drops_half_a_batch(tmp_path: Path) -> None:
-    made = trainer(tmp_path, 3)  # eight rows: the last two are no whole batch
-    made.args.dataloader_drop_last = True  # Axolotl's, where rows are packed to train
-    assert len(made.get_eval_dataloader()) == 2
-    evaluate_evenly(made)
-    TokenLoss(made)
-    assert len(made.get_eval_dataloader()) == 3 and made.args.dataloader_drop_last
-    assert made.evaluate()["eval_loss"] == pytest.approx(by_hand(made.model), rel=1e-5)
-
-
 def weighed(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.Tensor:
     """A loss that is trained, and no cross entropy."""
     return outputs.logits.sum() * 0 + 123.0
@@ -111,7 +101,7 @@ def test_rows_without_a_learnt_token_give_nan_and_no_error(tmp_path: Path) -> No
 def test_every_job_evaluates_as_many_batches(packed: bool) -> None:
     """Packs of held-out rows are shared out by Axolotl's own sampler."""
     made = SimpleNamespace(
-        args=SimpleNamespace(eval_sample_packing=packed, dataloader_drop_last=True),
+        args=SimpleNamespace(eval_sample_packing=packed),
         accelerator=SimpleNamespace(even_batches=False),
     )
     made.get_eval_dataloader = lambda rows: (rows, made.accelerator.even_batches)
