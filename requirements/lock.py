@@ -24,8 +24,8 @@ HEAD = {
     "dev": "the tools for tests and lint, from dev.in, on top of train.txt.",
     "serve": "the serving image, from serve.in: a part of train.txt.",
     "helm": "HELM's environment, from helm.in; install with --no-deps: HELM asks for torch.",
-    "gguf": "llama.cpp's environment, from gguf.in; install with --no-deps: its converter asks for\n"
-    "# torch.",
+    "gguf": "llama.cpp's environment, from gguf.in; install with --no-deps: its converter asks\n"
+    "# for torch.",
 }
 
 

@@ -87,7 +87,9 @@ def faults(kind: str, merged: Merged, told: dict[str, Any], most: float) -> list
     if kind in TIE:
         seen = greedy(merged, told["greedy"], TIE[kind])
         if other := seen.prompts - seen.equal - seen.ties:
-            found.append(f"greedy text of {other} of {seen.prompts} prompts is not the merged one's")
+            found.append(
+                f"greedy text of {other} of {seen.prompts} prompts is not the merged one's"
+            )
     ratio = perplexity(told) / merged.perplexity
     if not ratio <= most:  # so put, NaN does not pass
         found.append(
@@ -158,7 +160,10 @@ def table(records: list[dict[str, Any]]) -> str:
     """The types beside one another, a line each, the merged model first."""
     head = f"{'type':<8}{'MB':>9}{'bits':>7}{'perplexity':>13}{'ratio':>9}   greedy text"
     first = records[0]
-    lines = [head, f"{'merged':<8}{first['merged_mb']:>9.1f}{'':>7}{first['merged_perplexity']:>13.4f}"]
+    lines = [
+        head,
+        f"{'merged':<8}{first['merged_mb']:>9.1f}{'':>7}{first['merged_perplexity']:>13.4f}",
+    ]
     for one in records:
         seen = one["greedy"]
         said = f"{seen['equal']} of {seen['prompts']} prompts equal"

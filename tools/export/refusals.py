@@ -110,8 +110,8 @@ def _model(folder: Path) -> Iterator[str]:
     rows, most = config.get("vocab_size"), _entries(tokenizer)
     if rows and most > rows:
         yield (
-            f"{folder}: tokenizer.json has {most} tokens, config.json only vocab_size={rows} rows; "
-            "give train.added_tokens' rows an embedding (resize_token_embeddings_to_32x), then merge"
+            f"{folder}: tokenizer.json has {most} tokens, config.json only vocab_size={rows}: some "
+            "have no embedding; resize the base's embeddings to its tokenizer, train and merge"
         )
 
 

@@ -1,4 +1,4 @@
-"""The export verb: a GGUF of each type asked for, held against the merged model before it counts."""
+"""A GGUF of each type asked for, held against the merged model before it counts."""
 
 import contextlib
 import functools

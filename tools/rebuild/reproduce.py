@@ -90,8 +90,8 @@ def chain_of(manifest: Manifest) -> Chain:
         if record["stage"] not in found and all(_fit(record, other) for other in found.values()):
             found[record["stage"]] = record
     whole: Chain = {}
-    for stage in STAGES:
-        if stage in found and not exported(stage) and _needs(manifest, found[stage]) <= whole.keys():
+    for stage in filter(lambda name: not exported(name), STAGES):
+        if stage in found and _needs(manifest, found[stage]) <= whole.keys():
             whole[stage] = found[stage]
     return whole
 
