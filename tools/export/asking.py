@@ -1,9 +1,12 @@
 """What llama.cpp answers of a GGUF, held against what the merged model answers.
 
 Greedy text is compared id by id. Where llama.cpp first takes another token than the merged model,
-it is a *tie* if the merged model's own logits of the two tokens are nearer than ``TIE`` of the
+it is a *tie* if the merged model's own best logit leads its second by less than ``TIE`` of the
 type: there rounding decides, and what follows is another text for both. Anything else is a
 difference. After a tie the rest of that prompt is not compared.
+
+A lead is a share of how far the best logit stands above the mean of all: how large logits are
+differs from model to model, and rounding is relative to it.
 """
 
 import dataclasses
@@ -16,9 +19,9 @@ from tools.errors import StageError
 from tools.export.merged import Merged
 
 PROMPTS, STEPS = 50, 24
-#: By type: how near the merged model's two best logits must be for rounding to choose. F16 and BF16
-#: round the weights themselves (not those of a model merged in that type).
-TIE = {"F32": 0.01, "F16": 0.05, "BF16": 0.3}
+#: By type: the lead below which rounding chooses. F32's sums come in another order; F16 and BF16
+#: round the weights themselves, to 11 and 8 bits (not those of a model merged in that type).
+TIE = {"F32": 0.0005, "F16": 0.005, "BF16": 0.03}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +59,7 @@ def greedy(merged: Merged, told: list[list[int]], tie: float) -> Greedy:
     Args:
         merged: the model's own answers.
         told: llama.cpp's ids, for each prompt.
-        tie: logits nearer than this are as good as equal.
+        tie: where the best leads by less than this, two tokens are as good as equal.
     """
     equal = ties = ids = same = 0
     for own, gaps, theirs in zip(merged.greedy, merged.gaps, told, strict=True):

@@ -30,7 +30,8 @@ class Merged:
         tokens: see ``texts``.
         prompts: token ids.
         greedy: the likeliest ids after each prompt.
-        gaps: by how much the best logit is ahead of the second, at each of them.
+        gaps: the lead of the best logit over the second at each of them, as a share of its lead
+            over the mean of all.
         bos: its id, None where the tokenizer has none.
         eos: its id.
         ends: ids that end an answer.
@@ -127,15 +128,17 @@ def _ids(codec: TextCodec, text: str, chat: bool) -> list[int]:
 
 
 def _greedy(net: Any, prompt: list[int], steps: int) -> tuple[list[int], list[float]]:
-    """The likeliest id, ``steps`` times, and the lead of each over the second, in logits."""
+    """The likeliest id, ``steps`` times, and the lead of each (``Merged.gaps``)."""
     import torch
 
     ids, past, found, gaps = prompt, None, [], []
     with torch.inference_mode():
         for _ in range(steps):
             out = net(torch.tensor([ids], device=net.device), past_key_values=past, use_cache=True)
-            best = out.logits[0, -1].float().topk(2)
+            logits = out.logits[0, -1].float()
+            best = logits.topk(2)
             found.append(int(best.indices[0]))
-            gaps.append(float(best.values[0] - best.values[1]))
+            above = best.values[0] - logits.mean()
+            gaps.append(float((best.values[0] - best.values[1]) / above))
             ids, past = found[-1:], out.past_key_values
     return found, gaps
