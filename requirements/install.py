@@ -1,7 +1,7 @@
 """Install a lock into the environment of the Python that runs this, and say how far it is.
 
-``python requirements/install.py train [--no-deps] [--require-hashes]`` is what ``make setup`` calls:
-pip alone is silent for minutes or prints a thousand lines. All that pip says goes to ``setup.log``.
+``python requirements/install.py train [--no-deps] [--require-hashes]`` is what ``make setup`` calls
+(pip alone is silent for minutes or prints a thousand lines). What pip says goes to ``setup.log``.
 Standard library only: nothing is installed yet.
 """
 

@@ -65,7 +65,7 @@ def _rope(file: Path, here: dict[str, Any], tensors: dict[str, Any]) -> dict[str
 
 def _llama3(file: Path, here: dict[str, Any], freqs: list[float]) -> dict[str, Any]:
     """Llama 3.1's, found again from its factors, one a pair of dimensions."""
-    factor, base = max(freqs), float(here.get("rope.freq_base", 10000.0))
+    factor, base = round(max(freqs), 4), float(here.get("rope.freq_base", 10000.0))
     found = [_factor(base ** (-i / len(freqs)), factor) for i in range(len(freqs))]
     if any(abs(a - b) > 1e-3 * b for a, b in zip(freqs, found, strict=True)):
         raise UserError(
