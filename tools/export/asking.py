@@ -10,6 +10,7 @@ differs from model to model, and rounding is relative to it.
 """
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,18 @@ class Greedy:
 
 
 def prompts_of(rows: list[Row], count: int = PROMPTS) -> list[list[int]]:
-    """What stands before the first answer of each row, as many as there are up to ``count``."""
-    found = []
-    for ids, labels in rows:
-        first = next((i for i, label in enumerate(labels) if label != IGNORED), len(ids))
-        if first and ids[:first] not in found:
-            found.append(ids[:first])
-    return found[:count]
+    """What stands before an answer: the first of each row, then the second of each.
+
+    Args:
+        rows: token ids and labels; a row may hold several questions.
+        count: of prompts.
+    """
+    each = [
+        [ids[:i] for i in range(1, len(ids)) if labels[i - 1] == IGNORED != labels[i]]
+        for ids, labels in rows
+    ]
+    turns = (tuple(one) for turn in itertools.zip_longest(*each) for one in turn if one)
+    return [list(one) for one in itertools.islice(dict.fromkeys(turns), count)]
 
 
 def greedy(merged: Merged, told: list[list[int]], tie: float) -> Greedy:

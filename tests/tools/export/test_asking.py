@@ -82,10 +82,11 @@ def test_a_model_without_bos_takes_any() -> None:
     assert faults(merged=merged, bos=11, add_bos=False) == []
 
 
-def test_prompts_end_before_the_first_answer() -> None:
-    rows = [([1, 2, 3], [-100, -100, 3]), ([1, 2, 4], [-100, -100, 4]), ([5], [5]), ([6], [-100])]
-    assert asking.prompts_of(rows) == [[1, 2], [6]]
-    assert asking.prompts_of(rows, 1) == [[1, 2]]
+def test_prompts_end_before_an_answer() -> None:
+    two = ([1, 2, 3, 4, 5], [-100, -100, 3, -100, 5])
+    rows = [two, ([1, 2, 4], [-100, -100, 4]), ([6, 7], [-100, 7]), ([8, 9], [-100, -100])]
+    assert asking.prompts_of(rows) == [[1, 2], [6], [1, 2, 3, 4]]
+    assert asking.prompts_of(rows, 2) == [[1, 2], [6]]
 
 
 def test_the_table() -> None:
