@@ -110,7 +110,7 @@ def faults(kind: str, merged: Merged, told: dict[str, Any], most: float) -> list
 
 def _words(merged: Merged, told: dict[str, Any]) -> list[str]:
     """Special tokens and template."""
-    wanted = {"eos": merged.eos, "add_bos": merged.add_bos, "add_eos": False}
+    wanted: dict[str, Any] = {"eos": merged.eos, "add_bos": merged.add_bos, "add_eos": False}
     if merged.bos is not None:
         wanted["bos"] = merged.bos
     wanted["chat_template"] = merged.chat_template
