@@ -11,6 +11,7 @@
 #   N=5 SOURCE=name    preview: rows a source (default: 2), of one source only
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
 #   POINTS=file.json   plan: published runs instead of a recipe
+#   TYPE="F16 Q4_K_M"   export: weight types of the GGUF; all: each  (default: Q8_0)
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
 #   EXECUTOR=datatrove:4   data: read by so many tasks at once; datatrove-slurm:64,partition=P,time=T: by Slurm
 #   JOBS=2             test: so many processes share the tests  (default: 2; JOBS= : one after the other)
@@ -31,6 +32,9 @@ EXECUTOR ?=
 
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
+GGUF    := .venv-gguf/bin/python
+FORMAT ?= gguf
+TYPE   ?= Q8_0
 TIER   ?=
 DATA   ?=
 WITH   ?=
@@ -65,8 +69,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup helm day data train merge quantize serve eval score report submission lint-submission rehearse \
-        show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu \
+.PHONY: help setup helm day data train merge quantize export serve eval score report submission lint-submission \
+        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf \
         clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
@@ -90,6 +94,9 @@ merge: setup ## add the adapter to the base model
 
 quantize: setup ## put the merged model into the served format
 	@$(TOOLS) quantize $(RECIPES) $(FORCED)
+
+export: setup gguf ## the merged model as FORMAT=gguf of TYPE="Q8_0 Q4_K_M", proven in llama.cpp
+	@$(TOOLS) export $(RECIPES) --format "$(FORMAT)" --type "$(TYPE)"
 
 serve: setup ## serve the tuned model behind the challenge's HTTP contract
 	@$(TOOLS) serve $(RECIPES) $(if $(PORT),--port $(PORT))
@@ -189,11 +196,11 @@ helm-schema: helm ## write tools/recipe/schemas/helm.json anew: the run entries 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract
 
-lock: .venv/.dev helm ## write the lock files anew from what is installed
-	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(PY) requirements/hashes.py
+lock: .venv/.dev helm gguf ## write the lock files anew from what is installed
+	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(GGUF) requirements/lock.py gguf && $(PY) requirements/hashes.py
 
 clean: ## remove caches and the environments; run folders stay
-	rm -rf .venv .venv-helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-helm .venv-gguf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Environments. A stamp is written last, so an interrupted set-up goes on where it stopped.
 
@@ -211,9 +218,11 @@ FIND   = PYTHON="$(PYTHON)" sh requirements/find-python.sh $(ASKED)
 # An environment of an older Python, or half made, is made anew; only packages are in it.
 FITS   = -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null
 
-.venv/bin/python .venv-helm/bin/python:
+gguf: .venv-gguf/.done ## install llama.cpp and its converter (builds it: wants a C++ compiler)
+
+.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python:
 	@python="$$($(FIND))" && "$$python" -m venv $(@D:%/bin=%)
-.venv-helm/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
+.venv-helm/bin/python .venv-gguf/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
 
 .venv/.train: requirements/train.txt | .venv/bin/python
 	@$(PY) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv; }
@@ -230,4 +239,9 @@ gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc
 .venv-helm/.done: requirements/helm.txt | .venv-helm/bin/python
 	@$(HELM) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-helm; }
 	@$(HELM) requirements/install.py helm --no-deps
+	@touch $@
+
+.venv-gguf/.done: requirements/hashed/gguf.txt | .venv-gguf/bin/python
+	@$(GGUF) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-gguf; }
+	@$(GGUF) requirements/install.py gguf --no-deps --require-hashes
 	@touch $@

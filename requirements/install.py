@@ -1,7 +1,7 @@
 """Install a lock into the environment of the Python that runs this, and say how far it is.
 
-``python requirements/install.py train [--no-deps]`` is what ``make setup`` calls: pip alone is
-silent for minutes or prints a thousand lines. All that pip says goes to ``setup.log``.
+``python requirements/install.py train [--no-deps] [--require-hashes]`` is what ``make setup`` calls
+(pip alone is silent for minutes or prints a thousand lines). What pip says goes to ``setup.log``.
 Standard library only: nothing is installed yet.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 #: By lock: gigabytes of the environment with it, and minutes to download and unpack it (measured on
 #: two cores; ``train`` with torch's CUDA build, which is what PyPI has for Linux).
-SIZE = {"train": (7.1, 9), "helm": (0.9, 3), "dev": (0.3, 1)}
+SIZE = {"train": (7.1, 9), "helm": (0.9, 3), "dev": (0.3, 1), "gguf": (0.2, 12)}
 EVERY = 10.0  # seconds between two lines of progress
 
 
@@ -41,7 +41,7 @@ def install(lock: str, options: list[str]) -> int:
     if free < gigabytes and not there:  # an interrupted set-up goes on with what it has
         print(f"error: the disk has {free:.1f} GB free; make room and call again", file=sys.stderr)
         return 1
-    file = HERE / f"{lock}.txt"
+    file = HERE / ("hashed" if "--require-hashes" in options else "") / f"{lock}.txt"
     command = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", *options]
     with subprocess.Popen(
         [*command, "--requirement", str(file)],

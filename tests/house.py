@@ -16,7 +16,7 @@ FLOORS = (
     ("__main__",),
     ("chain",),
     ("report", "rehearse", "rebuild"),
-    ("package", "lint"),
+    ("package", "lint", "export"),
     ("stages",),
     ("evaluate",),
     ("score",),

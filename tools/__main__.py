@@ -41,6 +41,9 @@ VERBS = {
     "quantize": Verb(
         "Put the merged model into the served format", "tools.chain.verbs", "quantize"
     ),
+    "export": Verb(
+        "Write the merged model as a GGUF, proven in llama.cpp", "tools.export.verbs", "export"
+    ),
     "serve": Verb(
         "Serve the tuned model behind /process, /tokenize, /decode, /health",
         "tools.evaluate.verbs",

@@ -104,6 +104,12 @@ def _plan(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--probe", action="store_true", help="measure three steps on the GPU")
 
 
+def _export(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--format", default="gguf", help="of the file (default: gguf)")
+    several = "F32, BF16, F16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, several, or all (default: Q8_0)"
+    sub.add_argument("--type", default="Q8_0", metavar="TYPE", help=several)
+
+
 def _reproduce(sub: argparse.ArgumentParser) -> None:
     again = "fresh folder for the copy (default: FOLDER-again)"
     sub.add_argument("--into", default="", metavar="FOLDER", help=again)
@@ -150,6 +156,7 @@ _OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "check": _check,
     "preview": _preview,
     "plan": _plan,
+    "export": _export,
     "reproduce": _reproduce,
     "score": _score,
     "report": _report,

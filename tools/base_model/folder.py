@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.base_model import gguf_file
 from tools.base_model.pickled import as_safetensors
 from tools.console import say
 from tools.errors import StageError, UserError
 from tools.files import digest, file_digest, write_json
+from tools.recipe.faults import nearest
 from tools.recipe.schema import GgufPackage, Model
 
 CACHE = Path(".cache/models")
@@ -233,12 +235,10 @@ def _convert(gguf: Path, model: Model, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    told = gguf_file.told(gguf)
     source: dict[str, Any] = {"gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
-    # Which token ends an answer is the recipe's to say; a file may name none that pads.
-    tokenizer.eos_token, tokenizer.pad_token = model.eos, model.pad
-    if not model.bos:
-        tokenizer.bos_token = None
+    _name_tokens(tokenizer, model, told["add_bos"])
     # Without it transformers 5.20 takes the model for a quantized one, and does not save it.
     plain = GgufConfig(dequantize=True)
     net = AutoModelForCausalLM.from_pretrained(
@@ -248,5 +248,35 @@ def _convert(gguf: Path, model: Model, folder: Path) -> None:
     for config in (net.config, net.generation_config):
         config.bos_token_id = tokenizer.bos_token_id
         config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    if told["rope"]:
+        net.config.rope_parameters = {**net.config.rope_parameters, **told["rope"]}
     net.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _name_tokens(tokenizer: Any, model: Model, add_bos: bool) -> None:
+    """Which tokens begin and end a text is the recipe's to say; a file may name none that pads.
+
+    Raises:
+        UserError: the recipe names a token that is none.
+    """
+    from tokenizers.processors import Sequence as Both
+    from tokenizers.processors import TemplateProcessing
+
+    named = {"bos": model.bos, "eos": model.eos, "pad": model.pad}
+    vocabulary = tokenizer.get_vocab()
+    if faults := [
+        f"model.{key}: {name!r} is no token of {model.id}{nearest(name, vocabulary)}"
+        for key, name in named.items()
+        if name and name not in vocabulary
+    ]:
+        raise UserError(faults)
+    tokenizer.eos_token, tokenizer.pad_token = model.eos, model.pad
+    tokenizer.bos_token = model.bos or None
+    if not (model.bos and add_bos) or tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]:
+        return
+    begin = TemplateProcessing(
+        single=f"{model.bos} $A", special_tokens=[(model.bos, tokenizer.bos_token_id)]
+    )
+    before = tokenizer.backend_tokenizer.post_processor
+    tokenizer.backend_tokenizer.post_processor = Both([before, begin]) if before else begin

@@ -19,6 +19,7 @@ from tools.recipe.compose import shown
 from tools.recipe.load import load
 from tools.recipe.schema import Recipe
 from tools.run import provenance
+from tools.run.exports import exported
 from tools.run.folder import STAGES, Run
 from tools.run.provenance import MANIFEST, Manifest, Record
 
@@ -89,7 +90,7 @@ def chain_of(manifest: Manifest) -> Chain:
         if record["stage"] not in found and all(_fit(record, other) for other in found.values()):
             found[record["stage"]] = record
     whole: Chain = {}
-    for stage in STAGES:
+    for stage in filter(lambda name: not exported(name), STAGES):
         if stage in found and _needs(manifest, found[stage]) <= whole.keys():
             whole[stage] = found[stage]
     return whole

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tools.errors import UserError
 from tools.files import digest, file_digests, read_json
+from tools.run.exports import exported
 from tools.run.folder import RECORD, STAGES
 from tools.run.provenance import MANIFEST, Manifest, Record
 
@@ -50,6 +51,8 @@ def _is_none(name: str) -> str:
 
 def _again(name: str) -> str:
     verb = "eval" if name.startswith("eval") else name
+    if kind := exported(name):
+        verb = f"export TYPE={kind}"
     return f"remove {STAGES[name].folder}/ and call make {verb}"
 
 

@@ -30,6 +30,7 @@ from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
 from tools.run.base_inputs import base_inputs
+from tools.run.exports import GGUF_TYPES, folder_of, stage_of
 from tools.run.local_files import is_local, local_files, missing
 from tools.run.operator_inputs import operator_inputs
 from tools.run.provenance import Manifest, Record, made_with
@@ -95,6 +96,7 @@ STAGES: dict[str, Stage] = {
     "eval_tuned": Stage(
         "eval/tuned", ("data", "quantize"), ("serve.weights", *_SERVED), (*_TORCH, "litserve")
     ),
+    **{stage_of(kind): Stage(folder_of(kind), ("merge",), (), _TORCH) for kind in GGUF_TYPES},
 }
 
 

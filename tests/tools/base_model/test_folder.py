@@ -217,8 +217,14 @@ def test_a_gguf_is_converted_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     assert model.digest(wanted.__dict__) != model.digest(base(source="gguf").__dict__)
 
 
-def write_gguf(file: Path) -> Any:
-    """A random Llama of one layer as llama.cpp writes it, its linear weights in 8 bits."""
+def write_gguf(file: Path, more: Callable[[Any], None] | None = None, heads: int = 2) -> Any:
+    """A random Llama of one layer as llama.cpp writes it, its linear weights in 8 bits.
+
+    Args:
+        file: to be written.
+        more: what else the file says.
+        heads: of the attention.
+    """
     import gguf
     import numpy
 
@@ -230,8 +236,8 @@ def write_gguf(file: Path) -> Any:
     writer.add_embedding_length(64)
     writer.add_feed_forward_length(96)
     writer.add_block_count(1)
-    writer.add_head_count(2)
-    writer.add_head_count_kv(2)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(len(words))
     writer.add_tokenizer_model("gpt2")
@@ -240,6 +246,8 @@ def write_gguf(file: Path) -> Any:
     writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
+    if more:
+        more(writer)
     eight, random = gguf.GGMLQuantizationType.Q8_0, numpy.random.default_rng(0)
     shapes = dict.fromkeys((f"attn_{part}" for part in ("q", "k", "v", "output")), (64, 64))
     shapes |= {"ffn_gate": (96, 64), "ffn_up": (96, 64), "ffn_down": (64, 96)}

@@ -16,10 +16,11 @@ from tools.files import digest, read_json, write_json
 from tools.rebuild.comparison import Comparison, Figure
 from tools.rebuild.reproduce import ADAPTER, MARK, REPLAY, chain_of, reproduce
 from tools.run import provenance
+from tools.run.exports import exported
 from tools.run.folder import STAGES, Run
 from tools.run.provenance import Manifest
 
-ALL = list(STAGES)
+ALL = [name for name in STAGES if not exported(name)]
 
 
 @pytest.fixture(autouse=True)
@@ -406,6 +407,12 @@ def test_the_newest_stages_that_belong_together_are_rebuilt(tmp_path: Path) -> N
     made(tmp_path, ["data", "train", "merge", "quantize"])
     chain = chain_of(Manifest(tmp_path / "tiny"))
     assert chain["quantize"]["fingerprint"] == first.fingerprint("quantize") and len(chain) == 4
+
+
+def test_an_export_is_not_rebuilt(tmp_path: Path) -> None:
+    """It is the user's own wish, no part of the chain, and asks for another environment."""
+    run = made(tmp_path, [*ALL, "gguf_Q8_0"])
+    assert list(chain_of(Manifest(run.path))) == ALL
 
 
 def test_where_nothing_is_quantized_the_evaluation_is_of_the_merged_model(tmp_path: Path) -> None:

@@ -201,3 +201,13 @@ def test_records_of_an_older_version(run: Run) -> None:
 def test_what_is_no_run(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run folder .*give RUN=runs/NAME"):
         verify(tmp_path / name)
+
+
+def test_an_export_that_was_changed(run: Run) -> None:
+    with run.produce("gguf_Q8_0") as work:
+        (work.folder / "cpu.gguf").write_bytes(b"weights")
+    assert verify(run.path) == []
+    (run.output("gguf_Q8_0") / "cpu.gguf").write_bytes(b"others!")
+    (fault,) = verify(run.path)
+    assert fault.startswith("export-gguf/Q8_0/cpu.gguf: changed since it was made")
+    assert fault.endswith("remove export-gguf/Q8_0/ and call make export TYPE=Q8_0")

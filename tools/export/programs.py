@@ -1,0 +1,133 @@
+"""llama.cpp's converter and llama.cpp itself, each in a process of its own."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.console import environment
+from tools.errors import StageError, UserError
+from tools.files import read_json
+
+HERE = Path(__file__).parent
+CONVERTER = ("convert_hf_to_gguf.py", "conversion", "gguf")
+
+
+def venv() -> Path:
+    """The environment that holds llama.cpp.
+
+    Raises:
+        UserError: it is not there.
+    """
+    found = Path(os.environ.get("ONEDAY_GGUF_VENV", ".venv-gguf")).absolute()
+    if not _packages(found):
+        raise UserError(f"llama.cpp is not installed in {found}; install it with: make gguf")
+    return found
+
+
+def _packages(place: Path) -> Path | None:
+    """Its site-packages, if the converter is in it."""
+    found = sorted(place.glob("lib/python*/site-packages/convert_hf_to_gguf.py"))
+    return found[0].parent if found else None
+
+
+def families() -> set[str]:
+    """The architectures that the converter knows, by their class in transformers."""
+    packages = _packages(venv())
+    assert packages
+    # Read, not imported: it imports torch.
+    text = (packages / "conversion" / "__init__.py").read_text(encoding="utf-8")
+    table = text.partition("TEXT_MODEL_MAP")[2].partition("}")[0]
+    return {line.split('"')[1] for line in table.splitlines() if line.count('"') >= 4}
+
+
+def convert(folder: Path, file: Path, kind: str, log: Path, **options: Any) -> None:
+    """Write a model folder as a GGUF of F32, F16 or BF16.
+
+    Args:
+        folder: the model.
+        file: the GGUF to be made.
+        kind: its type.
+        log: takes all that the converter prints.
+        options: ``add_bos`` and ``name``, see ``converting.py``.
+
+    Raises:
+        StageError: the converter failed.
+    """
+    packages = _packages(venv())
+    assert packages
+    with tempfile.TemporaryDirectory() as scratch:
+        # These alone: the environment's other packages would stand in place of our own.
+        for name in CONVERTER:
+            (Path(scratch) / name).symlink_to(packages / name)
+        about = Path(scratch) / "about.json"
+        about.write_text(json.dumps({"general.name": options["name"]}), encoding="utf-8")
+        request = {"folder": str(folder), "file": str(file), "type": kind.lower(), **options}
+        words = [sys.executable, "-P", str(HERE / "converting.py")]
+        call = _request(scratch, request | {"metadata": str(about)})
+        env = environment(PYTHONPATH=scratch, NO_LOCAL_GGUF="1", HF_HUB_OFFLINE="1")
+        _child([*words, call], env, log, f"llama.cpp's converter failed for {kind}")
+
+
+def pack(source: Path, file: Path, kind: str, threads: int, log: Path) -> None:
+    """Write a GGUF in another weight type.
+
+    Raises:
+        StageError: llama.cpp failed.
+    """
+    told = {"source": str(source), "file": str(file), "type": kind, "threads": threads}
+    _engine({"pack": told}, log, f"llama.cpp could not write {kind}")
+
+
+def ask(request: dict[str, Any], log: Path) -> dict[str, Any]:
+    """llama.cpp's answers (``engine.py``).
+
+    Raises:
+        StageError: it does not load the file, or failed.
+    """
+    return _engine({"ask": request}, log, f"llama.cpp does not run {request['file']}")
+
+
+def _engine(request: dict[str, Any], log: Path, failed: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "answer.json"
+        words = [str(venv() / "bin" / "python"), "-P", str(HERE / "engine.py")]
+        call = [*words, _request(scratch, request), str(answer)]
+        _child(call, environment(), log, failed)
+        found = read_json(answer)
+    if not isinstance(found, dict):
+        raise StageError(f"export: {failed}: no answer came (log: {log})")
+    return found
+
+
+def _request(scratch: str, request: dict[str, Any]) -> str:
+    """A request as a file: prompts may be longer than a command line takes."""
+    file = Path(scratch) / "request.json"
+    file.write_text(json.dumps(request), encoding="utf-8")
+    return str(file)
+
+
+def _child(words: list[str], env: dict[str, str], log: Path, failed: str) -> None:
+    """Run a program to its end; what it prints goes to the log."""
+    with log.open("a", encoding="utf-8") as kept, _ending(words, env, kept) as process:
+        code = process.wait()
+    if code:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise StageError(f"export: {failed}: {(lines or ['no word'])[-1]} (log: {log})")
+
+
+@contextlib.contextmanager
+def _ending(words: list[str], env: dict[str, str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that does not outlive us."""
+    process = subprocess.Popen(words, env=env, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
