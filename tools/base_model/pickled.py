@@ -18,8 +18,8 @@ _PICKLES = "pytorch_model*.bin"
 def as_safetensors(folder: Path, cache: Path) -> Path:
     """The folder itself, or a copy whose weights are safetensors, made on first use.
 
-    Transformers trains on pickles, but Axolotl 0.21.0 merges them into files that transformers
-    does not find (``pytorch_model.safetensors``), and the worker takes safetensors only.
+    Transformers trains on pickles, but a pickle cannot be read tensor by tensor, as merging does,
+    and the worker takes safetensors only.
 
     Args:
         folder: a model's.

@@ -87,11 +87,18 @@ def _load(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    device = run.recipe.hardware.device
+    device = _device(run, folder)
     net = AutoModelForCausalLM.from_pretrained(
         folder, device_map=device, **{"dtype": "auto", **options}
     )
     return (net.dequantize() if packed(net) else net).eval()
+
+
+def _device(run: Run, folder: Path) -> str:
+    """Where logits are compared: on the card, unless the whole model is too large for it."""
+    card = run.recipe.hardware
+    whole = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return card.device if whole < 0.9 * card.memory_gib * 2**30 else "cpu"
 
 
 def _logits(net: Any, prompts: list[list[int]]) -> list[Any]:

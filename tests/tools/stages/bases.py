@@ -158,7 +158,7 @@ def _in_parts(folder: Path, files: Files, form: str) -> None:
     parts = [names[: len(names) // 2], names[len(names) // 2 :]]
     safe = form == "shards"
     stem, end = ("model", "safetensors") if safe else ("pytorch_model", "bin")
-    places = {}
+    places: dict[str, str] = {}
     for number, part in enumerate(parts, start=1):
         file = f"{stem}-{number:05}-of-00002.{end}"
         held = {name: files[name] for name in part}

@@ -113,7 +113,7 @@ def test_the_matrix(name: str, way: str, form: str, tmp_path: Path) -> None:
     adapter = train(base, bases.FAMILIES[name], way, tmp_path / "adapter")
     rounded = way in ("qlora", "qdora")
     if (name, way) in FORGOTTEN:
-        with pytest.raises(StageError, match="leave train.peft_ensure_weight_tying out"):
+        with pytest.raises(StageError, match=r"leave train\.peft_ensure_weight_tying out"):
             merge(base, adapter, tmp_path / "merged")
         return
     merged = merge(base, adapter, tmp_path / "merged", ROUNDING if rounded else None)
@@ -126,7 +126,8 @@ def test_the_matrix(name: str, way: str, form: str, tmp_path: Path) -> None:
     for file, tensors in theirs.items():
         more = ours[file].keys() - tensors.keys()
         # What is tied in the base and no more in what was trained needs a tensor of its own.
-        assert not more or more == {"lm_head.weight"} and not load(merged).all_tied_weights_keys
+        assert more <= {"lm_head.weight"}
+        assert not more or not load(merged).all_tied_weights_keys
         assert tensors.items() <= ours[file].items()
 
 

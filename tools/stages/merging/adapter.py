@@ -28,7 +28,7 @@ class Adapter:
         from safetensors.torch import load_file
 
         self._folder, self._skeleton = folder, skeleton
-        state = {name: tensor.float() for name, tensor in load_file(folder / FILE).items()}
+        state = _once({name: one.float() for name, one in load_file(folder / FILE).items()})
         self._whole = self._take_whole(state)
         config = PeftConfig.from_pretrained(folder)
         config.inference_mode = True
@@ -81,8 +81,9 @@ class Adapter:
         ends = [net.get_input_embeddings().weight, net.get_output_embeddings().weight]
         for name, tensor in saved.items():
             old = self._skeleton.weights.get(name)
-            is_end = any(old is end for end in ends)
-            if is_end and old.shape[1:] == tensor.shape[1:] and len(old) != len(tensor):
+            if old is None or not any(old is end for end in ends):
+                continue
+            if old.shape[1:] == tensor.shape[1:] and len(old) != len(tensor):
                 return len(tensor)
         return 0
 
@@ -193,3 +194,13 @@ class Adapter:
         finally:
             below.weight = meta
             layer.merged_adapters = []
+
+
+def _once(state: dict[str, Any]) -> dict[str, Any]:
+    """Without what PEFT saves again of embeddings that grew: the frozen ones, and a second copy."""
+    copies = (".original_module.", ".modules_to_save.")
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not any(part in name and name.replace(part, ".") in state for part in copies)
+    }

@@ -1,4 +1,4 @@
-"""A model without its weights: what its tensors are called, which are one, which train in 4 bits."""
+"""A model without its weights: names of its tensors, which are one, which train in 4 bits."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,11 +1,11 @@
 """Base and adapter as one folder: every tensor of the base under its own name, shape and type.
 
-Ours and not Axolotl 0.21.0's: its shard-wise merge knows layers by the names of files, so it finds
-none where transformers renames while loading, adds GPT-2's adapter untransposed, and rounds to NF4
-what bitsandbytes leaves whole; its other one holds the whole model, and puts a qlora adapter on
-weights that it was not trained on. Here transformers says which tensor is which weight and which
-ones bitsandbytes replaces, PEFT merges each layer by itself (LoRA, rsLoRA, DoRA, on Conv1D too),
-and all that no adapter and no 4 bits touch is copied byte by byte. One tensor at a time is in
+Ours and not Axolotl 0.21.0's: its shard-wise merge knows layers by the names of files, so it merges
+nothing where transformers renames while loading (GPT-2, Bloom), and stops at GPT-2's transposed
+layers (findings/axolotl-0.21-merges-other-families-wrong.sh); it holds a file and its merged copy,
+its other one the model whole. Here transformers says which tensor is which weight and which ones
+bitsandbytes replaces, PEFT merges each layer by itself (LoRA, rsLoRA, DoRA, on Conv1D, too), and
+all that neither the adapter nor 4 bits touch is copied byte by byte. One tensor at a time is in
 memory, beside the adapter.
 """
 
@@ -156,7 +156,8 @@ class _Merging:
 
     def write(self, folder: Path) -> None:
         """The weights, a file of the base's at a time."""
-        places, size = {}, 0
+        places: dict[str, str] = {}
+        size = 0
         for path in dict.fromkeys(tensor.file for tensor in self._tensors.values()):
             new = list(self._file(path))
             weights.write(folder / path.name, new, self._data, self._about[path.name])
