@@ -1,5 +1,6 @@
 """The merge verb: the adapter goes into the base; the result computes what was trained."""
 
+import warnings
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def merge(run: Run) -> dict[str, Any]:
             ``merge.max_logit_error`` allows, or does not differ from the base at all.
     """
     base, adapter = base_model.local_folder(run.recipe.model), run.output("train")
-    with run.produce("merge") as work:
+    with run.produce("merge") as work, warnings.catch_warnings():
+        # Of Conv1D and of tied weights: the one is right, the other seen to.
+        warnings.filterwarnings("ignore", module=r"peft\.")
         say("merge: adding the adapter to the base")
         merge_folders(base, adapter, work.folder, _rounding(run, base))
         generation.settle(work.folder)
