@@ -68,7 +68,7 @@ def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any
         "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
         "seed": recipe.data.seed,
         "use_tensorboard": True,  # files in the logs folder, sent nowhere
-        # Axolotl's own names; its memory-efficient merge is the one that goes through NF4.
+        # For bare Axolotl; its memory-efficient merge is the one that goes through NF4.
         "merge_method": {"nf4_aware": "memory_efficient", "plain": "legacy"}[recipe.merge.method],
         **QUANTIZATION.get(recipe.quantize.format, {}),
         **({} if recipe.data.order == "shuffled" else IN_ORDER),
@@ -100,7 +100,7 @@ def call(
 
     Args:
         run: whose log folder is written.
-        command: ``train``, ``merge`` or ``quantize``.
+        command: ``train`` or ``quantize``.
         config: the YAML file.
         overrides: values over the file's.
         watch: called with every event that our plugin tells.

@@ -1,6 +1,6 @@
 """Run one of Axolotl's own commands with values of ours over its YAML file, in this process.
 
-``python -m tools.axolotl.job train|merge|quantize axolotl.yaml '{"output_dir": …}'``. The YAML
+``python -m tools.axolotl.job train|quantize axolotl.yaml '{"output_dir": …}'``. The YAML
 stays a plain file that bare Axolotl runs too; what only matters inside a run folder comes as
 overrides.
 """
@@ -23,10 +23,6 @@ def main(command: str, config: str, overrides: dict[str, Any]) -> None:
         from axolotl.cli.train import do_cli as train
 
         train(config, **overrides)
-    elif command == "merge":
-        from axolotl.cli.merge_lora import do_cli as merge
-
-        merge(config, **overrides)
     else:
         from axolotl.cli.quantize import do_quantize
 

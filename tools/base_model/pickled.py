@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import say
-from tools.errors import StageError
-from tools.files import digest, write_json
+from tools.errors import StageError, UserError
+from tools.files import digest, read_json, write_json
 
 _INDEX = ".index.json"
 _PICKLES = "pytorch_model*.bin"
@@ -18,19 +18,21 @@ _PICKLES = "pytorch_model*.bin"
 def as_safetensors(folder: Path, cache: Path) -> Path:
     """The folder itself, or a copy whose weights are safetensors, made on first use.
 
-    Transformers trains on pickles, but Axolotl 0.21.0 merges them into files that transformers
-    does not find (``pytorch_model.safetensors``), and the worker takes safetensors only.
+    Transformers trains on pickles, but a pickle cannot be read tensor by tensor, as merging does,
+    and the worker takes safetensors only.
 
     Args:
         folder: a model's.
         cache: where copies are kept.
 
     Raises:
+        UserError: a pickle that the index names is missing.
         StageError: a pickle cannot be read, or holds more than tensors.
     """
     shards = sorted(folder.glob(_PICKLES))
     if not shards or any(folder.glob("*.safetensors")):
         return folder
+    _demand_all(folder, shards)
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in shards]
     made = cache / f"{folder.name}-{digest([str(folder.absolute()), states])[:12]}"
     if not (made / "origin.json").is_file():
@@ -46,6 +48,19 @@ def as_safetensors(folder: Path, cache: Path) -> Path:
             shutil.rmtree(made, ignore_errors=True)
             copy.rename(made)
     return made
+
+
+def _demand_all(folder: Path, shards: list[Path]) -> None:
+    """Else what the missing ones hold would be drawn at random, and trained on."""
+    index = read_json(folder / f"pytorch_model.bin{_INDEX}")
+    single = (folder / "pytorch_model.bin").is_file()  # transformers then asks no index
+    named = index.get("weight_map") if isinstance(index, dict) and not single else None
+    lost = sorted(set(named.values()) - {path.name for path in shards}) if named else []
+    if lost:
+        raise UserError(
+            f"model: {folder}: {', '.join(lost)} is missing, of {len(set(named.values()))} files "
+            "of its weights; fetch it again (of the hub's copy: the same command)"
+        )
 
 
 def _copy_others(folder: Path, copy: Path) -> None:

@@ -1,17 +1,19 @@
-"""The merge verb: Axolotl adds the adapter to the base; the result computes what was trained."""
+"""The merge verb: the adapter goes into the base; the result computes what was trained."""
 
-import shutil
+import warnings
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, base_model
+from tools import base_model
 from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
 from tools.run.folder import Run
 from tools.stages import generation
-from tools.stages.four_bits import double_quant
+from tools.stages.four_bits import as_trained, packed, trained_dtype
+from tools.stages.merging import merge_folders
+from tools.stages.merging.rounding import Rounding
 
 PROBES = 4  # held-out rows whose logits are compared
 
@@ -20,17 +22,17 @@ def merge(run: Run) -> dict[str, Any]:
     """Make ``merged/``: a self-contained model folder.
 
     Raises:
-        StageError: Axolotl failed, or the merged model differs from base + adapter by more than
+        UserError: the base is incomplete, quantized or not the adapter's.
+        StageError: the merged model differs from base + adapter by more than
             ``merge.max_logit_error`` allows, or does not differ from the base at all.
     """
     base, adapter = base_model.local_folder(run.recipe.model), run.output("train")
-    config = axolotl.render(run, base)
-    with run.produce("merge") as work:
+    with run.produce("merge") as work, warnings.catch_warnings():
+        # Of Conv1D and of tied weights: the one is right, the other seen to.
+        warnings.filterwarnings("ignore", module=r"peft\.")
         say("merge: adding the adapter to the base")
-        overrides = {"lora_model_dir": str(adapter), "output_dir": str(work.folder)}
-        axolotl.call(run, "merge", config, overrides)
-        _flatten(work.folder / "merged")
-        _complete(base, work.folder)
+        merge_folders(base, adapter, work.folder, _rounding(run, base))
+        generation.settle(work.folder)
         work.note(**_verify(run, base, adapter, work.folder))
     say(
         f"merge: the adapter moved logits by up to {work.metrics['max_logit_change']:.3g}; the "
@@ -39,20 +41,12 @@ def merge(run: Run) -> dict[str, Any]:
     return work.metrics
 
 
-def _flatten(inner: Path) -> None:
-    """Axolotl writes into a subfolder ``merged``; the stage's folder is the model's."""
-    for path in inner.iterdir():
-        path.rename(inner.parent / path.name)
-    inner.rmdir()
-
-
-def _complete(base: Path, folder: Path) -> None:
-    """Copy what Axolotl's merge may leave out, so that the folder serves by itself."""
-    (folder / "debug.log").unlink(missing_ok=True)  # Axolotl's; the run's logs have it too
-    for name in ("generation_config.json", "chat_template.jinja"):
-        if (base / name).is_file() and not (folder / name).exists():
-            shutil.copy(base / name, folder / name)
-    generation.settle(folder)
+def _rounding(run: Run, base: Path) -> Rounding | None:
+    """How the base was put into 4 bits, where the merge is to do the same."""
+    if run.recipe.train.get("adapter") != "qlora" or run.recipe.merge.method != "nf4_aware":
+        return None
+    how = as_trained(run.recipe, base)
+    return Rounding(how, trained_dtype(run.recipe), run.recipe.hardware.device)
 
 
 def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, float]:
@@ -61,11 +55,13 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
 
     file = tokens.files(run, base)["validation"]
     prompts = [ids for ids, _ in tokens.read(file, PROBES, run.recipe.serve.context)]
-    plain = _load(run, base, _as_trained(run))
+    options = _as_trained(run, base)
+    plain = _load(run, base, options)
     before = _logits(plain, prompts)  # first: PEFT puts its layers into this very model
     trained = _logits(PeftModel.from_pretrained(plain, adapter).eval(), prompts)
     del plain  # or it would stand in memory beside the merged one
-    after = _logits(_load(run, merged), prompts)
+    options.pop("quantization_config", None)  # but in the type that was trained in
+    after = _logits(_load(run, merged, options), prompts)
     diff, change = _distance(trained, after), _distance(before, after)
     allowed = run.recipe.merge.max_logit_error
     if change == 0:
@@ -80,28 +76,13 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
     return {"max_logit_diff": diff, "max_logit_change": change}
 
 
-def _nf4_aware(run: Run) -> bool:
-    return run.recipe.train.get("adapter") == "qlora" and run.recipe.merge.method == "nf4_aware"
-
-
-def _as_trained(run: Run) -> dict[str, Any]:
+def _as_trained(run: Run, base: Path) -> dict[str, Any]:
     """How to load the base as the adapter saw it: in NF4 for qlora, if the merge does so."""
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    if not _nf4_aware(run):
-        return {}
-    dtype = torch.bfloat16 if run.recipe.train.get("bf16") else torch.float32
-    nf4 = BitsAndBytesConfig(  # as Axolotl 0.21.0 loads a base for qlora
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=double_quant(run.recipe),
-        bnb_4bit_compute_dtype=dtype,
-    )
-    return {"quantization_config": nf4}
+    rounding = _rounding(run, base)
+    return {"dtype": rounding.dtype, "quantization_config": rounding.how} if rounding else {}
 
 
-def _load(run: Run, folder: Path, options: dict[str, Any] | None = None) -> Any:
+def _load(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     """A model to compare: NF4 weights are unpacked, for 4-bit kernels round on the way.
 
     On a CPU with bf16 instructions bitsandbytes multiplies in bf16; a tiny random model's logits
@@ -109,11 +90,18 @@ def _load(run: Run, folder: Path, options: dict[str, Any] | None = None) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    device = run.recipe.hardware.device
+    device = _device(run, folder)
     net = AutoModelForCausalLM.from_pretrained(
-        folder, dtype="auto", device_map=device, **(options or {})
+        folder, device_map=device, **{"dtype": "auto", **options}
     )
-    return (net.dequantize() if options else net).eval()
+    return (net.dequantize() if packed(net) else net).eval()
+
+
+def _device(run: Run, folder: Path) -> str:
+    """Where logits are compared: on the card, unless the whole model is too large for it."""
+    card = run.recipe.hardware
+    whole = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return card.device if whole < 0.9 * card.memory_gib * 2**30 else "cpu"
 
 
 def _logits(net: Any, prompts: list[list[int]]) -> list[Any]:

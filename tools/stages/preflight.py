@@ -14,6 +14,7 @@ from tools.plan.verdict import GIB, Plan, plan
 from tools.recipe.faults import NO_ADAPTER
 from tools.recipe.schema import Recipe
 from tools.run.folder import Run
+from tools.stages import merging
 
 
 def preflight(run: Run, base: Path, day: Day) -> None:
@@ -31,7 +32,7 @@ def preflight(run: Run, base: Path, day: Day) -> None:
             what is trained could not be merged.
     """
     refuse_unmergeable(run.recipe)
-    faults = list(_day(run, day))
+    faults = [*_day(run, day), *merging.faults(base)]
     if found := _plan(run, base):
         faults += room(run, found)
         if found.hours and found.judged["time"] == "does not fit" and not faults:

@@ -10,7 +10,7 @@ from tools.data import tokens
 from tools.errors import StageError
 from tools.run.folder import Run
 from tools.stages import generation
-from tools.stages.four_bits import double_quant
+from tools.stages.four_bits import double_quant, packed
 from tools.stages.perplexity import perplexity
 
 
@@ -61,6 +61,11 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
     net = AutoModelForCausalLM.from_pretrained(
         merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
     )
+    if not packed(net):
+        raise StageError(
+            f"quantize: bitsandbytes replaces none of {merged}'s layers, which are of a kind of "
+            f"their own ({type(net).__name__}): set quantize.format=none"
+        )
     generation.settle_loaded(net.generation_config)  # of a merge by an older version
     net.save_pretrained(folder)
     AutoTokenizer.from_pretrained(merged).save_pretrained(folder)

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.tiny import recipe
 from tools.base_model import folder as model
 from tools.base_model.pickled import as_safetensors
-from tools.errors import StageError
+from tools.errors import StageError, UserError
 
 
 @pytest.fixture
@@ -38,6 +38,18 @@ def test_one_pickle(pickles: Path, tiny_model: Path, tmp_path: Path) -> None:
     before = (made / "model.safetensors").stat().st_mtime_ns
     assert as_safetensors(pickles, tmp_path / "cache") == made
     assert (made / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_missing_pickle(pickles: Path, tmp_path: Path) -> None:
+    """What it holds would be drawn at random, and trained on."""
+    first = "pytorch_model-00001-of-00002.bin"
+    (pickles / "pytorch_model.bin").rename(pickles / first)
+    places = {"a": first, "b": first.replace("00001-of", "00002-of")}
+    (pickles / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(
+        UserError, match=r"pytorch_model-00002-of-00002\.bin is missing, of 2 files"
+    ):
+        as_safetensors(pickles, tmp_path / "cache")
 
 
 def test_several_pickles_and_weights_that_are_one(pickles: Path, tmp_path: Path) -> None:

@@ -196,6 +196,22 @@ BREAKS = [
     ("merging", "a100", "train.load_in_8bit=true", "warn"),
     ("4-bit kind", "4090", "train.bnb_config_kwargs={bnb_4bit_quant_type: fp4}", "fail"),
     ("4-bit kind", "4090", "train.bnb_config_kwargs={bnb_4bit_quant_type: nf4}", "pass"),
+    ("layers in 4 bits", "4090", "model.id=tiiuae/falcon-7b model.family=Falcon", "fail"),
+    ("layers in 4 bits", "4090", "model.id=bigscience/bloom-7b1 model.family=Bloom", "pass"),
+    (
+        "tied heads",
+        "4090",
+        "model.id=gpt2-xl model.family=GPT-2 train.lora_target_modules=[c_attn, lm_head] "
+        "train.peft_ensure_weight_tying=true",
+        "fail",
+    ),
+    (
+        "tied heads",
+        "4090",
+        "train.lora_target_modules=[q_proj, lm_head] train.peft_ensure_weight_tying=true",
+        "pass",
+    ),
+    ("merging", "4090", "train.lora_target_parameters=[mlp.experts.gate_up_proj]", "fail"),
     ("template", "4090", "train.chat_template=chatml", "fail"),
     ("template", "cpu", "serve.rules.x={wrap: 'Q: {prompt}'}", "fail"),  # our makers have a form
     ("template", "cpu", f"data.sources.x={ROWS} serve.rules.x={{wrap: 'Q: {{prompt}}'}}", "warn"),

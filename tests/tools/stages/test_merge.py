@@ -65,7 +65,9 @@ def test_the_base_is_loaded_as_it_was_trained(
 ) -> None:
     train = {"adapter": "qlora", "load_in_4bit": True, "bnb_config_kwargs": options}
     run = make_run(tmp_path, merge__method="nf4_aware", train=train)
-    assert merge._as_trained(run)["quantization_config"].bnb_4bit_use_double_quant is double
+    assert (
+        merge._as_trained(run, tmp_path)["quantization_config"].bnb_4bit_use_double_quant is double
+    )
 
 
 def test_a_base_that_calls_itself_merged(run: Run, tiny_model: Path, tiny_adapter: Path) -> None:
@@ -97,25 +99,15 @@ def test_a_qlora_adapter_belongs_on_the_quantized_base(
     merge._verify(run, tiny_model, tiny_adapter, tmp_path / "plain")
 
 
-def test_the_verb(
-    run: Run, tiny_model: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_verb(run: Run, tiny_adapter: Path) -> None:
     with run.produce("train") as work:
         for path in tiny_adapter.iterdir():
             (work.folder / path.name).write_bytes(path.read_bytes())
 
-    def axolotl(run: Run, command: str, config: Path, overrides: dict[str, Any]) -> None:
-        assert command == "merge" and overrides["lora_model_dir"] == str(run.output("train"))
-        folder = Path(overrides["output_dir"]) / "merged"
-        write_merged(load(tiny_model), tiny_adapter, tiny_model, folder)
-        (folder / "generation_config.json").unlink()  # Axolotl's shard-wise merge writes none
-
-    monkeypatch.setattr(merge.axolotl, "call", axolotl)
     found = merge.merge(run)
     assert run.done("merge")
     names = {path.name for path in run.output("merge").iterdir()}
     assert {"config.json", "model.safetensors", "generation_config.json"} <= names
-    assert "merged" not in names
     record = run.record("merge")
     assert record is not None and record["metrics"] == found
 
@@ -124,19 +116,3 @@ def test_nan_in_a_later_row() -> None:
     """``max`` of a list hides a NaN that does not come first."""
     rows = [torch.zeros(2), torch.tensor([0.0, math.nan])]
     assert math.isnan(merge._distance([torch.zeros(2)] * 2, rows))
-
-
-def test_axolotl_rounds_what_training_rounds_and_no_more(
-    tiny_model: Path, tiny_adapter: Path, tmp_path: Path
-) -> None:
-    """Embedding and head are whole in training; 0.19 sent them through NF4, too."""
-    from axolotl.cli.utils.lora_merge import merge_lora_sharded_efficient
-
-    merge_lora_sharded_efficient(tiny_model, tiny_adapter, tmp_path, simulate_nf4=True)
-    merged, base = load(tmp_path), load(tiny_model)
-    assert torch.equal(merged.model.embed_tokens.weight, base.model.embed_tokens.weight)
-    assert torch.equal(merged.lm_head.weight, base.lm_head.weight)
-    as_trained = load(tiny_model, quantization_config=NF4).dequantize()
-    expected = PeftModel.from_pretrained(as_trained, tiny_adapter).merge_and_unload()
-    for name, weight in expected.state_dict().items():
-        assert torch.allclose(merged.state_dict()[name], weight, atol=1e-5), name

@@ -11,6 +11,7 @@ from tools.check.rules import (
     several,
     targets,
     training,
+    unpacked,
 )
 from tools.check.rules.base import Rule
 
@@ -60,6 +61,8 @@ RULES = [
     Rule("adapter", "Axolotl", training.adapter),
     Rule("merging", "PEFT", training.merging),
     Rule("4-bit kind", "bitsandbytes", training.four_bits),
+    Rule("layers in 4 bits", "bitsandbytes", unpacked.layers),
+    Rule("tied heads", "PEFT", unpacked.tied_heads),
     Rule("template", "training = serving", training.template),
     Rule("best checkpoint", "transformers' Trainer", training.best_checkpoint),
     Rule("either or", "Axolotl", training.either),

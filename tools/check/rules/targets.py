@@ -55,7 +55,7 @@ _FAMILIES = {
 # Members of a family that are built otherwise: experts, and the first Qwen, which is hub code.
 _OTHERWISE = {"moe", "mixtral", "8x7b", "8x22b", "qwen"}
 # Beside the blocks; which of them a model has is for PEFT to say.
-_ENDS = {"embed_tokens", "embed_in", "embed_out", "wte", "wpe", "word_embeddings", "lm_head"}
+ENDS = {"embed_tokens", "embed_in", "embed_out", "wte", "wpe", "word_embeddings", "lm_head"}
 
 
 def modules(recipe: Recipe, facts: Facts) -> Faults:
@@ -68,20 +68,20 @@ def modules(recipe: Recipe, facts: Facts) -> Faults:
     if recipe.train.get("adapter") and not any(recipe.train.get(way) for way in ways):
         said = f"{key} is not set, nor train.lora_target_linear: the adapter would sit on no layer"
         yield fail(key, said, "set train.lora_target_linear=true, or compose the model's layer")
-    kind = _kind(recipe.model)
-    if not isinstance(wanted, list) or kind not in LAYERS:
+    built = kind(recipe.model)
+    if not isinstance(wanted, list) or built not in LAYERS:
         return
-    known = LAYERS[kind]
-    lost = [name for name in wanted if name.rpartition(".")[2] not in {*known, *_ENDS}]
+    known = LAYERS[built]
+    lost = [name for name in wanted if name.rpartition(".")[2] not in {*known, *ENDS}]
     if not lost:
         return
-    said = f"{key}: {recipe.model.id} ({kind}) has no layer {lost[0]}{nearest(lost[0], known)}"
+    said = f"{key}: {recipe.model.id} ({built}) has no layer {lost[0]}{nearest(lost[0], known)}"
     remedy = f"its layers are {', '.join(known)}; or set train.lora_target_linear=true without it"
     none = len(lost) == len(wanted) and not recipe.train.get("lora_target_linear")
     yield (fail if none else warn)(key, said, remedy)
 
 
-def _kind(model: Model) -> str:
+def kind(model: Model) -> str:
     """The ``model_type`` of transformers, empty where nothing tells it."""
     if model.source == "local" and model.path:
         config = read_json(Path(model.path) / "config.json")

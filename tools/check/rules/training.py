@@ -124,6 +124,10 @@ def merging(recipe: Recipe, facts: Facts) -> Faults:
         if train.get(key):
             said = f"train.{key} trains on a quantized base: no adapter can be merged into it"
             yield fail(f"train.{key}", said, "take the whole base, with train.adapter=qlora")
+    for key in ("lora_target_parameters", "peft_layer_replication"):
+        if train.get(key):
+            said = f"train.{key}: what it trains cannot be merged tensor by tensor"
+            yield fail(f"train.{key}", said, "train layers, by train.lora_target_modules")
     if train.get("adapter") == "qlora" and method == "plain":
         said = "merge.method plain adds a qlora adapter to other weights than it was trained on"
         yield warn("merge.method", said, "set merge.method=nf4_aware")
