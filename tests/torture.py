@@ -39,7 +39,7 @@ LONG = ("train.num_epochs=3",)  # more steps and saves to be killed in
 # Axolotl's log and its model card: the first tells the time, the second also of an evaluation that
 # was lost in a kill.
 PROSE = {"debug.log", "README.md"}
-NEVER = 300.0  # seconds after which a moment to kill counts as missed
+NEVER = 1800.0  # seconds after which a moment to kill counts as missed; a busy machine is slow
 
 
 @dataclass(frozen=True)
