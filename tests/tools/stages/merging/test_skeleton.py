@@ -1,4 +1,4 @@
-"""Names: of the file, of transformers; which weights are in 4 bits, and which in several tensors."""
+"""Names in the files and in transformers; weights in 4 bits, and those in several tensors."""
 
 from pathlib import Path
 
@@ -31,8 +31,10 @@ def test_names_as_published(name: str, file: str, weight: str | None, tmp_path: 
     assert file in found and Skeleton(base).names(found).get(file) == weight
 
 
-@pytest.mark.parametrize(("name", "count", "turned"), [("gpt2", 8, 8), ("llama", 14, 0),
-                                                       ("opt", 12, 0), ("falcon", 0, 0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "count", "turned"),
+    [("gpt2", 8, 8), ("llama", 14, 0), ("opt", 12, 0), ("falcon", 0, 0)],
+)
 def test_what_bitsandbytes_replaces(name: str, count: int, turned: int, tmp_path: Path) -> None:
     """Layers of the blocks: no embedding, no head; Conv1D lies the other way round."""
     base = bases.write(tmp_path / "base", name, "safetensors")
