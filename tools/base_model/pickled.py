@@ -55,11 +55,11 @@ def _demand_all(folder: Path, shards: list[Path]) -> None:
     index = read_json(folder / f"pytorch_model.bin{_INDEX}")
     single = (folder / "pytorch_model.bin").is_file()  # transformers then asks no index
     named = index.get("weight_map") if isinstance(index, dict) and not single else None
-    lost = sorted(set(named.values()) - {path.name for path in shards}) if named else []
-    if lost:
+    files = set(named.values()) if isinstance(named, dict) else set()
+    if lost := sorted(files - {path.name for path in shards}):
         raise UserError(
-            f"model: {folder}: {', '.join(lost)} is missing, of {len(set(named.values()))} files "
-            "of its weights; fetch it again (of the hub's copy: the same command)"
+            f"model: {folder}: {', '.join(lost)} is missing, of {len(files)} files of its weights; "
+            "fetch it again (of the hub's copy: the same command)"
         )
 
 

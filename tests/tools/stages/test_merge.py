@@ -1,6 +1,8 @@
 """The merge verb: its own check of the merged model, on merges that are right and wrong."""
 
+import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,30 @@ def test_the_verb(run: Run, tiny_adapter: Path) -> None:
     assert {"config.json", "model.safetensors", "generation_config.json"} <= names
     record = run.record("merge")
     assert record is not None and record["metrics"] == found
+
+
+def test_sampling_words_without_do_sample(
+    tiny_model: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    """As Llama 2's first release has them: transformers would not save such a model again."""
+    base = tmp_path / "a base"
+    shutil.copytree(tiny_model, base)
+    (base / "generation_config.json").write_text('{"temperature": 0.9, "top_p": 0.6}')
+    run = make_run(tmp_path / "runs", model__path=str(base))
+    prepare(run)
+    with run.produce("train") as work:
+        shutil.copytree(tiny_adapter, work.folder, dirs_exist_ok=True)
+    merge.merge(run)
+    merged = json.loads((run.output("merge") / "generation_config.json").read_text())
+    assert merged == {"temperature": 0.9, "top_p": 0.6, "do_sample": True}
+
+
+@pytest.mark.parametrize(("gib", "device"), [(1.0, "cuda"), (1e-4, "cpu")])
+def test_a_model_that_is_too_large_for_the_card_is_compared_on_the_cpu(
+    gib: float, device: str, run: Run, tiny_model: Path
+) -> None:
+    run.recipe.hardware.device, run.recipe.hardware.memory_gib = "cuda", gib
+    assert merge._device(run, tiny_model) == device
 
 
 def test_nan_in_a_later_row() -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import make_run
+from tests.tools.stages import bases
 from tools.data.prepare import prepare
 from tools.errors import StageError
 from tools.run.folder import Run
@@ -66,6 +67,14 @@ def test_a_loaded_model_is_unpacked_for_the_cpu(merged: Callable[..., Run]) -> N
     net = quantize.load(run.output("quantize"), "cpu")
     assert {type(module).__name__ for module in net.modules()} >= {"Linear"}
     assert not any(type(module).__name__.startswith("Linear4bit") for module in net.modules())
+
+
+@pytest.mark.parametrize("name", ["nf4", "int8"])
+def test_layers_that_bitsandbytes_leaves_whole(name: str, tmp_path: Path) -> None:
+    base = bases.write(tmp_path / "base", "falcon", "safetensors")
+    run = make_run(tmp_path, quantize__format=name)
+    with pytest.raises(StageError, match=r"replaces none of .* set quantize\.format=none"):
+        quantize._by_bitsandbytes(run, base, tmp_path / "quantized")
 
 
 def test_a_ratio_above_the_limit(merged: Callable[..., Run]) -> None:
