@@ -212,6 +212,10 @@ BREAKS = [
         "pass",
     ),
     ("merging", "4090", "train.lora_target_parameters=[mlp.experts.gate_up_proj]", "fail"),
+    ("merging", "4090", "train.peft_init_lora_weights=pissa_niter_4", "fail"),
+    ("merging", "4090", "train.peft_init_lora_weights=olora", "fail"),
+    ("merging", "4090", "train.peft_init_lora_weights=gaussian", "pass"),
+    ("merging", "4090", "train.peft={loftq_config: {loftq_bits: 4}}", "fail"),
     ("template", "4090", "train.chat_template=chatml", "fail"),
     ("template", "cpu", "serve.rules.x={wrap: 'Q: {prompt}'}", "fail"),  # our makers have a form
     ("template", "cpu", f"data.sources.x={ROWS} serve.rules.x={{wrap: 'Q: {{prompt}}'}}", "warn"),

@@ -110,7 +110,7 @@ def test_the_recipe_as_it_is() -> None:
         # They set how fast matrices learn, or with what they begin; memory and speed are the same.
         ({"loraplus_lr_ratio": 16.0}, "rank", 128),
         ({"peft_use_rslora": True}, "rank", 128),
-        ({"peft_init_lora_weights": "pissa"}, "rank", 128),
+        ({"peft_init_lora_weights": "eva"}, "rank", 128),
     ],
 )
 def test_each_key(train: dict[str, Any], field: str, value: object) -> None:

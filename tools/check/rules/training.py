@@ -114,6 +114,10 @@ _QUANTIZED = {"gptq", "awq", "exl2", "bnb", "4bit", "8bit", "int4", "int8", "fp8
               "mxfp4", "hqq", "aqlm", "w4a16", "w8a8"}  # fmt: skip
 
 
+# Starts of PEFT 0.21 (tuners/lora/layer.py) that write to the base layer.
+_CHANGE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+
+
 def merging(recipe: Recipe, facts: Facts) -> Faults:
     """The adapter goes into whole weights, as near as can be to those it was trained on."""
     model, train, method = recipe.model, recipe.train, recipe.merge.method
@@ -128,6 +132,14 @@ def merging(recipe: Recipe, facts: Facts) -> Faults:
         if train.get(key):
             said = f"train.{key}: what it trains cannot be merged tensor by tensor"
             yield fail(f"train.{key}", said, "train layers, by train.lora_target_modules")
+    kind = str(train.get("peft_init_lora_weights") or "")
+    if kind.startswith(_CHANGE_BASE):
+        said = f"train.peft_init_lora_weights {kind} takes its start out of the base's own weights"
+        remedy = "merge adds to them whole: leave it out, or take gaussian, orthogonal or eva"
+        yield fail("train.peft_init_lora_weights", said, remedy)
+    if (train.get("peft") or {}).get("loftq_config"):
+        said = "train.peft.loftq_config changes the base's weights before the adapter is trained"
+        yield fail("train.peft", said, "merge adds to them as they were: leave it out")
     if train.get("adapter") == "qlora" and method == "plain":
         said = "merge.method plain adds a qlora adapter to other weights than it was trained on"
         yield warn("merge.method", said, "set merge.method=nf4_aware")
