@@ -243,5 +243,5 @@ gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc
 
 .venv-gguf/.done: requirements/hashed/gguf.txt | .venv-gguf/bin/python
 	@$(GGUF) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-gguf; }
-	@$(GGUF) requirements/install.py gguf --no-deps --require-hashes
+	@CMAKE_ARGS="$${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" $(GGUF) requirements/install.py gguf --no-deps --require-hashes
 	@touch $@

@@ -9,7 +9,7 @@ from tools.run.exports import stage_of
 
 
 def export(args: Args) -> None:
-    """Write the merged model as files that llama.cpp runs."""
+    """Write the merged model as a GGUF, proven in llama.cpp."""
     wanted = kinds(args.format, args.type)
     run = run_of(args)
     unmerged(run, same(args))  # before the lock, which makes the folder
