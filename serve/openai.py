@@ -242,6 +242,7 @@ def _more(body: Sampling, prompt: str) -> dict[str, Any]:
         "ends": tuple(body.stop_token_ids),
         "ignore_eos": body.ignore_eos,
         "min_tokens": body.min_tokens,
+        "schema": body.response_format,
     }
 
 

@@ -22,6 +22,7 @@ from pydantic import (
 
 from serve.contract import Text, TokenId, encodable
 from serve.openai_fields import Fault, fault, refused, unknown
+from serve.response_format import as_schema
 
 Prompt = str | tuple[int, ...]
 
@@ -96,6 +97,7 @@ class Sampling(BaseModel):
     stop_token_ids: list[TokenId] = []
     min_tokens: int = Field(default=0, ge=0)
     ignore_eos: bool = False
+    response_format: Annotated[str | None, PlainValidator(as_schema)] = None
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
 

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from serve import limits, rules
 from serve.config import ServeConfig
+from serve.engine.base import Engine
 from serve.text import TextCodec
 
 #: Files of which a tokenizer is read, see ``serve.text.TextCodec.load``.
@@ -164,3 +166,22 @@ def check_port(host: str, port: int) -> None:
                 f"{host} port {port} cannot be used: {error.strerror}; stop the other program or"
                 " choose another one with --port"
             ) from None
+
+
+def announce(config: ServeConfig, engine: Engine) -> None:
+    """Says on stdout that requests are answered, once the HTTP port is open."""
+    # All interfaces are no address that one connects to.
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
+    while True:
+        try:
+            socket.create_connection((address, config.port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    url = f"http://{f'[{address}]' if ':' in address else address}:{config.port}"
+    body = '{"prompt": "The capital of France is ", "max_new_tokens": 8}'
+    print(
+        f"ready: {engine.info.name} on {engine.info.device} at {url}"
+        f"  try: curl {url}/process -H 'Content-Type: application/json' -d '{body}'",
+        flush=True,
+    )

@@ -16,13 +16,12 @@ import json
 import logging
 import math
 import os
-import socket
 import sys
 import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import litserve
 from fastapi import HTTPException
@@ -32,13 +31,26 @@ from starlette.responses import Response
 from serve import logs
 from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
-from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult
+from serve.engine.base import (
+    BadGrammar,
+    DeadlineExceeded,
+    Engine,
+    EngineError,
+    GenRequest,
+    GenResult,
+)
 from serve.metrics import TokenRate, gpu_peak_bytes, resident_bytes
+from serve.openai_fields import fault
 from serve.overflow import ContextOverflow, Fields, Fitted, fit
 from serve.rendering import likeliest, openai_details, render
+from serve.response_format import compiled
 from serve.rules import Plan, Rules
+from serve.startup import announce
 from serve.state import State, dies_with, ends_on_word_only, spawned_from
 from serve.text import PromptTokens
+
+if TYPE_CHECKING:
+    from serve.engine.grammar import Grammar
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +84,7 @@ class Job:
         ends: more token ids that end an answer.
         ignore_eos: the model's EOS ends none.
         min_tokens: least tokens of each.
+        schema: the JSON schema that the answer must follow; no rule meets it then.
     """
 
     id: str
@@ -88,6 +101,7 @@ class Job:
     ends: tuple[int, ...] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
+    schema: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +200,9 @@ class Worker(litserve.LitAPI):
             if job.fields:
                 place = job.fields.prompt
                 said = error.as_openai(place, None if job.fills else job.fields.limit)
-            fault = {"loc": ["body", place], "msg": said, "type": "context_overflow"}
-            raise HTTPException(422, [fault]) from None
+            raise HTTPException(422, [fault(place, said, "context_overflow")]) from None
+        except BadGrammar as error:
+            raise HTTPException(422, [fault("response_format", str(error))]) from None
         except EngineError as error:
             raise HTTPException(500, str(error)) from None
         finally:
@@ -197,7 +212,7 @@ class Worker(litserve.LitAPI):
     async def _answer(self, job: Job) -> Response:
         # Shielded: a job that is cancelled must not cancel the loading that all wait for.
         engine = await asyncio.shield(asyncio.wrap_future(self._engine))
-        plan = None if job.ids is not None else self._plan(job.body)
+        plan = None if job.ids is not None or job.schema else self._plan(job.body)
         fitted = self._fit(engine, job, plan)
         results = await self._generate(engine, job, fitted, plan)
         results = likeliest(results, job.body.num_samples)
@@ -247,8 +262,9 @@ class Worker(litserve.LitAPI):
     ) -> list[GenResult]:
         """All completions of a job; greedy ones are all the same, so only one is made."""
         greedy = job.body.temperature <= GREEDY_TEMPERATURE
+        grammar = await compiled(engine, job.schema)
         requests = [
-            engine_request(job, fitted, i, self._deadline(job), plan)
+            engine_request(job, fitted, i, self._deadline(job), plan, grammar)
             for i in range(1 if greedy else max(job.best_of, job.body.num_samples))
         ]
         if job.streams and not plan:  # a rule may yet change what there is
@@ -362,7 +378,12 @@ class Worker(litserve.LitAPI):
 
 
 def engine_request(
-    job: Job, fitted: Fitted, index: int, deadline: float, plan: Plan | None
+    job: Job,
+    fitted: Fitted,
+    index: int,
+    deadline: float,
+    plan: Plan | None,
+    grammar: "Grammar | None" = None,
 ) -> GenRequest:
     """Completion ``index`` of a job in the engine's terms; its seed is the job's plus ``index``."""
     body = job.body
@@ -383,6 +404,7 @@ def engine_request(
         min_tokens=min(job.min_tokens, fitted.max_new_tokens),
         deadline=deadline,
         adapter=plan.adapter if plan else None,
+        grammar=grammar,
         enough=plan.enough if plan else None,
     )
 
@@ -390,22 +412,3 @@ def engine_request(
 def _json(content: dict[str, Any]) -> Response:
     # NaN fails here: no JSON has it, and HELM's metrics break on a null.
     return Response(json.dumps(content, allow_nan=False).encode(), media_type="application/json")
-
-
-def announce(config: ServeConfig, engine: Engine) -> None:
-    """Says on stdout that requests are answered, once the HTTP port is open."""
-    # All interfaces are no address that one connects to.
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
-    while True:
-        try:
-            socket.create_connection((address, config.port), timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.05)
-    url = f"http://{f'[{address}]' if ':' in address else address}:{config.port}"
-    body = '{"prompt": "The capital of France is ", "max_new_tokens": 8}'
-    print(
-        f"ready: {engine.info.name} on {engine.info.device} at {url}"
-        f"  try: curl {url}/process -H 'Content-Type: application/json' -d '{body}'",
-        flush=True,
-    )

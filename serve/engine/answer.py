@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import replace
 
+import torch
+
 from serve.engine.base import FinishReason, GenRequest, GenResult, GenToken
 from serve.engine.sampling import Score
 from serve.stops import StopMatcher
@@ -21,6 +23,8 @@ class Answer:
     def __init__(self, request: GenRequest, codec: TextCodec, eos_ids: frozenset[int]) -> None:
         self._request, self._codec = request, codec
         self._ends = request.ending(eos_ids)
+        self._eos = self._ends - frozenset(request.ends)
+        self._guide = request.grammar.guide() if request.grammar else None
         at_start = request.echo or len(request.prompt) == request.lead
         self._detokenizer = Detokenizer(codec, at_start=at_start)
         self._stops = _Stops(request.stops)
@@ -32,8 +36,30 @@ class Answer:
 
     @property
     def barred(self) -> Collection[int]:
-        """Ids that may not come next: before ``min_tokens``, what would end the answer."""
-        return () if self._ripe else self._ends
+        """Ids that may not come next: before ``min_tokens``, what would end the answer.
+
+        Under a grammar none: ``allowed`` tells it all.
+        """
+        return () if self._ripe or self._guide else self._ends
+
+    @property
+    def allowed(self) -> torch.Tensor | None:
+        """Under a grammar, ``[vocabulary]`` of bool: which tokens may come next; None: any.
+
+        EOS comes where the text is whole, and nowhere else. Before ``min_tokens`` nothing ends it
+        that can go on.
+        """
+        if self._guide is None:
+            return None
+        allowed = self._guide.allowed.clone()
+        allowed[_places(self._eos, allowed)] = False
+        going_on = allowed.clone()
+        going_on[_places(self._ends, allowed)] = False
+        if not self._ripe and bool(going_on.any()):
+            return going_on
+        if self._guide.complete:
+            allowed[_places(self._ends, allowed)] = True
+        return allowed
 
     def add_prompt(self, tokens: list[int], scores: list[Score]) -> None:
         """Takes the next tokens of an echoed prompt."""
@@ -52,6 +78,8 @@ class Answer:
             self.finish_reason = "stop"
         elif self._request.enough and self._request.enough(self._new_text()):
             self.finish_reason = "stop"
+        elif self._guide and self._guide.take(token):
+            self.finish_reason = "eos"  # there is nothing that the model could add
         else:
             self._end_if_full()
         if self._request.shown and not self.finish_reason:
@@ -104,6 +132,11 @@ class Answer:
         last = self._tokens or self._prompt
         if rest and last:
             last[-1] = replace(last[-1], text=last[-1].text + rest)
+
+
+def _places(ids: Collection[int], mask: torch.Tensor) -> list[int]:
+    """Those of the ids that the model has."""
+    return [token for token in ids if token < mask.numel()]
 
 
 class _Stops:

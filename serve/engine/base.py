@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:  # recipes are checked with these classes, where tokenizers is not wanted
+    from serve.engine.grammar import Grammar, Grammars
     from serve.text import TextCodec
 
 FinishReason = Literal["eos", "stop", "length"]
@@ -18,6 +19,10 @@ FinishReason = Literal["eos", "stop", "length"]
 
 class EngineError(RuntimeError):
     """The engine could not answer this request; its message may be shown to the client."""
+
+
+class BadGrammar(EngineError):
+    """The form that the request wants of its answer cannot be followed; the message says why."""
 
 
 class DeadlineExceeded(EngineError):
@@ -46,6 +51,7 @@ class GenRequest:
         min_tokens: nothing but the deadline ends it before so many are there.
         deadline: ``time.monotonic()`` by which the answer must be there.
         adapter: name of the LoRA adapter that answers; None: the model itself.
+        grammar: what the answer must follow, of the engine's own ``grammars``; None: nothing.
         enough: asked with the new text after each token whether more of it would change nothing.
         shown: told, after each token, the new text that no stop sequence can take back any more.
     """
@@ -66,6 +72,7 @@ class GenRequest:
     min_tokens: int = 0
     deadline: float = float("inf")
     adapter: str | None = None
+    grammar: "Grammar | None" = None
     enough: Callable[[str], bool] | None = None
     shown: Callable[[str], None] | None = None
 
@@ -81,7 +88,8 @@ class GenToken:
     Attributes:
         id: vocabulary id.
         text: what it adds to the text (empty for a part of a character).
-        logprob: natural log of its probability in the model's own distribution, -9999 to 0.
+        logprob: natural log of its probability in the model's own distribution, -9999 to 0; under
+            a grammar, in that of the tokens that it allows.
         candidates: (name, logprob) of the likeliest tokens, best first, no name twice.
         name: the token's own among the candidates, see ``serve.text.TextCodec.names``.
     """
@@ -169,6 +177,10 @@ class Engine(Protocol):
 
     text: "TextCodec"
     info: ModelInfo
+
+    @property
+    def grammars(self) -> "Grammars | None":
+        """Compiles what answers must follow; None: this engine makes none follow anything."""
 
     def submit(self, request: GenRequest) -> Future[GenResult]:
         """Queues a request; returns at once, from any thread.

@@ -117,6 +117,7 @@ class Batching:
         stepper.allocate(count, context)
         self.text, self.info = loaded.text, replace(loaded.info, context=context)
         self._eos_ids, self._stepper = loaded.eos_ids, stepper
+        self.grammars = loaded.grammars
         self._vocabulary = loaded.model.get_input_embeddings().num_embeddings
         self._adapters = frozenset(loaded.adapters.names) if loaded.adapters else frozenset()
         self._turns = Turns(config.prefill_tokens, config.deterministic)
@@ -325,7 +326,7 @@ class Batching:
     def _choose(self, sequences: list[_Sequence], logits: torch.Tensor) -> None:
         """One more token for each."""
         drawn = sampling.draw(
-            logits,
+            sampling.only(logits, [s.answer.allowed for s in sequences]),
             [s.request for s in sequences],
             [s.numbers for s in sequences],
             [s.answer.barred for s in sequences],

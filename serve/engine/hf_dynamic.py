@@ -43,7 +43,8 @@ class HfDynamic(Serial):
         logits = self._prefill(job, cache, answer)
         numbers = sampling.generator(request.seed)
         while answer.finish_reason is None:
-            [drawn] = sampling.draw(logits.float(), [request], [numbers], [answer.barred])
+            logits = sampling.only(logits.float(), [answer.allowed])
+            [drawn] = sampling.draw(logits, [request], [numbers], [answer.barred])
             if isinstance(drawn, EngineError):
                 raise drawn
             token, score = drawn

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from serve.config import ServeConfig
 from serve.engine.base import ModelInfo
+from serve.engine.grammar import Grammars
 from serve.engine.lora import Adapters, attach
 from serve.text import TextCodec
 
@@ -24,6 +25,7 @@ class LoadedModel:
         eos_ids: tokens that end an answer.
         info: for people.
         adapters: the LoRA adapters beside its weights, if any.
+        grammars: compiles the JSON schemas that answers must follow; None: there is no llguidance.
     """
 
     model: PreTrainedModel
@@ -31,6 +33,7 @@ class LoadedModel:
     eos_ids: frozenset[int]
     info: ModelInfo
     adapters: Adapters | None = None
+    grammars: Grammars | None = None
 
 
 def thread_count(config: ServeConfig) -> int:
@@ -80,7 +83,9 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
         folders = {name: Path(folder) for name, folder in config.adapters.items()}
         adapters = attach(model, folders, one_shape=config.deterministic)
     text = TextCodec.load(model_dir)
-    return LoadedModel(model, text, _eos_ids(model, text), info, adapters)
+    # Now, because llguidance holds Python's lock over it: 1 s for 128,000 tokens.
+    grammars = Grammars.load(text, model.get_input_embeddings().num_embeddings)
+    return LoadedModel(model, text, _eos_ids(model, text), info, adapters, grammars)
 
 
 def _quantization(model: PreTrainedModel) -> str:

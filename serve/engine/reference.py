@@ -29,6 +29,7 @@ class Reference(Serial):
     def __init__(self, loaded: LoadedModel) -> None:
         loaded.model.generation_config = GenerationConfig()
         super().__init__(loaded)
+        self.grammars = None  # generate chooses the tokens
 
     @torch.inference_mode()
     def _generate(self, job: Job, answer: Answer) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from serve.contract import GREEDY_TEMPERATURE, LOGPROB_FLOOR
-from serve.engine.base import EngineError, GenRequest
+from serve.engine.base import BadGrammar, EngineError, GenRequest
 
 BROKEN = "the model's logits are not numbers (NaN or infinite): its weights are damaged"
+STUCK = "asks for a text that no token of this model's vocabulary can go on with"
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,22 @@ def draw(
     """The next token of each row with its score, or what is wrong with the row.
 
     Args:
-        logits: ``[rows, vocabulary]`` in float32.
+        logits: ``[rows, vocabulary]`` in float32; -inf at what :func:`only` has shut.
         requests: how each row is to be chosen from and scored.
         numbers: the requests' generators.
         barred: ids that may not be chosen in each row; scores are the model's own all the same.
     """
     total = logits.logsumexp(-1)
     # One number a row tells of all: a NaN or +inf makes the sum so, a lone -inf does not.
-    whole = total.isfinite().tolist()
-    fine = [row for row, good in enumerate(whole) if good]
-    drawn: list[tuple[int, Score] | EngineError] = [EngineError(BROKEN)] * len(whole)
+    sums: list[float] = total.tolist()
+    fine = [row for row, value in enumerate(sums) if math.isfinite(value)]
+    drawn: list[tuple[int, Score] | EngineError] = [
+        BadGrammar(STUCK) if value == -math.inf and request.grammar else EngineError(BROKEN)
+        for value, request in zip(sums, requests, strict=True)
+    ]
     if not fine:
         return drawn
-    if len(fine) < len(whole):
+    if len(fine) < len(sums):
         logits, total = logits[fine], total[fine]
     open_ = _without(logits, [barred[row] for row in fine])
     tokens = choose_all(open_, [requests[row] for row in fine], [numbers[row] for row in fine])
@@ -101,6 +105,23 @@ def draw(
         best = value.candidates[: requests[row].candidates]
         drawn[row] = token, Score(value.logprob, best)
     return drawn
+
+
+def only(logits: torch.Tensor, allowed: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    """The logits, where only the allowed tokens of each row have a chance.
+
+    Args:
+        logits: ``[rows, vocabulary]``; they stay as they are.
+        allowed: ``[vocabulary]`` of bool each; None: all.
+    """
+    if all(mask is None for mask in allowed):
+        return logits
+    closed = logits.clone()
+    for row, mask in zip(closed, allowed, strict=True):
+        if mask is not None:
+            wide = torch.nn.functional.pad(mask, (0, row.numel() - mask.numel()))
+            row.masked_fill_(~wide.to(row.device), -math.inf)
+    return closed
 
 
 def _without(logits: torch.Tensor, barred: Sequence[Collection[int]]) -> torch.Tensor:

@@ -45,6 +45,7 @@ class Serial(ABC):
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.text, self.info = loaded.text, loaded.info
+        self.grammars = loaded.grammars
         self._model: Any = loaded.model
         self._adapters, self._eos_ids = loaded.adapters, loaded.eos_ids
         self._names = frozenset(loaded.adapters.names) if loaded.adapters else frozenset()

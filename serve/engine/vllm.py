@@ -64,6 +64,7 @@ class Vllm:
         _check(config, device)
         folder = _read_folder(model_dir, config, device)
         self.text, self._eos_ids = folder.text, folder.eos_ids
+        self.grammars = None  # ours choose tokens; here vLLM does
         self._vocabulary = folder.vocabulary
         self._loras: dict[str, Any] = {}
         self._stats = EngineStats()

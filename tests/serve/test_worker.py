@@ -32,6 +32,7 @@ class FakeEngine:
     def __init__(self, text: TextCodec, outcome: GenResult | Exception | None) -> None:
         self.text, self._outcome = text, outcome
         self.info = ModelInfo("fake", "fake", "cpu", "float32", "none", 1, 16)
+        self.grammars = None
         self.cancelled: list[str] = []
         self.requests: list[GenRequest] = []
         self.age = 0.0
