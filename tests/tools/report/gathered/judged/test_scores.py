@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.report.gathered.scores import changed, scores, sign_test
+from tools.report.gathered.judged.scores import changed, scores, sign_test
 from tools.report.gathered.source import Source
 from tools.run.folder import Run
 
