@@ -1,13 +1,13 @@
 """95 % intervals of scores, over other questions of the same kind.
 
-One question right or wrong: Wilson's interval of a share (E. B. Wilson, Probable Inference, Journal
-of the American Statistical Association 22, 1927), which stays honest at 0, at 1 and with few
-questions. A graded answer (F1, ROUGE): the mean and 1.96 standard errors to either side, s /
-sqrt(n) (E. Miller, Adding Error Bars to Evals, arXiv 2411.00640, 2024); with fewer than some thirty
-questions this is a little too narrow. Means over run specs and differences combine their parts'
-intervals by squares (MOVER: G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008); of standard
-errors that gives the usual standard error, of Wilson's paired shares Newcombe's method 8 (R. G.
-Newcombe, Statistics in Medicine 17, 1998).
+Answers that are right or wrong: Wilson's interval of a share (E. B. Wilson, Probable Inference,
+Journal of the American Statistical Association 22, 1927), which stays honest at 0, at 1 and with
+few questions. Graded answers (F1, ROUGE): the mean and 1.96 standard errors, s / sqrt(n), to either
+side (E. Miller, Adding Error Bars to Evals, arXiv 2411.00640, 2024); with fewer than some thirty
+questions that is a little too narrow. Means over run specs and differences join their parts'
+intervals by squares (MOVER: G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008). Of standard
+errors this gives the usual one, also of pairs; of Wilson's intervals, R. G. Newcombe's for paired
+shares (Statistics in Medicine 17, 1998, page 2635), without his correction of the correlation.
 """
 
 import math

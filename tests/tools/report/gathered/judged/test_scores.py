@@ -1,43 +1,13 @@
 """Base beside tuned."""
 
-import math
 import shutil
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tools.report.gathered.judged.scores import changed, scores, sign_test
+from tools.report.gathered.judged.interval import wilson
+from tools.report.gathered.judged.scores import graded, scores
 from tools.report.gathered.source import Source
 from tools.run.folder import Run
-
-COUNT = st.integers(0, 60)
-
-
-@pytest.mark.parametrize("gained, lost, chance", [(5, 0, 0.0625), (6, 0, 0.03125), (1, 1, 1.0)])
-def test_sign_test_of_small_counts(gained: int, lost: int, chance: float) -> None:
-    assert sign_test(gained, lost) == chance
-
-
-@given(COUNT, COUNT)
-def test_sign_test_is_a_chance_and_takes_no_side(gained: int, lost: int) -> None:
-    found = sign_test(gained, lost)
-    assert 0 < found <= 1 and found == sign_test(lost, gained)
-    if gained == lost:
-        assert found == 1
-
-
-@given(COUNT, COUNT)
-def test_sign_test_is_all_splits_as_uneven(gained: int, lost: int) -> None:
-    total, gap = gained + lost, abs(gained - lost)
-    ways = sum(math.comb(total, k) for k in range(total + 1) if abs(total - 2 * k) >= gap)
-    assert sign_test(gained, lost) == pytest.approx(ways / 2**total)
-
-
-def test_only_questions_that_both_answered_change_hands() -> None:
-    base, tuned = {"a": 0.0, "b": 1.0, "c": 0.0}, {"a": 1.0, "b": 0.0, "d": 1.0}
-    assert changed(base, tuned) == {"gained": 1, "lost": 1}
-    assert changed({}, tuned) == {"gained": None, "lost": None}
 
 
 def test_scenarios_are_the_means_of_their_run_specs(whole: Run) -> None:
@@ -59,3 +29,27 @@ def test_one_model_alone_is_shown_without_a_difference(whole: Run) -> None:
     assert found["models"] == ["base"]
     assert {each["difference"] for each in found["scenarios"]} == {None}
     assert found["means"]["trained skills"]["base"] == 0.125
+
+
+def test_every_score_has_an_interval_around_it(whole: Run) -> None:
+    found = scores(Source(whole))
+    for each in [*found["run_specs"], *found["scenarios"], *found["means"].values()]:
+        for who in ("base", "tuned"):
+            low, high = each["intervals"][who]
+            assert 0 <= low <= each[who] <= high <= 1
+        low, high = each["intervals"]["difference"]
+        assert low <= each["tuned"] - each["base"] <= high
+    (counting,) = [s for s in found["run_specs"] if s["name"].startswith("oneday")]
+    assert counting["intervals"]["base"] == wilson(1 / 8, 8)
+
+
+def test_without_the_questions_a_share_keeps_its_interval(whole: Run) -> None:
+    for who in ("base", "tuned"):
+        shutil.rmtree(whole.output(f"eval_{who}") / "benchmark_output")
+    (counting,) = [s for s in scores(Source(whole))["run_specs"] if "counting" in s["name"]]
+    assert counting["intervals"]["base"] == wilson(1 / 8, 8) and counting["gained"] is None
+
+
+@pytest.mark.parametrize("metric, some", [("exact_match", False), ("rouge_2", True)])
+def test_graded_metrics_know_more_than_right_and_wrong(metric: str, some: bool) -> None:
+    assert graded(metric) is some
