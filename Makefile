@@ -6,7 +6,7 @@
 #   FORCE=1            day, data, train, merge, quantize, eval, reproduce, plan PROBE=1: go on, and say so, where check fails
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
-#   RUN=runs/cpu       for verify and reproduce: a run folder;  INTO=folder: where reproduce builds
+#   RUN=runs/cpu       for verify, reproduce, report: a run folder;  INTO=folder: where reproduce builds
 #   JSON=1             check, plan, clock, reproduce: for programs;  STRICT=1, TRACK=4090|a100|none: for check
 #   N=5 SOURCE=name    preview: rows a source (default: 2), of one source only
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
@@ -16,6 +16,7 @@
 #   EXECUTOR=datatrove:4   data: read by so many tasks at once; datatrove-slurm:64,partition=P,time=T: by Slurm
 #   JOBS=2             test: so many processes share the tests  (default: 2; JOBS= : one after the other)
 #   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
+#   WITH=runs/other    report: another run side by side, what changed in the recipe and what it gained
 #   POOL="a.json b"    score, report: published results, HELM suites, run folders;  ENTRY=name: whose score to raise
 #   FOLDER=folder      rehearse: a submission, instead of the recipe's;  MODEL=folder BASE=image BUILD=words ENGINE=name
 HW     ?= cpu
@@ -109,7 +110,7 @@ score: setup ## the organizers' score of a pool and your runs: rank, win rates, 
 	@$(TOOLS) score $(POOL) --runs "$(RUNS)" $(if $(ENTRY),--entry "$(ENTRY)") $(if $(JSON),--json)
 
 report: setup ## all of a run on one page: runs/NAME/report.html
-	@$(TOOLS) report $(RECIPES) $(if $(POOL),--pool $(POOL))
+	@$(TOOLS) report $(RECIPES) $(if $(RUN),--run "$(RUN)") $(if $(WITH),--with "$(WITH)") $(if $(POOL),--pool $(POOL))
 
 submission: setup ## pack a finished run into dist/submission-NAME/ and .zip, for strangers to build and run
 	@$(TOOLS) submission $(RECIPES)

@@ -129,6 +129,16 @@ def _report(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--pool", nargs="*", default=[], metavar="FILE", help="results of others to rank among"
     )
+    sub.add_argument(
+        "--run", default="", metavar="FOLDER", help="a run folder, in place of a recipe: runs/cpu"
+    )
+    sub.add_argument(
+        "--with",
+        dest="beside",
+        default="",
+        metavar="FOLDER",
+        help="another run, side by side: what differs in its recipe, what that gained",
+    )
 
 
 def _submission(sub: argparse.ArgumentParser) -> None:

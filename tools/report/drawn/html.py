@@ -55,35 +55,44 @@ def table(
     label: str,
     *,
     words: int = 1,
+    head: int = 0,
     sortable: bool = False,
 ) -> Html:
-    """A table that scrolls within itself where the page is narrow.
+    """A table that scrolls within itself where the page is narrow, and says so there.
 
     Args:
         heads: of the columns.
-        rows: cells; the first of a row is its head.
+        rows: cells.
         label: what the table shows, for who cannot see it.
         words: how many columns from the left hold words; the others hold numbers.
+        head: which cell of a row is its head.
         sortable: whether a script may sort it.
     """
-    body = [_row(row, words) for row in rows]
-    head = tag(
+    body = [_row(row, words, head) for row in rows]
+    top = tag(
         "tr", [tag("th", h, scope="col", class_=_kind(i, words)) for i, h in enumerate(heads)]
     )
     inner = tag(
         "table",
         tag("caption", label, class_="unseen"),
-        tag("thead", head),
+        tag("thead", top),
         tag("tbody", body),
         class_="sortable" if sortable else None,
     )
-    return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=label)
+    # The script shows it where columns are out of sight; a shadow at the edge says so without it.
+    more = tag("p", "more columns →", class_="more", aria_hidden="true", hidden=True)
+    within = tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=label)
+    return tag("div", more, within, class_="wide")
 
 
-def _row(cells: Iterable[Child], words: int) -> Html:
-    first, *rest = cells
-    others = [tag("td", cell, class_=_kind(i, words)) for i, cell in enumerate(rest, 1)]
-    return tag("tr", tag("th", first, scope="row", class_=_kind(0, words)), others)
+def _row(cells: Iterable[Child], words: int, head: int) -> Html:
+    shown = [
+        tag("th", cell, scope="row", class_=_kind(i, words))
+        if i == head
+        else tag("td", cell, class_=_kind(i, words))
+        for i, cell in enumerate(cells)
+    ]
+    return tag("tr", shown)
 
 
 def _kind(column: int, words: int) -> str | None:

@@ -1,76 +1,8 @@
-"""Sections on what the run is worth: scores, rank, mistakes, rules, contamination."""
+"""Sections on what the run is worth beside its scores: rank, output rules, contamination."""
 
-from tools.report.drawn.charts import dumbbell
-from tools.report.drawn.html import Child, Html, breakable, fold, table, tag, text
+from tools.report.drawn.html import Child, Html, breakable, fold, table, tag
 from tools.report.gathered.source import Part
 from tools.report.scale import number, share, signed
-
-LONG = 600  # characters of a question; a longer one is folded
-
-
-def scores(part: Part) -> list[Html | None]:
-    """Base beside tuned, by scenario; by run spec where a scenario has several."""
-    both = len(part["models"]) == 2
-    told = None if both else f"Only the {part['models'][0]} model was evaluated."
-    rows = [_scenario(each) for each in part["scenarios"]]
-    heads = ("scenario", "", "base", "tuned", "change", "better / worse", "verdict", "n", "metric")
-    return [
-        tag("p", told) if told else None,
-        tag("p", "Tier ", tag("code", part["tier"]), ". ", _key()),
-        table(heads, rows, "Scores of base and tuned model by scenario", words=2, sortable=True),
-        tag("p", _method(), class_="soft"),
-        _run_specs(part),
-    ]
-
-
-def _key() -> list[Html]:
-    dots = [("base", "base model"), ("tuned", "tuned model")]
-    return [tag("span", tag("i", class_=f"dot {s}"), name, class_="keys") for s, name in dots]
-
-
-def _method() -> str:
-    return (
-        "Better / worse: questions that the tuned model answers better, and worse, than the base. "
-        "A verdict stands where so uneven a split would come by chance less than once in twenty "
-        "(sign test); without a word the difference is noise. A scenario's value is the mean over "
-        "its run specs."
-    )
-
-
-def _scenario(each: Part) -> list[Child]:
-    changed = "–" if each["gained"] is None else f"{each['gained']:,} / {each['lost']:,}"
-    chance = each["chance"]
-    hint = None if chance is None else f"by chance: {chance:.2g}"
-    return [
-        [breakable(each["scenario"]), tag("small", " trained") if each["trained"] else None],
-        dumbbell(each["base"], each["tuned"]),
-        number(each["base"]),
-        number(each["tuned"]),
-        signed(each["difference"]),
-        changed,
-        tag("span", each["verdict"], title=hint),
-        f"{each['instances']:,}",
-        each["metric"],
-    ]
-
-
-def _run_specs(part: Part) -> Html | None:
-    """All run specs, folded, where they are more than the scenarios."""
-    if len(part["run_specs"]) == len(part["scenarios"]):
-        return None
-    rows = [
-        [
-            breakable(each["name"]),
-            each["metric"],
-            number(each["base"]),
-            number(each["tuned"]),
-            f"{each['instances']:,}",
-        ]
-        for each in part["run_specs"]
-    ]
-    heads = ("run spec", "metric", "base", "tuned", "n")
-    found = table(heads, rows, "Scores by run spec", words=2, sortable=True)
-    return fold(f"All {len(rows)} run specs", found)
 
 
 def ranking(part: Part) -> list[Html | None]:
@@ -186,66 +118,6 @@ def _gains(found: Part) -> list[Html]:
         tag("h3", "Where there is most to gain"),
         tag("p", f"{told}."),
         table(heads, rows, told),
-    ]
-
-
-def mistakes(part: Part) -> list[Html | None]:
-    """A fold for each scenario."""
-    return [
-        tag(
-            "p",
-            f"Wrong answers of the {part['model']} model, up to ten a scenario, drawn by the "
-            "recipe's seed; of graded scenarios the lowest.",
-        ),
-        *(_mistaken(each, part["model"]) for each in part["scenarios"]),
-    ]
-
-
-def _mistaken(each: Part, who: str) -> Html:
-    count = f"{each['wrong']} of {each['instances']} wrong"
-    if each["wrong"] is None:
-        count = f"{each['instances']} questions, graded"
-    marks = {} if each["wrong"] is None else {0.0: "wrong", 1.0: "right"}
-    entries = [_mistake(one, who, marks) for one in each["sample"]] or [tag("p", "None.")]
-    summary = [tag("span", each["scenario"]), " ", tag("span", count, class_="soft")]
-    return fold(summary, entries, class_="scenario")
-
-
-def _mistake(one: Part, who: str, marks: dict[float, str]) -> Html:
-    question, prompt = one["question"], one["prompt"]
-    answers = [("wanted", " or ".join(one["wanted"]) or "–")]
-    said = sorted(one["answers"].items(), key=lambda pair: pair[0] != who)
-    listed = [tag("div", tag("dt", name), tag("dd", text(value))) for name, value in answers]
-    listed += [tag("div", tag("dt", name), tag("dd", _said(each, marks))) for name, each in said]
-    whole = f"The whole prompt, {len(prompt or ''):,} characters"
-    return tag(
-        "article",
-        _folded(question) if question else None,
-        tag("dl", listed, class_="answers"),
-        fold(whole, tag("pre", prompt)) if prompt and prompt != question else None,
-        tag("p", f"{one['run_spec']}, {one['instance']}", class_="soft small"),
-        class_="mistake",
-    )
-
-
-def _folded(question: str) -> Html:
-    if len(question) <= LONG:
-        return tag("p", question, class_="question")
-    start = question[:LONG].rsplit(" ", 1)[0]
-    return fold([start, " …"], tag("p", question, class_="question"), class_="question")
-
-
-def _said(each: Part, marks: dict[float, str]) -> list[Child]:
-    """An answer, the choice it was read as, and what it counted."""
-    value = each["value"]
-    if each["text"] is None and value is None:
-        return [tag("span", "not asked", class_="soft")]
-    read_as = each["read_as"] if each["read_as"] not in ("", each["text"]) else ""
-    mark = "" if value is None else marks.get(value, number(value, 2))
-    return [
-        text(each["text"], "an empty answer"),
-        tag("span", f" = {read_as}", class_="soft") if read_as else None,
-        tag("span", f" {mark}", class_="mark") if mark else None,
     ]
 
 

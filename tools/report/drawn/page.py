@@ -8,21 +8,25 @@ from string import Template
 from typing import Any
 
 from tools.console import duration
-from tools.report.drawn import judged, made, proof
+from tools.report.drawn import answered, judged, made, proof, scored, served
 from tools.report.drawn.html import Html, facts, join, tag
 from tools.report.gathered.source import UNREADABLE, Part
 from tools.report.scale import number
 
 # Name, title and maker of each section, as they follow each other.
 SECTIONS: tuple[tuple[str, str, Callable[[Part], list[Html | None]]], ...] = (
-    ("scores", "Scores", judged.scores),
+    ("scores", "Scores", scored.scores),
+    ("versus", "Beside another run", scored.versus),
+    ("changes", "Won and lost", answered.changes),
     ("ranking", "Among others", judged.ranking),
-    ("mistakes", "Mistakes", judged.mistakes),
+    ("mistakes", "Mistakes", answered.mistakes),
     ("rules", "Output rules", judged.rules),
     ("contamination", "Contamination", judged.contamination),
     ("training", "Training", made.training),
     ("day", "The day", made.day),
     ("memory", "Memory", made.memory),
+    ("proofs", "Merge and quantize", served.proofs),
+    ("worker", "The worker", served.worker),
     ("data", "Data", made.data),
     ("manifest", "Manifest", proof.manifest),
 )
@@ -41,7 +45,8 @@ def render(found: dict[str, Any]) -> str:
     )
     # Only this script may run, whatever a prompt holds: should one ever get past the escaping.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    sections = [_section(name, title, make, found) for name, title, make in SECTIONS]
+    there = [one for one in SECTIONS if one[0] in found["parts"]]  # no other run, no versus
+    sections = [_section(name, title, make, found) for name, title, make in there]
     page = Template((_HERE / "template.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=join(f"{found['run']}: oneday report"),
@@ -49,14 +54,10 @@ def render(found: dict[str, Any]) -> str:
         script=script,
         digest=digest,
         head=_head(found),
-        links=_links(),
+        links=join([tag("a", title, href=f"#{name}") for name, title, _ in there]),
         sections=join(sections),
         foot=_foot(found),
     )
-
-
-def _links() -> Html:
-    return join([tag("a", title, href=f"#{name}") for name, title, _ in SECTIONS])
 
 
 def _section(
@@ -109,7 +110,8 @@ def _tiles(found: dict[str, Any]) -> list[tuple[str, Any]]:
     tiles: list[tuple[str, Any]] = []
     for name, mean in (parts["scores"].get("means") or {}).items():
         if mean and (mean["base"], mean["tuned"]) != (None, None):
-            tiles.append((f"mean score, {name}", _change(mean["base"], mean["tuned"], 2)))
+            change = _change(mean["base"], mean["tuned"], 2)
+            tiles.append((f"mean score, {name}", [*change, *_ends(mean["intervals"])]))
     if "curves" in parts["training"]:
         training = parts["training"]
         tiles.append(("loss", _change(training["first_loss"], training["last_loss"], 2)))
@@ -128,6 +130,14 @@ def _tiles(found: dict[str, Any]) -> list[tuple[str, Any]]:
 def _change(before: float | None, after: float | None, digits: int) -> list[Html]:
     old = tag("small", f"{number(before, digits)} → ")
     return [old, tag("b", number(after, digits))]
+
+
+def _ends(intervals: dict[str, Any]) -> list[Html]:
+    """The interval of the newer of two means."""
+    ends = intervals["tuned"] or intervals["base"]
+    if not ends:
+        return []
+    return [tag("small", f"{number(ends[0], 2)} to {number(ends[1], 2)}", class_="ends")]
 
 
 def _foot(found: dict[str, Any]) -> Html:

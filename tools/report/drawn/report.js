@@ -1,5 +1,6 @@
 "use strict";
-// The page is whole without this: it reads out charts under the pointer, and sorts tables.
+// The page is whole without this: it reads out charts under the pointer, sorts tables, and says
+// where a table has columns out of sight.
 
 const short = (value) => {
   const size = Math.abs(value);
@@ -59,4 +60,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
       table.tBodies[0].append(...rows);
     });
   });
+}
+
+for (const wide of document.querySelectorAll(".wide")) {
+  const table = wide.querySelector(".scroll");
+  const more = wide.querySelector(".more");
+  const show = () => {
+    const beyond = table.scrollWidth - table.clientWidth;
+    more.hidden = beyond < 2;
+    more.style.opacity = beyond - table.scrollLeft < 2 ? 0 : 1; // the page must not jump
+  };
+  table.addEventListener("scroll", show, { passive: true });
+  new ResizeObserver(show).observe(table); // a fold that opens is a resize, too
 }

@@ -7,18 +7,23 @@ from typing import Any
 from tools import __version__
 from tools.errors import UserError
 from tools.recipe.redact import redact
-from tools.report.gathered import mistakes, records, resources, rows, scores, standing, training
+from tools.report.gathered import proofs, records, resources, rows, training, worker
+from tools.report.gathered.judged import changes, mistakes, scores, standing, versus
 from tools.report.gathered.source import UNREADABLE, Missing, Part, Source
 from tools.run.provenance import MANIFEST
 
 # By its name, what gathers a part, and the target that makes what it reads.
 PARTS: dict[str, tuple[Callable[[Source], Part], str]] = {
     "scores": (scores.scores, "eval"),
+    "versus": (versus.versus, "eval"),
     "ranking": (standing.standing, "eval"),
     "training": (training.training, "train"),
     "day": (resources.day, "train"),
     "memory": (resources.memory, "plan"),
+    "proofs": (proofs.proofs, "quantize"),
+    "worker": (worker.worker, "eval"),
     "data": (rows.data, "data"),
+    "changes": (changes.changes, "eval"),
     "mistakes": (mistakes.mistakes, "eval"),
     "rules": (records.rules, "eval"),
     "contamination": (records.contamination, "eval"),
@@ -28,6 +33,8 @@ PARTS: dict[str, tuple[Callable[[Source], Part], str]] = {
 
 def gather(source: Source, options: str = "") -> dict[str, Any]:
     """All parts; each is what it found, or ``{"missing": why, "command": what makes it}``.
+
+    ``versus`` is there only where another run was named.
 
     Args:
         source: the run.
@@ -50,7 +57,9 @@ def gather(source: Source, options: str = "") -> dict[str, Any]:
         "finished": max(finished, default=None),
         "checks": _checks(source),
         "parts": {
-            name: _part(part, target, source, options) for name, (part, target) in PARTS.items()
+            name: _part(part, target, source, options)
+            for name, (part, target) in PARTS.items()
+            if name != "versus" or source.other
         },
     }
     cleaned: dict[str, Any] = clean(found)

@@ -4,7 +4,7 @@ from typing import Any
 
 from tools.files import read_json
 from tools.recipe.redact import secret
-from tools.report.gathered import helm
+from tools.report.gathered.judged import helm
 from tools.report.gathered.source import UNREADABLE, Missing, Part, Source
 from tools.run.folder import STAGES, Run
 from tools.run.provenance import Manifest, Record

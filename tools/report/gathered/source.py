@@ -34,10 +34,12 @@ class Source:
     Attributes:
         run: the recipe and its folder.
         pool: results of others, files or folders as ``make score`` takes them.
+        other: a run to stand beside this one.
     """
 
     run: Run
     pool: tuple[Path, ...] = ()
+    other: "Source | None" = None
 
     def record(self, stage: str, what: str, target: str = "") -> Record:
         """A stage's record.

@@ -63,6 +63,12 @@ def test_a_table_says_what_its_heads_are_for() -> None:
     assert '<td class="number">1</td>' in made and 'aria-label="A label"' in made
 
 
+def test_a_table_s_head_need_not_be_the_first_and_it_says_that_it_scrolls() -> None:
+    made = table(("verdict", "name", "n"), [("better", "a", 1)], "A label", words=2, head=1)
+    assert '<td>better</td><th scope="row">a</th><td class="number">1</td>' in made
+    assert '<p class="more" aria-hidden="true" hidden>more columns' in made
+
+
 def test_an_empty_text_is_told() -> None:
     assert "an empty answer" in text("", "an empty answer") and "verbatim" in text(" ")
     assert fold("more", "x") == "<details><summary>more</summary>x</details>"

@@ -23,7 +23,13 @@ def parts(run: Run) -> dict[str, Any]:
 
 
 def test_a_whole_run_has_every_part(whole: Run) -> None:
-    found = parts(whole)
+    assert "not measured" in parts(whole)["worker"]["missing"]  # its log is not there
+    record = whole.record("eval_tuned")
+    assert record
+    line = {"time": record["finished"], "message": "answered", "seconds": 1, "new_tokens": 1}
+    log = json.dumps(line | {"prompt_tokens": 1})
+    (whole.logs / "worker_tuned.log").write_text(log)
+    found = gather(Source(whole, (), Source(whole)), " HW=tiny")["parts"]
     assert list(found) == list(PARTS)
     assert not {name: part["missing"] for name, part in found.items() if "missing" in part}
 

@@ -83,6 +83,16 @@ def answers(folder: Path, wanted: set[str]) -> dict[str, Answer]:
     return {instance: _answer(each) for instance, each in states.items()}
 
 
+def questions(folder: Path) -> dict[str, str]:
+    """The text of every instance, by its id.
+
+    Args:
+        folder: of a run spec.
+    """
+    instances = (state["instance"] for state in _states(folder))
+    return {each["id"]: each["input"].get("text", "") for each in instances if each.get("id")}
+
+
 def _states(folder: Path) -> Iterator[dict[str, Any]]:
     """Requests as they were meant: neither perturbed nor made to calibrate."""
     stored = read_json(folder / "scenario_state.json") or {}

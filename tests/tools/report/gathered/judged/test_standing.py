@@ -10,8 +10,8 @@ from tools.errors import UserError
 from tools.files import write_json
 from tools.report.drawn import judged
 from tools.report.drawn.html import join
+from tools.report.gathered.judged.standing import standing
 from tools.report.gathered.source import Missing, Source
-from tools.report.gathered.standing import standing
 from tools.run.folder import Run
 
 

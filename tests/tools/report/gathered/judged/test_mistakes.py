@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.tiny import make_run
 from tests.tools.report.conftest import evaluate, make_rows
 from tools.files import read_json, write_json
-from tools.report.gathered.mistakes import SAMPLE, Place, choose, mistakes
+from tools.report.gathered.judged.mistakes import SAMPLE, Place, choose, mistakes
 from tools.report.gathered.source import Source
 from tools.run.folder import Run
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.tools.report.conftest import state, write_spec
 from tools.files import write_json
-from tools.report.gathered import helm
+from tools.report.gathered.judged import helm
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""Figures of the model that is served."""
+
+from tools.report.drawn import served
+from tools.report.drawn.html import join
+from tools.report.gathered.proofs import proofs
+from tools.report.gathered.source import Source
+from tools.report.gathered.worker import figures
+from tools.run.folder import Run
+
+
+def test_each_figure_has_its_value_and_its_limit(whole: Run) -> None:
+    made = join(served.proofs(proofs(Source(whole))))
+    assert "0.000100" in made and "0.003000" in made  # the difference, and the most it may be
+    assert "1.0667" in made and "1.3000" in made and "not measured" in made
+
+
+def test_what_a_worker_was_not_measured_by_is_said() -> None:
+    entry = {"at": 10.0, "seconds": 2.0, "new_tokens": 6.0, "prompt_tokens": 20.0}
+    made = join(served.worker({"models": {"base": None, "tuned": figures([entry])}}))
+    assert made.count("not measured") == 2 and "3.0" in made and "10.0" in made

@@ -1,0 +1,1 @@
+"""What the run is worth, question by question; open ``scores.py`` first."""
