@@ -28,7 +28,11 @@ _SPACE = r"\x20|\r?\n[ \t]{0,32}"
 
 #: Work that one mask may take: about a quarter of llguidance's own bounds, whose 200,000 were
 #: measured to take 40 ms (schemas of a usual kind take 1 ms); and states, of 1 to 2 kB each.
-_BOUNDS = {"step_lexer_fuel": 50_000, "step_max_items": 12_500, "max_lexer_states": 50_000}
+_BOUNDS: dict[str, Any] = {
+    "step_lexer_fuel": 50_000,
+    "step_max_items": 12_500,
+    "max_lexer_states": 50_000,
+}
 
 
 #: A character that stands alone in a tokenizer's eyes, and in no JSON.
@@ -107,7 +111,7 @@ class Grammars:
         from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
         self._size = size
-        vocabulary = _Vocabulary(text, size)
+        vocabulary: Any = _Vocabulary(text, size)  # the stubs know no duck
         self._tokenizer = LLTokenizer(vocabulary)
         vocabulary.longest = self._tokenizer.greedy_tokenize
         self._matcher = LLMatcher

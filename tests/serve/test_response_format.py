@@ -70,7 +70,8 @@ def test_an_engine_that_cannot_says_so(codecs: dict[str, Any]) -> None:
     with pytest.raises(HTTPException) as refused:
         ask(built, *completion(response_format=FORM))
     assert refused.value.status_code == 422
-    [fault] = refused.value.detail  # type: ignore[misc]
+    detail: Any = refused.value.detail
+    [fault] = detail
     assert fault["loc"] == ["body", "response_format"] and "pip install llguidance" in fault["msg"]
 
 

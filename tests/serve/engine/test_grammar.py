@@ -48,7 +48,7 @@ def grammar(engine: Engine, schema: Any) -> Grammar:
 
 
 def ask(engine: Engine, schema: Any, **fields: Any) -> Future[GenResult]:
-    asked = {"prompt": (10, 11), "max_new_tokens": 200, "temperature": 1.0} | fields
+    asked: dict[str, Any] = {"prompt": (10, 11), "max_new_tokens": 200, "temperature": 1.0} | fields
     form = None if schema is None else grammar(engine, schema)
     return engine.submit(GenRequest(str(next(NAMES)), grammar=form, **asked))
 
