@@ -155,12 +155,19 @@ class Grammars:
             )
             matcher = self._matcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
             if matcher.is_error():
-                return f"has a schema that cannot be followed: {matcher.get_error()}"
+                return _told(matcher.get_error())
             matcher.compute_logit_bias()  # copies have it: the first mask takes longest
             return Grammar(matcher, self._size)
         except Exception as error:
             log.debug("llguidance failed on a schema", exc_info=True)
-            return f"has a schema that cannot be followed: {error}"
+            return _told(error)
+
+
+def _told(error: object) -> str:
+    """What the library says of a schema, without where in its own code it says so."""
+    said = " ".join(str(error).partition("\n<")[0].split())
+    why = "the library failed on it" if said.startswith("panic") else said[:300]
+    return f"has a schema that cannot be followed: {why}"
 
 
 class _Vocabulary:
@@ -193,6 +200,8 @@ class _Vocabulary:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
         ids, skipped = self._text.encode(_MARK + text), b""
+        if max(ids) >= self.eos_token_id:  # the model has fewer ids than its tokenizer
+            return self.longest(text)
         while ids and not skipped.endswith(_MARK.encode()):
             skipped += self.tokens[ids.pop(0)]
         same = b"".join(self.tokens[token] for token in ids) == text.encode("utf-8")

@@ -80,7 +80,7 @@ def test_no_rule_meets_it(engine: Engine) -> None:
     rules = {"all": Rule(match=Match(), format="<{x}>", extract=r"(\S)")}
     built = worker(engine, rules=rules)
     [free] = ask(built, *completion(max_tokens=9))
-    [formed] = ask(built, *completion(max_tokens=99, response_format=FORM))
+    [formed] = ask(built, *completion(max_tokens=300, response_format=FORM))
     assert free["text"].startswith("<") and json.loads(formed["text"])["name"] is not None
 
 
