@@ -77,7 +77,7 @@ class Guide:
         self.complete = bool(self._matcher.is_accepting())
 
     def _fault(self) -> str:
-        return f"has a schema that cannot be followed: {self._matcher.get_error()}"
+        return _told(self._matcher.get_error())
 
 
 class Grammar:
