@@ -138,8 +138,8 @@ def test_openais_client_gets_what_it_asked_for(server: RunningServer) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_openais_client_is_told_what_cannot_be(server: RunningServer, stream: bool) -> None:
     api = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
-    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "objekt"}}}
-    with pytest.raises(openai.BadRequestError, match="Invalid type: objekt") as told:
+    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "thing"}}}
+    with pytest.raises(openai.BadRequestError, match="Invalid type: thing") as told:
         api.chat.completions.create(
             model="any",
             messages=[{"role": "user", "content": "Who?"}],

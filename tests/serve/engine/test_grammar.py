@@ -171,7 +171,7 @@ def test_eos_ends_a_number_where_it_is_whole(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ({"type": "objekt"}, "Invalid type"),
+        ({"type": "thing"}, "Invalid type"),
         ({"uniqueItems": True, "type": "array"}, "uniqueItems"),
         ({"$ref": "http://127.0.0.1:9/x"}, "does not fetch"),
         ({"type": "string", "pattern": "("}, "unclosed group"),
