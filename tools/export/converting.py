@@ -1,9 +1,11 @@
 """Runs beside llama.cpp's converter: a merged folder becomes a GGUF of F32, F16 or BF16.
 
 ``python converting.py request.json`` with the converter on PYTHONPATH. It is the converter's own
-program with two of its guesses replaced by what is known here: whether a prompt gets a BOS, and
+program with three of its guesses replaced by what is known here: whether a prompt gets a BOS;
 which of llama.cpp's ways to split text is meant where the converter's list of known vocabularies
-does not have this one. Both are checked afterwards by asking llama.cpp (``tools.export.asking``).
+does not have this one; and that a byte-level vocabulary is none of SentencePiece's, whatever its
+``byte_fallback`` says, which transformers sets as it reads a GGUF. All are checked afterwards by
+asking llama.cpp (``tools.export.asking``).
 """
 
 import json
@@ -31,6 +33,24 @@ def split_of(tokenizer: dict[str, Any]) -> str:
         ):
             return name
     return ""
+
+
+def is_byte_level(tokenizer: dict[str, Any]) -> bool:
+    """Whether a ``tokenizer.json`` splits text into bytes, as GPT-2's does."""
+    found = tokenizer.get("pre_tokenizer") or {}
+    parts = found.get("pretokenizers", [found])
+    return any(part.get("type") == "ByteLevel" for part in parts)
+
+
+def _by_kind(pieces: Any, folder: Path) -> Any:
+    """The converter's ``_set_vocab_llama_hf``, for vocabularies of SentencePiece's kind alone."""
+
+    def put(self: Any) -> None:
+        if is_byte_level(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))):
+            raise FileNotFoundError("a byte-level vocabulary")  # then it takes GPT-2's kind
+        pieces(self)
+
+    return put
 
 
 def _known_split(unknown: Any, folder: Path) -> Any:
@@ -67,6 +87,7 @@ def main() -> None:
     folder = Path(request["folder"])
     text: Any = TextModel
     text.get_vocab_base_pre = _known_split(text.get_vocab_base_pre, folder)
+    text._set_vocab_llama_hf = _by_kind(text._set_vocab_llama_hf, folder)
     text.prepare_metadata = _with_bos(text.prepare_metadata, request["add_bos"])
     options = {"outfile": "file", "outtype": "type", "model-name": "name", "metadata": "metadata"}
     words = [word for name, key in options.items() for word in (f"--{name}", str(request[key]))]
