@@ -58,7 +58,8 @@ class Composition:
             )
         self._tree = self._together()
         # Without references and overrides it is never needed, and takes long to import.
-        self._by_omegaconf = any("${" in str(leaf) for _, leaf in leaves(self._tree))
+        texts = (leaf for _, leaf in leaves(self._tree) if isinstance(leaf, str))
+        self._by_omegaconf = any("${" in text for text in texts)
 
     @functools.cached_property
     def config(self) -> "DictConfig":
