@@ -74,7 +74,7 @@ def test_what_is_copied_passes_the_ignore_file(card: str) -> None:
 
 def test_there_is_a_lock_for_each_environment() -> None:
     names = {path.stem for path in LOCKS}
-    assert names == {"serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm"}
+    assert names == {"serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "gguf"}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -83,7 +83,9 @@ def test_every_package_has_a_hash(lock: Path) -> None:
     assert comment.startswith("#") and PIN.sub("", rest).strip() == ""
 
 
-@pytest.mark.parametrize("lock", ["serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm"])
+@pytest.mark.parametrize(
+    "lock", ["serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "gguf"]
+)
 def test_hashed_pins_are_the_plain_ones(lock: str) -> None:
     plain, hashed = pins(lock.split("-")[0]), pins(f"hashed/{lock}")
     more = set(hashed) - set(plain)
