@@ -13,11 +13,7 @@ from tools.run.folder import Run
 
 
 def report(args: Args) -> None:
-    """Write report.html: all of a run on one page, and report.json beside it.
-
-    Raises:
-        UserError: a folder that was named is no run's, or a recipe was named beside it.
-    """
+    """Write report.html: all of a run on one page, and report.json beside it."""
     # make day has no words of its own for a report.
     run, beside = (getattr(args, name, "") for name in ("run", "beside"))
     if run and (args.recipe or args.set):
