@@ -48,29 +48,33 @@ def lines(count: int, seed: int) -> Iterator[str]:
         yield json.dumps(row) + "\n"
 
 
-def verb(build: Path, folder: Path) -> Found:
+def verb(build: Path, folder: Path, runs: str = "runs") -> Found:
     """``make data`` of one build.
 
     Args:
         build: the folder of its code.
         folder: has the recipe; gets its runs.
+        runs: the name of their folder: another for each build, or the second finds the first's.
 
     Raises:
         SystemExit: it failed; its output was printed.
     """
-    runs = folder / build.name
     command = [sys.executable, "-m", "tools", "data", "--recipe", str(folder / "own.yaml")]
     environment = {**os.environ, "PYTHONPATH": str(build), "HF_HUB_OFFLINE": "1"}
     with (folder / "log").open("w+b") as log:
         process = subprocess.Popen(
-            [*command, "--runs", str(runs)], cwd=build, env=environment, stdout=log, stderr=log
+            [*command, "--runs", str(folder / runs)],
+            cwd=build,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             log.seek(0)
             sys.exit(f"{build}: {log.read()[-2000:].decode()}")
-    written = sum(file.read_bytes().count(b"\n") for file in runs.rglob("train.jsonl"))
+    written = sum(file.read_bytes().count(b"\n") for file in (folder / runs).rglob("train.jsonl"))
     cpu = used.ru_utime + used.ru_stime
     return {"build": build.name, "cpu": cpu, "peak": used.ru_maxrss / 1024, "written": written}
 
@@ -90,7 +94,10 @@ def beside(old: Path | None, count: int, seed: int, folder: Path, turns: int = 2
         file.writelines(lines(count, seed))
     (folder / "own.yaml").write_text(RECIPE.format(path=path), encoding="utf-8")
     builds = [ROOT, *([old.resolve()] if old else [])]
-    found = [[verb(build, folder / str(turn)) for build in builds] for turn in _made(folder, turns)]
+    found = [
+        [verb(build, folder / str(turn), f"runs-{place}") for place, build in enumerate(builds)]
+        for turn in _made(folder, turns)
+    ]
     return [
         {**one[0], "rows": count, "cpu": min(turn["cpu"] for turn in one),
          "peak": min(turn["peak"] for turn in one)}
