@@ -110,7 +110,7 @@ def why_not(name: str, device: str) -> str:
     return f"{needs}, a card" if device == "cpu" else needs
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def closest(name: str, known: Iterable[str]) -> str:
     """Of some formats the one most like another: for its need, then in bits."""
     wanted = FORMATS[name]
 

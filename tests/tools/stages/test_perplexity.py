@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
-
 from tools.stages.perplexity import perplexity
+from transformers import AutoModelForCausalLM
 
 
 class Fixed:
