@@ -91,7 +91,7 @@ def _said(recipe: Recipe, arch: Architecture, name: str, able: list[str]) -> str
     """What is needed of what there is, and what was too large before."""
     room, clients = recipe.hardware.memory_gib, recipe.serve.max_batch
     needs = _bytes(recipe, arch, name) / 2**30
-    said = f"{needs:.1f} of {room:g} GiB with {clients} clients"
+    said = f"{needs:.1f} of {room:g} GiB with {clients} client{'s' * (clients > 1)}"
     if needs > FULL * room:
         return f"the smallest, {said}: it does not fit; lower serve.max_batch or serve.context"
     if larger := able[: able.index(name)]:

@@ -79,6 +79,12 @@ def _exp(value: float) -> float:
     return math.exp(min(value, 700.0))
 
 
+def limits(wanted: Quantize) -> Metrics:
+    """What the figures are held against, for the record."""
+    names = ("max_perplexity_ratio", "max_kl", "min_top1", "max_score_drop")
+    return {name: getattr(wanted, name) for name in names}
+
+
 def beyond(found: Metrics, wanted: Quantize) -> list[str]:
     """What is beyond the recipe's limits, a line each.
 

@@ -31,6 +31,7 @@ def quantize(run: Run) -> dict[str, Any]:
     with run.produce("quantize") as work:
         say(f"quantize: {_named(wanted)}")
         _make(run, merged, work.folder)
+        work.note(limits=gate.limits(wanted))
         if wanted.chosen:
             work.note(chosen=wanted.chosen)
         work.note(**_sizes(merged, work.folder))
