@@ -19,8 +19,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from tools.axolotl.child import render
+from tools.base_model.architecture import architecture
 from tools.console import environment, say
-from tools.plan.arch import architecture
 from tools.recipe.load import load
 from tools.recipe.schema import Recipe
 from tools.run.folder import Run, write_json

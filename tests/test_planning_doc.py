@@ -35,7 +35,7 @@ def test_command_runs(command: str) -> None:
 
 
 def test_there_are_commands() -> None:
-    assert len(commands()) == 6
+    assert len(commands()) == 7
 
 
 def test_the_verdict_shown_is_what_is_said() -> None:
@@ -84,3 +84,10 @@ def test_shares_are_the_codes() -> None:
         assert f"| {card} | {row} |" in TEXT
     low, high = speed._ANY
     assert f"| others | {100 * low:.0f} to {100 * high:.0f} %" in TEXT
+
+
+def test_the_formats_shown_are_those_that_are_said() -> None:
+    words = ["make", "--silent", "plan", "HW=4090", "SET=quantize.format=auto"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    shown = re.findall(r"^(formats: .*|  +disk .*|[* ] (?:none|fp8) .*)$", TEXT, re.MULTILINE)
+    assert len(shown) == 4 and set(shown) <= set(done.stdout.splitlines())

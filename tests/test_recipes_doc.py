@@ -16,8 +16,10 @@ from tools.plan.job import job
 from tools.plan.verdict import plan
 from tools.recipe.axolotl_schema import OWNED
 from tools.recipe.compose import RECIPES
+from tools.recipe.formats import FORMATS, SERVED
 from tools.recipe.load import load
-from tools.recipe.schema import Order, Recipe
+from tools.recipe.schema import Order, Quantize, Recipe
+from tools.stages import divergence
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -138,3 +140,37 @@ def test_every_order_and_every_loss_is_told() -> None:
 
 def test_a_message_leads_to_its_section() -> None:
     assert "docs/recipes.md, Preferences," in OWNED["rl"] and "\n## Preferences\n" in TEXT
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells below a heading, without the first two lines."""
+    found = re.search(r"(?:^\|.*\n)+", TEXT[TEXT.index(f"# {heading}\n") :], re.MULTILINE)
+    assert found
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in found[0].splitlines()[2:]]
+    return [[cell.strip(" `") for cell in cells] for cells in lines]
+
+
+def test_the_formats_are_the_codes() -> None:
+    makers = {"axolotl": "Axolotl (torchao)", "": "nothing is made: the merged model"}
+    for name, bits, tool, least, cpu, need, engines in table("Quantizing"):
+        one = FORMATS[name]
+        assert float(bits) == one.bits and tool == makers.get(one.tool, one.tool)
+        known = {None: "none", (0, 0): "any"}
+        assert least == known.get(one.capability, ".".join(map(str, one.capability or ())))
+        assert cpu == ("yes" if one.cpu else "no")
+        assert need == (one.need or ("memory" if one.tool else "-"))
+        every = {"transformers", "hf-dynamic", "reference"} <= set(one.engines)
+        assert engines == ("every engine" if every else ", ".join(one.engines))
+    assert [row[0] for row in table("Quantizing")] == list(SERVED)
+
+
+def test_the_gates_keys_are_the_codes() -> None:
+    quantize = load(RECIPES / "a100.yaml").recipe.quantize
+    for key, default, _ in table("The gate"):
+        value = getattr(quantize, key)
+        said = {"": "none", False: "false"}.get(value, f"{value:g}" if value else "")
+        assert default == said, key
+    silent = {"format", "perplexity_rows", "need", "chosen"}
+    keys = {field.name for field in dataclasses.fields(Quantize)} - silent
+    assert {row[0] for row in table("The gate")} == keys
+    assert f"at {divergence.MOST:,} places" in TEXT

@@ -20,6 +20,8 @@ def look(run: Run, missing: Collection[str]) -> None:
             asked, its data (fetched here, so that a network that is down is told now).
     """
     looks: list[Callable[[Run], None]] = [_training] if "train" in missing else []
+    if "quantize" in missing and run.recipe.quantize.tier and run.recipe.quantize.format != "none":
+        looks.append(_gate)
     if any(name.startswith("eval") for name in missing):
         looks.append(_evaluation)
     faults: list[str] = []
@@ -29,7 +31,7 @@ def look(run: Run, missing: Collection[str]) -> None:
         except UserError as error:
             faults += error.faults
     if faults:
-        raise UserError(faults)
+        raise UserError(dict.fromkeys(faults))  # HELM may be missed twice
 
 
 def _training(run: Run) -> None:
@@ -46,6 +48,14 @@ def _training(run: Run) -> None:
         found = dataclasses.replace(found, disk=dataclasses.replace(found.disk, base=0.0))
     if faults := preflight.room(run, found):
         raise UserError(faults)
+
+
+def _gate(run: Run) -> None:
+    """What the quantize stage has HELM ask."""
+    from tools.evaluate.stage import ready
+
+    asked = dataclasses.replace(run.recipe.eval, tier=run.recipe.quantize.tier)
+    ready(dataclasses.replace(run.recipe, eval=asked))
 
 
 def _evaluation(run: Run) -> None:

@@ -29,7 +29,7 @@ class Finding:
         message: what is so, with the values.
         remedy: what to do about it; empty for ``pass``.
         reference: where the rule comes from.
-        key: the full key of the value to change; empty for ``pass``.
+        key: the full key of the value to change; for ``pass`` empty, but where a value is told.
         where: the ``file:line`` that set it, or ``--set``; empty where nothing did.
     """
 
@@ -57,7 +57,15 @@ def check(loaded: Loaded, track: str | None = None) -> list[Finding]:
         if rule.eligibility and track == "none":
             continue
         findings += _apply(rule, loaded, facts, rule.eligibility and judged == "none")
-    return findings
+    return [*findings, *_chosen(loaded)]
+
+
+def _chosen(loaded: Loaded) -> Iterator[Finding]:
+    """What ``auto`` stands for, where a recipe leaves the choice to it."""
+    if why := loaded.recipe.quantize.chosen:
+        key = "quantize.format"
+        said = f"{key} auto takes {why}"
+        yield Finding(key, "pass", said, "", "recipe", key, _origin(loaded.origins, key))
 
 
 def _track(recipe: Recipe, track: str, chosen: bool) -> Finding:
@@ -130,9 +138,10 @@ def render(findings: list[Finding]) -> str:
     """What holds, a line a reference; a line a warning and a failure, worst last; and the sum."""
     holding: dict[str, list[str]] = {}
     for finding in findings:
-        if finding.verdict == "pass":
+        if finding.verdict == "pass" and not _is_told(finding):
             holding.setdefault(finding.reference, []).append(finding.rule)
     lines = [f"pass  {', '.join(names)} [{reference}]" for reference, names in holding.items()]
+    lines += [f"pass  {one.message} [{one.where}]" for one in findings if _is_told(one)]
     for finding in sorted(findings, key=lambda one: _ORDER.index(one.verdict)):
         if finding.verdict != "pass":
             head = f"{finding.verdict}  {finding.rule}: {finding.message}"
@@ -141,6 +150,11 @@ def render(findings: list[Finding]) -> str:
     counts = {kind: sum(f.verdict == kind for f in findings) for kind in _ORDER}
     lines.append("check: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
     return "\n".join(lines)
+
+
+def _is_told(finding: Finding) -> bool:
+    """Whether it is no fault, but says something of a key."""
+    return finding.verdict == "pass" and bool(finding.key)
 
 
 def as_json(findings: list[Finding]) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def evaluate(recipe: Recipe, run: Run, who: Who, model: Path) -> dict[str, Score
         StageError: the worker or HELM died, or not one run spec could be scored.
     """
     venv = helm_venv()
-    entries = _entries(recipe, run, venv)
+    entries = entries_of(recipe, run, venv)
     data = Data([entry.description for entry in entries], recipe.eval.data)
     data.fetch()
     worker_log = run.logs / f"worker_{who}.log"
@@ -166,10 +166,13 @@ def expand(entries: Iterable[str], skills: list[str]) -> list[str]:
     return found
 
 
-def _entries(recipe: Recipe, run: Run, venv: Path) -> list[Entry]:
+def entries_of(recipe: Recipe, run: Run, venv: Path) -> list[Entry]:
     """The tier's entries as HELM takes them, checked before a model is loaded for them.
 
     What is asked twice, as by ``oneday:skill=x`` and ``oneday``, stands where it comes first.
+
+    Raises:
+        UserError: HELM knows no such tier or entry, or it asks nothing.
     """
     skills = _skills(run)
     once: dict[str, Entry] = {}

@@ -18,6 +18,8 @@ from typing import Any
 from tools.data.tokens import IGNORED, Row
 from tools.errors import StageError
 from tools.export.merged import Merged
+from tools.stages import divergence, gate
+from tools.stages.divergence import Apart
 
 PROMPTS, STEPS = 50, 24
 #: By type: the lead below which rounding chooses. F32's sums come in another order; F16 and BF16
@@ -144,6 +146,7 @@ def held(kind: str, merged: Merged, told: dict[str, Any], most: float) -> dict[s
         "perplexity": perplexity(told),
         "perplexity_ratio": perplexity(told) / merged.perplexity,
         "perplexity_tokens": told["labels"],
+        **_apart(merged, told),
         "greedy": dataclasses.asdict(seen),
         "texts_tokenized_alike": len(merged.tokens),
         "ends": told["ends"],
@@ -151,6 +154,16 @@ def held(kind: str, merged: Merged, told: dict[str, Any], most: float) -> dict[s
         "bos": merged.bos,
         "chat_template": bool(merged.chat_template),
     }
+
+
+def _apart(merged: Merged, told: dict[str, Any]) -> dict[str, Any]:
+    """KL and top-1 as ``make quantize`` has them; none where llama.cpp has other words."""
+    first, rows = merged.reference, [Apart(*row) for row in told.get("apart") or ()]
+    if first is None or not rows:
+        return {}
+    found = gate.figures(first.told, rows)
+    names = ("perplexity_ratio_interval", "kl", "kl_interval", "top1", "top1_interval")
+    return {name: found[name] for name in (*names, "compared_tokens")}
 
 
 def request(file: Path, merged: Merged, threads: int) -> dict[str, Any]:
@@ -162,12 +175,26 @@ def request(file: Path, merged: Merged, threads: int) -> dict[str, Any]:
         "rows": merged.rows,
         "prompts": merged.prompts,
         "steps": STEPS,
+        "first": _first(merged),
+    }
+
+
+def _first(merged: Merged) -> dict[str, Any] | None:
+    """What the merged model says of the rows, as ``engine.py`` reads it."""
+    if merged.reference is None:
+        return None
+    return {
+        "file": str(merged.reference.file),
+        "vocabulary": merged.reference.vocabulary,
+        "places": divergence.places(merged.rows),
+        "best": [one.best for one in merged.reference.told],
     }
 
 
 def table(records: list[dict[str, Any]]) -> str:
     """The types beside one another, a line each, the merged model first."""
-    head = f"{'type':<8}{'MB':>9}{'bits':>7}{'perplexity':>13}{'ratio':>9}   greedy text"
+    head = f"{'type':<8}{'MB':>9}{'bits':>7}{'perplexity':>13}{'ratio':>9}{'KL':>9}{'top-1':>8}"
+    head += "   greedy text"
     first = records[0]
     lines = [
         head,
@@ -178,8 +205,14 @@ def table(records: list[dict[str, Any]]) -> str:
         said = f"{seen['equal']} of {seen['prompts']} prompts equal"
         said += f", {seen['ties']} part at a tie" if seen["ties"] else ""
         bits = one["mb"] * 8e6 / one["parameters"]
+        apart = f"{_known(one, 'kl'):>9}{_known(one, 'top1'):>8}"
         lines.append(
             f"{one['type']:<8}{one['mb']:>9.1f}{bits:>7.2f}{one['perplexity']:>13.4f}"
-            f"{one['perplexity_ratio']:>9.4f}   {said}"
+            f"{one['perplexity_ratio']:>9.4f}{apart}   {said}"
         )
     return "\n".join(lines)
+
+
+def _known(one: dict[str, Any], name: str) -> str:
+    """A figure that a file made by an older version lacks."""
+    return f"{one[name]:.4f}" if name in one else "-"

@@ -3,20 +3,23 @@
 ``python engine.py request.json answer.json``. A request is one of
 
 - ``{"pack": {"source", "file", "type", "threads"}}``: write ``file`` in another weight type;
-- ``{"ask": {"file", "threads", "texts", "rows", "prompts", "steps"}}``: the answer has the file's
-  special tokens and chat template, the ids of ``texts``, the sum of the negative log-likelihood of
-  ``rows`` over their labels, and ``steps`` likeliest ids after each of ``prompts``.
+- ``{"ask": {"file", "threads", "texts", "rows", "prompts", "steps", "first"}}``: the answer has the
+  file's special tokens and chat template, the ids of ``texts``, the sum of the negative
+  log-likelihood of ``rows`` over their labels and how far that is from ``first`` (what the merged
+  model says of them), and ``steps`` likeliest ids after each of ``prompts``.
 
 Nothing of this project is imported: the environment has only llama.cpp and numpy.
 """
 
+import contextlib
 import ctypes
+import dataclasses
 import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import llama_cpp as lib
 import numpy as np
@@ -34,6 +37,54 @@ def pack(source: str, file: str, type: str, threads: int) -> dict[str, Any]:
     if lib.llama_model_quantize(source.encode(), file.encode(), ctypes.byref(params)):
         raise SystemExit("llama_model_quantize failed")
     return {"packed": file}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """Of one row: its loss over its labels, nats; and how far the merged model is.
+
+    Attributes:
+        loss: sum of the negative log-likelihood.
+        labels: how many there are.
+        kl: sum over the places of KL(merged || this), nats.
+        same: places with the same likeliest token.
+        places: that were compared.
+    """
+
+    loss: float
+    labels: int
+    kl: float
+    same: int
+    places: int
+
+
+@dataclasses.dataclass(frozen=True)
+class First:
+    """What the merged model says of one row.
+
+    Attributes:
+        file: its log-probabilities, float16, read from here on.
+        vocabulary: words of each place.
+        places: which of the row's labels are compared.
+        best: its likeliest token at each.
+    """
+
+    file: BinaryIO
+    vocabulary: int
+    places: frozenset[int]
+    best: list[int]
+
+    def apart(self, said: Any, at: int) -> tuple[float, bool]:
+        """KL of the next place in the file, and whether both take the same token there."""
+        own = _log_softmax(np.fromfile(self.file, np.float16, self.vocabulary).astype(np.float64))
+        known = own > -np.inf  # what is impossible to the merged model adds nothing
+        kl = float((np.exp(own[known]) * (own[known] - said[known])).sum())
+        return kl, int(said.argmax()) == self.best[at]
+
+
+def _log_softmax(logits: Any) -> Any:
+    top = logits.max()
+    return logits - top - np.log(np.exp(logits - top).sum())
 
 
 class Asked:
@@ -120,15 +171,23 @@ class Asked:
             batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
             batch.logits[i] = place in wanted
 
-    def loss(self, ids: list[int], labels: list[int]) -> tuple[float, int]:
-        """Sum of the negative log-likelihood over the labels, nats, and how many there are."""
+    def row(self, ids: list[int], labels: list[int], first: "First | None") -> "Compared":
+        """What the model says of one row, held against the merged one place by place.
+
+        Args:
+            ids: the row.
+            labels: as many; IGNORED where nothing is learnt.
+            first: what the merged model says of this row; None: only the loss is wanted.
+        """
         nexts = {i - 1: label for i, label in enumerate(labels) if label != IGNORED and i}
-        total = 0.0
-        for place, row in self.logits(ids, 0, set(nexts)):
-            wide = row.astype(np.float64)
-            top = wide.max()
-            total += float(top + np.log(np.exp(wide - top).sum()) - wide[nexts[place]])
-        return total, len(nexts)
+        loss, kl, same, places = 0.0, 0.0, 0, 0
+        for n, (place, row) in enumerate(self.logits(ids, 0, set(nexts))):
+            said = _log_softmax(row.astype(np.float64))
+            loss -= float(said[nexts[place]])
+            if first and n in first.places:
+                more, alike = first.apart(said, places)
+                kl, same, places = kl + more, same + alike, places + 1
+        return Compared(loss, len(nexts), kl, same, places)
 
     def greedy(self, prompt: list[int], steps: int) -> list[int]:
         """The likeliest token after a prompt, ``steps`` times; nothing ends it."""
@@ -149,20 +208,36 @@ def ask(
     rows: list[tuple[list[int], list[int]]],
     prompts: list[list[int]],
     steps: int,
+    first: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All that is asked of a file."""
     longest = [len(ids) for ids, _ in rows] + [len(prompt) + steps for prompt in prompts]
     began = time.monotonic()
     asked = Asked(file, threads, max(longest, default=8) + 8)
-    losses = [asked.loss(ids, labels) for ids, labels in rows]
+    # Where llama.cpp has other words than the merged model, there is no KL.
+    whole = first if first and first["vocabulary"] == asked.size else None
+    with _opened(whole) as parts:
+        found = [asked.row(*row, next(parts, None)) for row in rows]
     return {
         **asked.told(),
         "tokens": [asked.tokens(*text) for text in texts],
-        "loss": sum(loss for loss, _ in losses),
-        "labels": sum(count for _, count in losses),
+        "loss": sum(one.loss for one in found),
+        "labels": sum(one.labels for one in found),
+        "apart": [[one.loss, one.kl, one.same, one.places] for one in found] if whole else [],
         "greedy": [asked.greedy(prompt, steps) for prompt in prompts],
         "seconds": time.monotonic() - began,
     }
+
+
+@contextlib.contextmanager
+def _opened(first: dict[str, Any] | None) -> Iterator[Iterator[First]]:
+    """What the merged model says, row by row; nothing where it is not known."""
+    if first is None:
+        yield iter(())
+        return
+    with Path(first["file"]).open("rb") as file:
+        rows = zip(first["places"], first["best"], strict=True)
+        yield (First(file, first["vocabulary"], frozenset(at), best) for at, best in rows)
 
 
 @lib.llama_log_callback

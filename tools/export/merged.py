@@ -6,16 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from serve.text import TextCodec
-from tools import base_model
 from tools.console import each
 from tools.data import tokens
 from tools.data.tokens import Row
 from tools.files import read_json
 from tools.run.folder import Run
-from tools.stages.perplexity import perplexity
+from tools.stages import divergence
+from tools.stages.divergence import Told
 from tools.stages.quantize import load
 
 TEXTS = 200  # held-out texts that must be read as the same tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What the merged model says of the rows, which llama.cpp is held against.
+
+    Attributes:
+        file: its log-probabilities, as ``divergence.record`` writes them.
+        vocabulary: words of each.
+        told: by row.
+    """
+
+    file: Path
+    vocabulary: int
+    told: list[Told]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +52,7 @@ class Merged:
         ends: ids that end an answer.
         add_bos: whether a prompt gets a BOS.
         chat_template: its text, empty where there is none.
+        reference: what it says of ``rows``, place by place; None: only perplexity is compared.
     """
 
     perplexity: float
@@ -51,9 +67,10 @@ class Merged:
     ends: list[int]
     add_bos: bool
     chat_template: str
+    reference: Reference | None = None
 
 
-def ask(run: Run, prompts: list[list[int]], rows: list[Row], steps: int) -> Merged:
+def ask(run: Run, prompts: list[list[int]], rows: list[Row], steps: int, file: Path) -> Merged:
     """Load the merged model and ask it.
 
     Args:
@@ -61,6 +78,7 @@ def ask(run: Run, prompts: list[list[int]], rows: list[Row], steps: int) -> Merg
         prompts: token ids.
         rows: for the perplexity.
         steps: tokens of greedy text.
+        file: gets its log-probabilities.
     """
     folder = run.output("merge")
     net = load(folder, run.recipe.hardware.device)
@@ -70,8 +88,11 @@ def ask(run: Run, prompts: list[list[int]], rows: list[Row], steps: int) -> Merg
     ]
     texts = _texts(run)
     codec = tokens.codec_of(folder)
+    with file.open("wb") as sink:
+        told = divergence.record(net, rows, sink, "perplexity of merged")
+    labels = sum(one.labels for one in told)
     return Merged(
-        perplexity=perplexity(net, rows, "perplexity of merged"),
+        perplexity=divergence.perplexity(sum(one.loss for one in told), labels),
         rows=rows,
         texts=texts,
         tokens=[_ids(codec, text, chat) for text, chat in texts],
@@ -79,13 +100,8 @@ def ask(run: Run, prompts: list[list[int]], rows: list[Row], steps: int) -> Merg
         greedy=[ids for ids, _ in found],
         gaps=[gaps for _, gaps in found],
         **words(folder),
+        reference=Reference(file, net.get_output_embeddings().weight.shape[0], told),
     )
-
-
-def rows_of(run: Run) -> list[Row]:
-    """Held-out rows as token ids, as many as ``quantize.perplexity_rows``."""
-    file = tokens.files(run, base_model.local_folder(run.recipe.model))["validation"]
-    return tokens.read(file, run.recipe.quantize.perplexity_rows, run.recipe.serve.context)
 
 
 def words(folder: Path) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 from tools.errors import UserError
 from tools.export import programs
 from tools.files import read_json
+from tools.recipe import formats
 from tools.recipe.faults import nearest
 from tools.run.exports import GGUF_TYPES
 from tools.run.folder import Run
 
 FORMATS = ("gguf",)
-BITS = {"F32": 32.0, "BF16": 16.0, "F16": 16.0, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7,
-        "Q4_K_M": 4.9}  # fmt: skip
+BITS = {name: formats.FORMATS[name].bits for name in GGUF_TYPES}
 _FLOATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 

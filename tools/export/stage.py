@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tools.console import say
 from tools.export import asking, merged, programs, refusals
 from tools.run.exports import folder_of, stage_of
 from tools.run.folder import Run
+from tools.stages import gate
 
 LOG = "export-gguf.log"
 FLOATS = ("F32", "BF16", "F16")  # what the converter writes; all else is packed from such a file
@@ -38,19 +40,23 @@ def export(run: Run, kinds: list[str], same: str = "") -> list[dict[str, Any]]:
             say(f"export: {kind}: up to date ({run.output(stage_of(kind))})")
     if missing:
         refusals.refuse(run, missing, same)
-        answers = functools.cache(lambda: _answers(run))
-        with _whole_file(run, missing) as source:
+        # In the run's folder: /tmp may be memory, and small.
+        with (
+            _whole_file(run, missing) as source,
+            tempfile.TemporaryDirectory(dir=run.path, prefix=".export-") as scratch,
+        ):
+            answers = functools.cache(lambda: _answers(run, Path(scratch) / "logits.f16"))
             for kind in missing:
                 _make(run, kind, source, answers)
     records = [run.record(stage_of(kind)) for kind in kinds]
     return [record["metrics"] for record in records if record]
 
 
-def _answers(run: Run) -> merged.Merged:
+def _answers(run: Run, file: Path) -> merged.Merged:
     """What the merged model says; asked once, however many types there are."""
     say("export: asking the merged model")
-    rows = merged.rows_of(run)
-    return merged.ask(run, asking.prompts_of(rows), rows, asking.STEPS)
+    rows = gate.rows_of(run)
+    return merged.ask(run, asking.prompts_of(rows), rows, asking.STEPS, file)
 
 
 def _make(

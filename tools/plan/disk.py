@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-from tools.plan.arch import embedding_parameters, linear_parameters, parameters
-from tools.plan.job import INT8, NF4_DOUBLE, Job
+from tools.plan.job import Job
 from tools.plan.memory import adapter_parameters, optimizer_state_bytes
+from tools.recipe import footprint
+from tools.recipe.arch import parameters
 from tools.recipe.schema import Recipe
 
-# Bytes of a linear weight by quantize.format; embedding and head stay as they are. int8_int4:
-# torchao keeps its 4-bit weights as int8, groups of 32 with an fp32 scale.
-_FORMATS = {"nf4": NF4_DOUBLE, "int8": INT8, "fp8": 1.0, "int8_int4": 1.13}
 # Bytes a weight of the matrix that is being merged: four of its fp32 copies, and the file's own.
 # Measured with a Llama of 1.16 GB: 0.3 GB at the most, the libraries' 0.15 included.
 _MERGED = 20
@@ -76,7 +74,4 @@ def _trained(job: Job) -> tuple[float, float]:
 
 
 def _quantized(job: Job, name: str) -> float:
-    if name == "none":
-        return 0.0
-    embeddings = embedding_parameters(job.arch) * job.compute_bytes
-    return linear_parameters(job.arch) * _FORMATS[name] + embeddings
+    return 0.0 if name == "none" else footprint.weights(job.arch, name, job.compute_bytes)

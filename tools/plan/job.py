@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.plan.arch import architecture, head_width, shapes
+from tools.base_model.architecture import architecture
 from tools.recipe import lora_kernels
+from tools.recipe.arch import head_width, shapes
 from tools.recipe.schema import Architecture, Recipe
 
 Method = Literal["lora", "qlora", "full"]

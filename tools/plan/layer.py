@@ -18,8 +18,8 @@ stream, the feed-forward part, all query heads and all key heads. Sources, trans
 Tests hold the sums against what autograd saves of tiny models.
 """
 
-from tools.plan.arch import head_width, shapes
 from tools.plan.job import FP32, Job
+from tools.recipe.arch import head_width, shapes
 
 _QKV, _O, _UP, _DOWN = ("q", "k", "v", "qkv"), ("o",), ("gate", "up"), ("down",)
 

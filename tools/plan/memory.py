@@ -22,8 +22,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from tools.plan import layer
-from tools.plan.arch import embedding_parameters, linear_parameters, parameters
 from tools.plan.job import FP32, Job
+from tools.recipe.arch import embedding_parameters, linear_parameters, parameters
 
 # CUDA's libraries and the allocator's odds and ends; 0.5 GB fits the published peaks.
 CONTEXT = 0.5e9

@@ -13,9 +13,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.plan.arch import linear_parameters, shapes
 from tools.plan.job import Job
 from tools.plan.probes import Probe
+from tools.recipe.arch import linear_parameters, shapes
 from tools.recipe.schema import Hardware
 
 # Lowest and highest share of the bf16 peak that training reached, by compute capability and method.

@@ -1,17 +1,18 @@
 """The plan verb: does the recipe fit its card and its day? Nothing is run or downloaded for it."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tools.day.steps import beyond
 from tools.plan import job as jobs
-from tools.plan import probes
+from tools.plan import probes, serving
 from tools.plan.disk import Disk, disk, merge_memory
 from tools.plan.job import Job
 from tools.plan.memory import Peak, peak
 from tools.plan.probes import Probe
+from tools.plan.serving import Offer
 from tools.plan.speed import Range, hours, nearest, passes, tokens_per_second
 from tools.plan.workload import Workload, workload
 from tools.recipe.faults import NO_ADAPTER
@@ -40,6 +41,7 @@ class Plan:
         host: bytes of host memory that merging takes.
         judged: verdict on memory, time, disk and host memory, by name.
         probe: the measured run that speed was taken from; None for published ones.
+        offers: every format that the model may be served in.
     """
 
     recipe: Recipe
@@ -52,6 +54,7 @@ class Plan:
     host: float
     judged: dict[str, Verdict]
     probe: Probe | None = None
+    offers: list[Offer] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
@@ -96,6 +99,7 @@ def plan(recipe: Recipe, runs: Path) -> Plan:
         host=merge_memory(job, recipe),
         judged={},
         probe=nearest(job, recipe.hardware, measured),
+        offers=serving.offers(recipe, job),
     )
     return dataclasses.replace(found, judged=_judge(found))
 
@@ -140,6 +144,8 @@ def render(found: Plan) -> str:
         *_time(found),
         "",
         *_rest(found),
+        "",
+        *serving.render(found.offers, found.recipe),
     ]
     return "\n".join(lines)
 
@@ -161,6 +167,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "day_hours": found.day,
         "disk_bytes": {name: round(size) for name, size in dataclasses.asdict(found.disk).items()},
         "merge_host_bytes": round(found.host),
+        "formats": serving.as_json(found.offers),
     }
 
 

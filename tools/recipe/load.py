@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.recipe import axolotl_schema, faults, models
+from tools.recipe import auto, axolotl_schema, faults, models
 from tools.recipe.compose import RECIPES, Composition, leaves
 from tools.recipe.faults import nearest
 from tools.recipe.fill import fill
@@ -58,8 +58,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     if found:
         # A broken file may be named twice; a value that is quoted may be a secret.
         raise UserError(redact(text) for text in dict.fromkeys(found))
-    recipe: Recipe = fill(Recipe, {**tree, "name": path.stem})
+    recipe: Recipe = auto.settled(fill(Recipe, {**tree, "name": path.stem}))
     kept = {full_key(leaf): composed.origin(leaf) for leaf, _ in leaves(tree)}
+    if recipe.quantize.chosen:
+        kept["quantize.format"] = f"{kept['quantize.format']}: auto"
     return Loaded(recipe, kept, composed.files)
 
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from serve.config import ServeConfig
+from tools.recipe.formats import Need
 from tools.recipe.operators.declared import Step
 
-QuantFormat = Literal["none", "nf4", "int8", "fp8", "int8_int4"]
+#: Of ``tools.recipe.formats.SERVED``; there is what each of them is.
+Served = Literal["none", "fp8", "w8a16", "w8a8", "int8", "w4a16", "nf4", "int8_int4"]
+QuantFormat = Literal["auto", "none", "fp8", "w8a16", "w8a8", "int8", "w4a16", "nf4", "int8_int4"]
 Order = Literal["shuffled", "listed", "easy-first"]
 Shape = Literal[
     "", "pairs", "messages", "sharegpt", "turns", "text", "tree", "mcq", "ni_task", "quac"
@@ -54,7 +57,7 @@ class Hardware:
     memory_gib: float
     capability: str
     tflops: float
-    quantize_formats: list[QuantFormat]
+    quantize_formats: list[Served]
     host_memory_gib: float = 0.0
     disk_gb: float = 0.0
     gpus: int = 1
@@ -251,18 +254,33 @@ class Merge:
 
 @dataclass
 class Quantize:
-    """The served format.
+    """The served format, and how far it may be from the merged model.
 
     Attributes:
-        format: ``none`` serves the merged weights.
+        format: ``none`` serves the merged weights; ``auto`` is chosen by card, memory and ``need``.
         max_perplexity_ratio: quantized perplexity over merged perplexity on held-out rows; more
             fails.
-        perplexity_rows: how many held-out rows the perplexity is taken over.
+        perplexity_rows: how many held-out rows both models are compared on.
+        max_kl: mean divergence KL(merged || quantized) of the next token, nats; more fails.
+        min_top1: share of tokens at which both models' likeliest is the same; less fails.
+        max_score_drop: how much of the mean score of ``tier`` may be lost, 0 to 1; more fails
+            where it is more than chance does.
+        tier: what HELM asks both models, as ``eval.tier``; empty: nothing is asked.
+        keep: keep a model that is beyond a limit, and say so.
+        need: what ``auto`` chooses for: few clients who wait (latency), or many (throughput).
+        chosen: why ``auto`` took this format; written as a recipe is read, not to be set.
     """
 
     format: QuantFormat
     max_perplexity_ratio: float
     perplexity_rows: int
+    max_kl: float = 0.2
+    min_top1: float = 0.8
+    max_score_drop: float = 0.03
+    tier: str = ""
+    keep: bool = False
+    need: Need = "throughput"
+    chosen: str = ""
 
 
 @dataclass

@@ -39,6 +39,15 @@ _LATER_OF_SERVE: dict[str, Any] = {
     "name": "",
     "cors": [],
 }
+_LATER_OF_QUANTIZE: dict[str, Any] = {
+    "max_kl": 0.2,
+    "min_top1": 0.8,
+    "max_score_drop": 0.03,
+    "tier": "",
+    "keep": False,
+}
+# What a format was chosen by: whoever names the same one has made the same model.
+_HOW_CHOSEN = ("need", "chosen")
 
 
 def settled(recipe: Recipe) -> dict[str, Any]:
@@ -50,6 +59,9 @@ def settled(recipe: Recipe) -> dict[str, Any]:
     data = values["data"]
     _drop(data, _LATER)
     _drop(values["serve"], _LATER_OF_SERVE)
+    _drop(values["quantize"], _LATER_OF_QUANTIZE)
+    for key in _HOW_CHOSEN:
+        del values["quantize"][key]
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
     return values

@@ -1,7 +1,8 @@
 """The forms that a finished model is exported in, each an output of its own in the run folder."""
 
-#: Weight types of a GGUF, finest first, as llama.cpp names them.
-GGUF_TYPES = ("F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+from tools.recipe.formats import GGUF
+
+GGUF_TYPES = GGUF
 _PREFIX = "gguf_"
 
 

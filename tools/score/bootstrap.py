@@ -127,3 +127,35 @@ def _means(
     sums = filled[chosen].sum(axis=1)
     # A draw may hit no instance that has a value.
     return float(mean), numpy.where(counts, sums / numpy.maximum(counts, 1), mean)
+
+
+def of_ratio(sums: Sequence[float], counts: Sequence[float]) -> Interval:
+    """The interval of ``sum(sums) / sum(counts)`` over other rows of the same kind.
+
+    Args:
+        sums: a row each, such as its loss.
+        counts: what its sum is over, such as its tokens.
+    """
+    import numpy
+
+    rows = len(sums)
+    chosen = numpy.random.default_rng(SEED).integers(0, rows, (RESAMPLES, rows))
+    over = numpy.array(counts, dtype=float)[chosen].sum(axis=1)
+    drawn = numpy.array(sums, dtype=float)[chosen].sum(axis=1) / numpy.maximum(over, 1)
+    return _middle(drawn.tolist())
+
+
+def of_mean(groups: Sequence[Sequence[float]]) -> Interval:
+    """The interval of the mean over groups of each one's mean, with other members in each.
+
+    Args:
+        groups: a run spec each, of its questions' values; none is empty.
+    """
+    import numpy
+
+    draws, means = numpy.random.default_rng(SEED), []
+    for each in groups:
+        values = numpy.array(each, dtype=float)
+        chosen = draws.integers(0, len(values), (RESAMPLES, len(values)))
+        means.append(values[chosen].mean(axis=1))
+    return _middle(numpy.mean(means, axis=0).tolist())

@@ -4,43 +4,102 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, base_model
+from tools import axolotl
 from tools.console import say
-from tools.data import tokens
-from tools.errors import StageError
+from tools.errors import StageError, UserError
+from tools.evaluate import side_by_side
+from tools.recipe.formats import FORMATS
+from tools.recipe.schema import Quantize
 from tools.run.folder import Run
-from tools.stages import generation
+from tools.stages import gate, generation
 from tools.stages.four_bits import double_quant, packed
-from tools.stages.perplexity import perplexity
 
 
 def quantize(run: Run) -> dict[str, Any]:
     """Make ``quantized/``: a self-contained model folder.
 
     Raises:
-        StageError: the quantizer failed, its files do not load back, or perplexity on held-out rows
-            grew by more than ``quantize.max_perplexity_ratio``.
+        UserError: the recipe's format is not made here.
+        StageError: the quantizer failed, its files do not load back, or the model is beyond one of
+            the recipe's limits and ``quantize.keep`` is false.
     """
     wanted = run.recipe.quantize
     if wanted.format == "none":
-        say("quantize: quantize.format is none; the merged model is served")
+        say(f"quantize: {_named(wanted)}; the merged model is served")
         return {}
     merged = run.output("merge")
     with run.produce("quantize") as work:
-        say(f"quantize: {wanted.format}")
-        if wanted.format in axolotl.QUANTIZATION:
-            _by_axolotl(run, merged, work.folder)
-        else:
-            _by_bitsandbytes(run, merged, work.folder)
-        work.note(**_verify(run, merged, work.folder))
-    found = work.metrics
-    say(
-        f"quantize: perplexity on {found['perplexity_rows']} held-out rows: merged "
-        f"{found['merged_perplexity']:.4f}, quantized {found['quantized_perplexity']:.4f}, ratio "
-        f"{found['perplexity_ratio']:.4f} (allowed {wanted.max_perplexity_ratio:g}); "
-        f"{found['merged_mb']:.0f} MB became {found['quantized_mb']:.0f} MB"
-    )
-    return found
+        say(f"quantize: {_named(wanted)}")
+        _make(run, merged, work.folder)
+        work.note(limits=gate.limits(wanted))
+        if wanted.chosen:
+            work.note(chosen=wanted.chosen)
+        work.note(**_sizes(merged, work.folder))
+        work.note(**_held(run, merged, work.folder))
+    return work.metrics
+
+
+def _named(wanted: Quantize) -> str:
+    """The format, and why ``auto`` took it."""
+    return f"format auto takes {wanted.chosen}" if wanted.chosen else f"format {wanted.format}"
+
+
+def _make(run: Run, merged: Path, folder: Path) -> None:
+    """Have the format's tool write the folder."""
+    name = run.recipe.quantize.format
+    makers = {"bitsandbytes": _by_bitsandbytes, "axolotl": _by_axolotl}
+    tool = FORMATS[name].tool
+    if tool not in makers:
+        raise UserError(f"quantize.format {name}: made by {tool}, which is not built in yet")
+    makers[tool](run, merged, folder)
+
+
+def _held(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
+    """The model beside the merged one: what was measured, and told.
+
+    Raises:
+        StageError: it is beyond a limit, and is not to be kept.
+    """
+    wanted, device = run.recipe.quantize, run.recipe.hardware.device
+    found = gate.compare(run, lambda: load(merged, device), lambda: _loaded(run, quantized))
+    gate.tell(found, wanted)
+    faults = _judged(run, gate.beyond(found, wanted))  # before HELM's minutes
+    if wanted.tier:
+        _let_go()
+        models = {"merged": merged, "quantized": quantized}
+        found["tier"] = side_by_side.ask(run, wanted.tier, models)
+        gate.tell_tier(found["tier"], wanted)
+        faults += _judged(run, gate.lost(found["tier"], wanted))
+    return {**found, "beyond": faults} if faults else found
+
+
+def _judged(run: Run, faults: list[str]) -> list[str]:
+    """The faults as they came, said loudly where the model is kept all the same.
+
+    Raises:
+        StageError: there are some, and ``quantize.keep`` is false.
+    """
+    if not faults:
+        return []
+    said = "; ".join(faults)
+    if not run.recipe.quantize.keep:
+        raise StageError(
+            f"quantize: {said}; use a finer format, raise the limit, or keep the model as it is: "
+            "SET=quantize.keep=true"
+        )
+    say(f"quantize: WARNING: beyond the recipe's limits, and kept (quantize.keep): {said}")
+    return faults
+
+
+def _let_go() -> None:
+    """Give the card's memory back: the worker is another process."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
@@ -85,37 +144,22 @@ def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:
         shutil.copy(merged / "generation_config.json", folder)
 
 
-def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
-    """Load both from the disk and compare them where neither was trained."""
-    wanted, device = run.recipe.quantize, run.recipe.hardware.device
-    file = tokens.files(run, base_model.local_folder(run.recipe.model))["validation"]
-    data = tokens.read(file, wanted.perplexity_rows, run.recipe.serve.context)
-    before = perplexity(load(merged, device), data, "perplexity of merged")
+def _loaded(run: Run, quantized: Path) -> Any:
+    """The quantized model as the worker loads it.
+
+    Raises:
+        StageError: its files do not load back.
+    """
+    card, wanted = run.recipe.hardware, run.recipe.quantize
     try:
-        net = load(quantized, device)
+        return load(quantized, card.device)
     except Exception as error:
         # A quantizer's files can fail to load in many ways; each means that nothing usable was
         # made.
         raise StageError(
             f"quantize: the {wanted.format} files do not load back ({type(error).__name__}: "
-            f"{error}); this card's formats are {', '.join(run.recipe.hardware.quantize_formats)}"
+            f"{error}); this card's formats are {', '.join(card.quantize_formats)}"
         ) from error
-    after = perplexity(net, data, "perplexity of quantized")
-    ratio = after / before
-    if not ratio <= wanted.max_perplexity_ratio:  # so put, NaN does not pass
-        raise StageError(
-            f"quantize: perplexity grew from {before:.4f} to {after:.4f}, ratio {ratio:.4f}, more "
-            f"than quantize.max_perplexity_ratio = {wanted.max_perplexity_ratio:g}; use a finer "
-            "format"
-        )
-    return {
-        "merged_perplexity": before,
-        "quantized_perplexity": after,
-        "perplexity_ratio": ratio,
-        "perplexity_rows": len(data),
-        "merged_mb": _megabytes(merged),
-        "quantized_mb": _megabytes(quantized),
-    }
 
 
 def load(folder: Path, device: str) -> Any:
@@ -126,6 +170,13 @@ def load(folder: Path, device: str) -> Any:
     if device == "cpu" and getattr(net, "quantization_method", None) == "bitsandbytes":
         net = net.dequantize()
     return net
+
+
+def _sizes(merged: Path, quantized: Path) -> dict[str, float]:
+    """Of both, and told."""
+    found = {"merged_mb": _megabytes(merged), "quantized_mb": _megabytes(quantized)}
+    say(f"quantize: {found['merged_mb']:.0f} MB became {found['quantized_mb']:.0f} MB")
+    return found
 
 
 def _megabytes(folder: Path) -> float:

@@ -259,3 +259,17 @@ def test_the_makefile_hands_force_on() -> None:
     recipes = [line for line in text.splitlines() if line.startswith("\t@$(TOOLS) ")]
     with_it = {line.split()[1] for line in recipes if "$(FORCED)" in line}
     assert with_it == set(verbs)
+
+
+def test_what_the_gate_asks_is_looked_for_first(
+    made: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ONEDAY_HELM_VENV", str(tmp_path / "nowhere"))
+    runs = tmp_path / "runs"
+    assert call(monkeypatch, "quantize", "--runs", runs, "--set", "quantize.tier=quick") == 2
+    assert capsys.readouterr().err.count("HELM is not installed") == 1
+    assert made == [] and not runs.exists()
+    assert call(monkeypatch, "quantize", "--runs", runs) == 0 and made[-1] == "quantize"

@@ -135,6 +135,20 @@ BREAKS = [
     ("disk", "4090", "~train.save_total_limit", "warn"),
     ("quantize format", "a100", "quantize.format=fp8", "fail"),
     ("quantize format", "4090", "quantize.format=fp8", "pass"),
+    ("quantize format", "4090", "quantize.format=auto", "pass"),
+    ("quantize format", "4090", "hardware.capability='8.0'", "fail"),  # by its own list it would
+    ("quantize format", "a100", "hardware.capability='7.5'", "warn"),  # the list, not the format
+    ("quantize format", "a100", "quantize.format=w8a8", "warn"),  # the engine unpacks it
+    ("quantize format", "a100", "quantize.format=w8a8 serve.engine=vllm", "pass"),
+    ("quantize format", "cpu", "quantize.format=w8a8", "pass"),
+    ("quantize gate", "4090", "quantize.keep=true", "warn"),
+    ("quantize tier", "4090", "quantize.tier=quick", "pass"),
+    ("quantize tier", "4090", "quantize.tier=quik", "fail"),
+    ("quantize tier", "4090", "quantize.tier='open:0'", "fail"),
+    ("numbers", "4090", "quantize.max_kl=0", "fail"),
+    ("numbers", "4090", "quantize.min_top1=1.5", "fail"),
+    ("numbers", "4090", "quantize.min_top1=-0.1", "fail"),
+    ("numbers", "4090", "quantize.max_score_drop=3", "fail"),  # points, and not a share
     ("bf16", "cpu", "train.bf16=true", "fail"),
     ("bf16", "cpu", "train.tf32=true", "fail"),
     ("bf16", "4090", "hardware.capability='7.5'", "fail"),
@@ -346,10 +360,19 @@ def test_render() -> None:
     findings = check(load(RECIPES / "a100.yaml", ["quantize.format=fp8"]))
     text = render(findings)
     assert "\nfail  quantize format: quantize.format fp8 does not run on a100" in text
-    assert "\n      --set: set quantize.format to one of none, nf4, int8" in text
+    assert (
+        "\n      --set: set quantize.format=int8, the nearest that works, or one of none," in text
+    )
     assert "pass  track, family, base model, " in text
     assert text.splitlines()[-1].endswith("1 fail")
     assert exit_code(findings) == 2
+
+
+def test_what_auto_takes_is_told() -> None:
+    findings = check(load(RECIPES / "4090.yaml", ["quantize.format=auto"]))
+    told = "pass  quantize.format auto takes fp8: for throughput on 4090 with transformers: "
+    assert f"\n{told}" in render(findings)
+    assert "auto takes" not in render(check(load(RECIPES / "4090.yaml")))
 
 
 def test_findings_tell_the_place(monkeypatch: pytest.MonkeyPatch) -> None:

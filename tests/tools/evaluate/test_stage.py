@@ -230,7 +230,7 @@ def test_says_what_is_missing_before_anything_starts(
 
 def test_what_is_asked_twice_keeps_its_first_place(tmp_path: Path) -> None:
     run = make_run(tmp_path, "oneday:skill=fixed", "oneday")
-    asked = evaluate._entries(run.recipe, run, tmp_path)
+    asked = evaluate.entries_of(run.recipe, run, tmp_path)
     names = [entry.description.removesuffix(",model=neurips/local") for entry in asked]
     assert names == ["oneday:skill=fixed", "oneday:skill=copy"]
     assert asked[0].where == "eval.tiers.tier[0]"

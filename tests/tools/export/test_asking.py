@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tools.errors import StageError
 from tools.export import asking
-from tools.export.merged import Merged
+from tools.export.merged import Merged, Reference
+from tools.stages.divergence import Told
 
 MERGED = Merged(
     perplexity=math.e,
@@ -92,7 +94,21 @@ def test_prompts_end_before_an_answer() -> None:
 def test_the_table() -> None:
     found = asking.held("F32", MERGED, TOLD | {"greedy": [[5, 6], [7, 9]]}, 1.1)
     lines = asking.table([found | {"mb": 0.004, "merged_mb": 0.004}]).splitlines()
-    assert lines[0].split() == ["type", "MB", "bits", "perplexity", "ratio", "greedy", "text"]
+    assert lines[0].split() == ["type", "MB", "bits", "perplexity", "ratio", "KL", "top-1", "greedy",
+                                "text"]  # fmt: skip
     assert lines[1].split() == ["merged", "0.0", "2.7183"]
-    assert lines[2].split()[:5] == ["F32", "0.0", "32.00", "2.7183", "1.0000"]
+    assert lines[2].split()[:7] == ["F32", "0.0", "32.00", "2.7183", "1.0000", "-", "-"]
     assert lines[2].endswith("1 of 2 prompts equal, 1 part at a tie")
+
+
+def test_kl_and_top1_where_both_have_the_same_words() -> None:
+    reference = Reference(Path("logits.f16"), 10, [Told(2.0, 2, [4, 5])])
+    own = dataclasses.replace(MERGED, reference=reference)
+    asked = asking.request(Path("a.gguf"), own, 1)["first"]
+    assert asked == {"file": "logits.f16", "vocabulary": 10, "places": [[0, 1]], "best": [[4, 5]]}
+    found = asking.held("F32", own, TOLD | {"apart": [[2.0, 0.5, 1, 2]]}, 1.1)
+    assert found["kl"] == 0.25 and found["top1"] == 0.5 and found["compared_tokens"] == 2
+    row = asking.table([found | {"mb": 0.004, "merged_mb": 0.004}]).splitlines()[2].split()
+    assert row[5:7] == ["0.2500", "0.5000"]
+    assert "kl" not in asking.held("F32", own, TOLD | {"apart": []}, 1.1)
+    assert asking.request(Path("a.gguf"), MERGED, 1)["first"] is None

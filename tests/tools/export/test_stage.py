@@ -111,6 +111,8 @@ def test_llama_cpp_answers_as_the_merged_model_does(
     assert whole["greedy"]["equal"] == whole["greedy"]["prompts"] > 0
     assert whole["perplexity_ratio"] == pytest.approx(1, abs=1e-4)
     assert eight["perplexity_ratio"] == pytest.approx(1, abs=0.05)
+    assert whole["kl"] < 1e-5 and whole["top1"] > 0.99 and whole["compared_tokens"] > 10
+    assert whole["kl"] < eight["kl"] < 0.05 and eight["top1"] > 0.8
     assert whole["eos"] == 1 and whole["add_bos"] is False
     file = next(run.output("gguf_F32").glob("*.gguf"))
     folder._convert(file, run.recipe.model, tmp_path / "back")

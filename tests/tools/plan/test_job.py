@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tools.base_model.architecture import architecture
 from tools.errors import UserError
-from tools.plan.arch import architecture
 from tools.plan.job import ALL_LINEAR, INT8, NF4, NF4_DOUBLE, Job, job, module_parts, parts
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tools.plan import probes
-from tools.plan.arch import embedding_parameters, linear_parameters, parameters
 from tools.plan.job import ALL_LINEAR, NF4_DOUBLE, Job
 from tools.plan.memory import (
     CONTEXT,
@@ -17,6 +16,7 @@ from tools.plan.memory import (
     peak,
 )
 from tools.plan.points import TOLERANCE, TOLERANCE_KEPT
+from tools.recipe.arch import embedding_parameters, linear_parameters, parameters
 from tools.recipe.schema import Architecture
 
 LLAMA_8B = Architecture(4096, 32, 14336, 128256, 32, 8, tied=False)

@@ -51,3 +51,13 @@ def test_every_key_of_serve_that_came_later_is_silent_by_default() -> None:
     assert not later & settled(plain)["serve"].keys()
     plain.serve.name = "org/tiny"
     assert settled(plain)["serve"]["name"] == "org/tiny"
+
+
+def test_every_key_of_quantize_that_came_later_is_silent_by_default() -> None:
+    plain = recipe()
+    assert settled(plain)["quantize"] == {
+        "format": "nf4", "max_perplexity_ratio": 1.3, "perplexity_rows": 4,
+    }  # fmt: skip
+    plain.quantize.keep, plain.quantize.max_kl = True, 0.5
+    assert settled(plain)["quantize"]["keep"] is True
+    assert settled(plain)["quantize"]["max_kl"] == 0.5

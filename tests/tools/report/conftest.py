@@ -134,6 +134,10 @@ def make_model(run: Run) -> None:
     with run.produce("quantize") as work:
         (work.folder / "model.safetensors").write_bytes(b"weight")
         work.note(merged_perplexity=1.5, quantized_perplexity=1.6, perplexity_ratio=1.0667)
+        work.note(kl=0.05, kl_interval=[0.04, 0.06], top1=0.95, top1_interval=[0.9, 1.0])
+        work.note(compared_tokens=321, limits={"max_kl": 0.2, "min_top1": 0.8})
+        tier = {"tier": "quick", "merged": 0.6, "quantized": 0.5, "drop": 0.1, "questions": 90}
+        work.note(tier={**tier, "drop_interval": [0.02, 0.18]}, beyond=["the mean score fell"])
     for stage, seconds in (("train", 300.0), ("merge", 20.0), ("quantize", 10.0)):
         add_interval(run, stage, seconds)
 

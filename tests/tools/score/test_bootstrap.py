@@ -10,7 +10,7 @@ import pytest
 
 from tests.pace import pace
 from tests.tools.score.helm_suite import original, write_run
-from tools.score.bootstrap import _draw, _middle, _redrawn, intervals
+from tools.score.bootstrap import _draw, _middle, _redrawn, intervals, of_mean, of_ratio
 from tools.score.pool import Entry
 from tools.score.suites import columns, read, wanted
 
@@ -132,3 +132,21 @@ def test_a_run_spec_without_instances_weighs_as_much_as_before(tmp_path: Path) -
     write_run(tmp_path, "mmlu:subject=virology", original(0, 0))
     (fixed / "per_instance_stats.json").unlink()
     assert set(_redrawn(entry(tmp_path), 20, 0)["MMLU - EM"]) == {0.5}
+
+
+def test_a_ratio_over_rows() -> None:
+    """Of 400 rows of one token each, two in five right: a standard error of 0.0245."""
+    low, high = of_ratio([1.0] * 160 + [0.0] * 240, [1] * 400)
+    assert low == pytest.approx(0.4 - 1.96 * 0.0245, abs=0.01)
+    assert high == pytest.approx(0.4 + 1.96 * 0.0245, abs=0.01)
+    assert of_ratio([2.0, 8.0], [1, 4]) == (2.0, 2.0)
+    assert of_ratio([0.0, 3.0], [0, 1]) == (0.0, 3.0)  # a draw may have no token
+    assert of_ratio([1.0, 0.0], [1, 1]) == of_ratio([1.0, 0.0], [1, 1])
+
+
+def test_a_mean_over_groups() -> None:
+    """Each group is drawn from by itself, and weighs the same."""
+    assert of_mean([[1.0] * 9, [0.0]]) == (0.5, 0.5)
+    low, high = of_mean([[1.0, 0.0] * 100, [0.0]])
+    assert low == pytest.approx(0.25 - 1.96 * 0.0354 / 2, abs=0.01)
+    assert high == pytest.approx(0.25 + 1.96 * 0.0354 / 2, abs=0.01)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import make_run
 from tests.tools.stages import bases
 from tools.data.prepare import prepare
-from tools.errors import StageError
+from tools.errors import StageError, UserError
 from tools.run.folder import Run
 from tools.stages import quantize
 
@@ -82,6 +82,84 @@ def test_a_ratio_above_the_limit(merged: Callable[..., Run]) -> None:
     with pytest.raises(StageError, match=r"more than quantize\.max_perplexity_ratio = 0\.5"):
         quantize.quantize(run)
     assert not run.output("quantize").exists() and not run.done("quantize")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"quantize__max_kl": 1e-9}, r"more than quantize\.max_kl = 1e-09"),
+        ({"quantize__min_top1": 1.0, "quantize__max_kl": 9.0}, r"less than quantize\.min_top1 = 1"),
+    ],
+)
+def test_a_divergence_beyond_the_limit(
+    limit: dict[str, float], said: str, merged: Callable[..., Run]
+) -> None:
+    run = merged(**limit)
+    with pytest.raises(StageError, match=said + r".*SET=quantize\.keep=true"):
+        quantize.quantize(run)
+    assert not run.output("quantize").exists()
+
+
+def test_a_model_beyond_a_limit_is_kept_where_one_says_so(
+    merged: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = merged(quantize__max_kl=1e-9, quantize__keep=True)
+    found = quantize.quantize(run)
+    assert run.done("quantize") and "quantize.max_kl = 1e-09" in found["beyond"][0]
+    record = run.record("quantize")
+    assert record and record["metrics"]["beyond"] == found["beyond"]
+    assert "WARNING: beyond the recipe's limits, and kept (quantize.keep): " in "".join(
+        capsys.readouterr()
+    )
+
+
+def test_the_figures_of_the_record(merged: Callable[..., Run]) -> None:
+    found = quantize.quantize(merged(quantize__format="int8"))
+    for name in ("perplexity_ratio", "kl", "top1"):
+        low, high = found[f"{name}_interval"]
+        assert low <= found[name] <= high
+    assert 0 < found["kl"] < 0.01 and 0.9 < found["top1"] <= 1 and found["compared_tokens"] > 10
+    assert found["limits"]["max_kl"] == 0.2 and not {"beyond", "tier", "chosen"} & found.keys()
+
+
+def test_auto_says_why(merged: Callable[..., Run], capsys: pytest.CaptureFixture[str]) -> None:
+    run = merged(quantize__format="int8", quantize__chosen="int8: for a test")
+    assert quantize.quantize(run)["chosen"] == "int8: for a test"
+    assert "format auto takes int8: for a test" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(("drop", "keep"), [(0.0, False), (0.2, False), (0.2, True)])
+def test_the_tier_is_asked_of_both(
+    drop: float, keep: bool, merged: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HELM itself is asked in tests/e2e; here what its answer does."""
+    tier = {
+        "tier": "tier", "merged": 0.5, "quantized": 0.5 - drop, "drop": drop,
+        "drop_interval": [drop / 2, drop * 2], "questions": 9, "run_specs": 1, "failed": {},
+    }  # fmt: skip
+
+    def ask(run: Run, name: str, models: dict[str, Path]) -> dict[str, Any]:
+        assert name == "tier" and list(models) == ["merged", "quantized"]
+        assert all((folder / "config.json").is_file() for folder in models.values())
+        return tier
+
+    monkeypatch.setattr(quantize.side_by_side, "ask", ask)
+    run = merged(quantize__tier="tier", quantize__keep=keep)
+    if drop and not keep:
+        with pytest.raises(StageError, match=r"fell .* more than quantize\.max_score_drop = 0\.03"):
+            quantize.quantize(run)
+        assert not run.output("quantize").exists()
+        return
+    found = quantize.quantize(run)
+    assert found["tier"] == tier and bool(found.get("beyond")) is keep
+
+
+def test_a_format_whose_tool_is_not_built_in(
+    merged: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(quantize.FORMATS, "w8a8", quantize.FORMATS["Q8_0"])
+    with pytest.raises(UserError, match=r"quantize\.format w8a8: made by llama\.cpp"):
+        quantize.quantize(merged(quantize__format="w8a8"))
 
 
 def test_files_that_do_not_load(

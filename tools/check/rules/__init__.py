@@ -46,6 +46,8 @@ RULES = [
     Rule("served adapters", "PEFT", sanity.adapters),
     Rule("disk", "transformers' Trainer", sanity.disk),
     Rule("quantize format", "vLLM's table of hardware", card.quantize_format),
+    Rule("quantize gate", "recipe", card.gate),
+    Rule("quantize tier", "recipe", sanity.gate_tier),
     Rule("bf16", "CUDA compute capability", card.bf16),
     Rule("attention", "FlashAttention's README", card.attention_kind),
     Rule("attention package", "installed packages", card.attention_package),

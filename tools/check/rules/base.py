@@ -70,10 +70,3 @@ def one_of(name: str, known: Iterable[str]) -> bool:
 def parts(name: str) -> set[str]:
     """The words of a hub id: ``Qwen/Qwen-7B-Chat`` has qwen, 7b, chat."""
     return set(re.split(r"[/\s._-]+", name.lower()))
-
-
-def capability(text: str) -> tuple[int, int]:
-    """``8.9`` as numbers, (0, 0) for a card without CUDA."""
-    major, _, minor = text.partition(".")
-    # The 0 stands in for a minor that is left out: no text is no digit to isdigit.
-    return (int(major), int(minor or 0)) if major.isdigit() and f"{minor}0".isdigit() else (0, 0)

@@ -7,9 +7,10 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from tools.check.rules.base import Facts, Faults, capability, fail, warn
+from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.files import read_json
-from tools.recipe import lora_kernels
+from tools.recipe import footprint, lora_kernels
+from tools.recipe.formats import FORMATS, SERVED, capability, closest, runs, why_not
 from tools.recipe.schema import Hardware, Recipe
 
 _AMPERE, _ADA, _HOPPER = (8, 0), (8, 9), (9, 0)  # compute capabilities
@@ -35,13 +36,38 @@ def _able(card: Hardware, least: tuple[int, int]) -> bool:
 
 
 def quantize_format(recipe: Recipe, facts: Facts) -> Faults:
-    """The card runs the served format."""
+    """The card runs the served format, by its own list and by its compute capability."""
     card, wanted = recipe.hardware, recipe.quantize.format
-    if wanted not in card.quantize_formats:
-        why = " (fp8 needs compute capability 8.9)" if wanted == "fp8" else ""
-        said = f"quantize.format {wanted} does not run on {card.name}{why}"
-        remedy = f"set quantize.format to one of {', '.join(card.quantize_formats)}"
+    listed = card.quantize_formats
+    able = [name for name in SERVED if name in listed and runs(name, card.device, card.capability)]
+    if wanted not in able:
+        lacks = not runs(wanted, card.device, card.capability)
+        why = why_not(wanted, card.device) if lacks else "hardware.quantize_formats leaves it out"
+        said = f"quantize.format {wanted} does not run on {card.name} ({why})"
+        remedy = "list in hardware.quantize_formats what it does run"
+        if able:
+            packed = [name for name in able if not footprint.unpacks(recipe, name)]
+            near = closest(wanted, packed if card.device == "cuda" and packed else able)
+            remedy = f"set quantize.format={near}, the nearest that works, or one of "
+            remedy += f"{', '.join(able)}; auto chooses"
         yield fail("quantize.format", said, remedy)
+    if beyond := [name for name in listed if not runs(name, card.device, card.capability)]:
+        key = "hardware.quantize_formats"
+        said = f"{key} names what {card.name} does not run: "
+        said += "; ".join(why_not(name, card.device) for name in beyond)
+        yield warn(key, said, f"take out {', '.join(beyond)}, or mend hardware.capability")
+    engines = FORMATS[wanted].engines
+    if wanted in able and card.device == "cuda" and footprint.unpacks(recipe, wanted):
+        said = f"quantize.format {wanted}: serve.engine {recipe.serve.engine} unpacks it as it"
+        said += " loads, so it is no smaller and no faster than none"
+        yield warn("serve.engine", said, f"set serve.engine={engines[0]}, or quantize.format=auto")
+
+
+def gate(recipe: Recipe, facts: Facts) -> Faults:
+    """A quantized model that is beyond its limits is not served."""
+    if recipe.quantize.keep:
+        said = "quantize.keep is true: a quantized model beyond its limits is kept and served"
+        yield warn("quantize.keep", said, "set it to false once you have looked at its figures")
 
 
 def bf16(recipe: Recipe, facts: Facts) -> Faults:

@@ -13,7 +13,7 @@ from tools.recipe.compose import leaves
 from tools.recipe.faults import nearest
 from tools.recipe.operators import declared as operators
 from tools.recipe.redact import secret
-from tools.recipe.schema import Recipe
+from tools.recipe.schema import Eval, Recipe
 from tools.recipe.yaml_map import full_key
 
 _AT_LEAST = {
@@ -34,6 +34,8 @@ _AT_LEAST = {
     "train.weight_decay": 0,
     "quantize.max_perplexity_ratio": 1,
     "quantize.perplexity_rows": 1,
+    "quantize.min_top1": 0,
+    "quantize.max_score_drop": 0,
     "eval.max_instances": 1,
     "eval.threads": 1,
 }
@@ -47,7 +49,9 @@ _MORE_THAN = {
     "train.lora_alpha": 0,
     "train.neftune_noise_alpha": 0,
     "merge.max_logit_error": 0,
+    "quantize.max_kl": 0,
 }
+_AT_MOST = {"quantize.min_top1": 1, "quantize.max_score_drop": 1}
 
 
 def numbers(recipe: Recipe, facts: Facts) -> Faults:
@@ -60,6 +64,10 @@ def numbers(recipe: Recipe, facts: Facts) -> Faults:
         if not low_enough:
             words = f"{'at least' if key in _AT_LEAST else 'more than'} {low}"
             yield fail(key, f"{key} is {value}", f"set it to {words}")
+    for key, high in _AT_MOST.items():
+        section, _, name = key.partition(".")
+        if tree[section][name] > high:
+            yield fail(key, f"{key} is {tree[section][name]}", f"set it to at most {high}: a share")
     for name, source in recipe.data.sources.items():
         if source.rows is not None and source.rows < 1:
             key = f"data.sources.{name}.rows"
@@ -141,19 +149,29 @@ def model_source(recipe: Recipe, facts: Facts) -> Faults:
 
 def tier(recipe: Recipe, facts: Facts) -> Faults:
     """The tier that is asked for exists, and asks something."""
-    name, own = recipe.eval.tier, recipe.eval.tiers
+    yield from _tier("eval.tier", recipe.eval)
+
+
+def gate_tier(recipe: Recipe, facts: Facts) -> Faults:
+    """So does the tier that the quantized model is asked beside the merged one."""
+    if name := recipe.quantize.tier:
+        yield from _tier("quantize.tier", dataclasses.replace(recipe.eval, tier=name))
+
+
+def _tier(key: str, asked: Eval) -> Faults:
+    name, own = asked.tier, asked.tiers
     known = [*own, *tiers.stages()]
     if not tiers.is_known(name, own):
-        said = f"eval.tier {name} is not in eval.tiers{nearest(name, known)}"
-        yield fail("eval.tier", said, f"there are: {', '.join(known)}, or a HELM conf file")
+        said = f"{key} {name} is not in eval.tiers{nearest(name, known)}"
+        yield fail(key, said, f"there are: {', '.join(known)}, or a HELM conf file")
     elif name in own and not own[name]:
         yield fail(f"eval.tiers.{name}", f"eval.tiers.{name} is empty", "add a HELM run entry")
     else:
         try:
-            tiers.entries(recipe.eval)
+            tiers.entries(asked)
         except UserError as error:
             for fault in error.faults:
-                yield fail("eval.tier", fault, "mend it, or choose another tier")
+                yield fail(key, fault, "mend it, or choose another tier")
 
 
 def adapters(recipe: Recipe, facts: Facts) -> Faults:

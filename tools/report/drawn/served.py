@@ -18,6 +18,9 @@ _FIGURES: dict[str, tuple[str, int, str]] = {
     "quantized_perplexity": ("perplexity, quantized", 4, "on the same rows"),
     "perplexity_ratio": ("quantized / merged", 4, "above 1 is what the format cost"),
     "perplexity_rows": ("held-out rows", 0, "that perplexity is over"),
+    "kl": ("KL divergence, nats", 4, "of the next token, merged || quantized; at most the limit"),
+    "top1": ("top-1 agreement", 4, "tokens with the same likeliest one; at least the limit"),
+    "compared_tokens": ("tokens", 0, "that KL and agreement are over"),
     "merged_mb": ("merged, MB", 1, "weights on the disk"),
     "quantized_mb": ("quantized, MB", 1, "weights on the disk"),
 }
@@ -32,10 +35,63 @@ def proofs(part: Part) -> list[Html | None]:
         f"{each['stage']}: {each['how'] or '–'}, {duration(each['seconds'])}"
         for each in part["stages"]
     )
-    heads = ("stage", "figure", "what it says", "value", "at most")
+    heads = ("stage", "figure", "what it says", "value", "limit")
     return [
         tag("p", f"{told}."),
+        *_warned(part),
+        *_beside(part),
         table(heads, rows, "Figures of merge and quantize", words=3),
+    ]
+
+
+def _warned(part: Part) -> list[Html | None]:
+    """What was kept beyond its limits, and what ``auto`` chose."""
+    found: list[Html | None] = []
+    if part.get("chosen"):
+        found.append(tag("p", f"quantize.format auto took {part['chosen']}."))
+    if part.get("beyond"):
+        said = "; ".join(part["beyond"])
+        found.append(tag("p", tag("strong", f"Kept beyond its limits (quantize.keep): {said}.")))
+    return found
+
+
+# By a row of the comparison: what it is called, its digits, how the difference is counted.
+_BESIDE: dict[str, tuple[str, int, str]] = {
+    "perplexity": ("perplexity of held-out rows", 4, "ratio, at most"),
+    "mb": ("MB on the disk", 1, "ratio"),
+    "kl": ("KL of the next token, nats", 4, "at most"),
+    "top1": ("same likeliest token", 4, "share, at least"),
+    "score": ("mean score", 4, "lost, at most"),
+}
+
+
+def _beside(part: Part) -> list[Html | None]:
+    """The merged and the quantized model side by side."""
+    if not part.get("beside"):
+        return []
+    rows = [_compared(each) for each in part["beside"]]
+    heads = ("", "merged", "quantized", "differ by", "95 %", "counted as", "limit")
+    over = f"KL and the likeliest token are over {number(part['tokens'], 0)} tokens"
+    if part["tier"]:
+        over += f"; the score is that of {part['tier']}, {number(part['questions'], 0)} questions"
+    return [
+        table(heads, rows, "The merged and the quantized model side by side"),
+        tag("p", f"{over}. Intervals are over other rows or questions of the kind.", class_="soft"),
+    ]
+
+
+def _compared(each: Part) -> list[Child]:
+    name, digits, counted = _BESIDE[each["figure"]]
+    ends = each["interval"]
+    within = f"{number(ends[0], 4)} to {number(ends[1], 4)}" if ends else "–"
+    return [
+        name,
+        number(each["merged"], digits),
+        number(each["quantized"], digits),
+        number(each["apart"], 4),
+        within,
+        counted,
+        number(each["limit"], 4),
     ]
 
 

@@ -80,7 +80,7 @@ def _checks(source: Source) -> Part:
     """The figures by which merge and quantize proved their work."""
     names = {
         "merge": ("max_logit_diff", "max_logit_change"),
-        "quantize": ("merged_perplexity", "quantized_perplexity", "perplexity_ratio"),
+        "quantize": ("merged_perplexity", "quantized_perplexity", "perplexity_ratio", "kl", "top1"),
     }
     records = {stage: source.run.record(stage) for stage in names}
     return {

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.tiny import recipe
+from tools.base_model.architecture import architecture
 from tools.check.rules import config_json
 from tools.check.rules.base import Fault
-from tools.plan.arch import architecture
 from tools.recipe.schema import Architecture, Recipe
 
 LLAMA = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 9,

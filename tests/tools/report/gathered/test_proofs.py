@@ -29,3 +29,27 @@ def test_what_is_not_there_is_left_out(whole: Run) -> None:
     with pytest.raises(Missing, match="nothing was merged"):
         proofs(Source(whole))
     assert set(FIGURES) == {"merge", "quantize"}
+
+
+def test_merged_and_quantized_side_by_side(whole: Run) -> None:
+    found = proofs(Source(whole))
+    rows = {each["figure"]: each for each in found["beside"]}
+    assert list(rows) == ["perplexity", "mb", "kl", "top1", "score"]
+    assert (rows["perplexity"]["merged"], rows["perplexity"]["quantized"]) == (1.5, 1.6)
+    assert (rows["kl"]["apart"], rows["kl"]["limit"], rows["kl"]["interval"]) == (
+        0.05, 0.2, [0.04, 0.06],
+    )  # fmt: skip
+    assert rows["top1"]["limit"] == 0.8 and rows["mb"]["apart"] is None
+    assert (rows["score"]["merged"], rows["score"]["apart"]) == (0.6, 0.1)
+    assert found["tier"] == "quick" and found["beyond"] == ["the mean score fell"]
+
+
+def test_a_record_of_before_the_gate_has_what_it_has(whole: Run) -> None:
+    metrics = {"merged_perplexity": 1.5, "quantized_perplexity": 1.6, "perplexity_ratio": 1.0667}
+    with whole.produce("quantize") as work:
+        work.note(**metrics)
+    found = proofs(Source(whole))
+    rows = {each["figure"]: each for each in found["beside"]}
+    assert list(rows) == ["perplexity", "mb", "kl", "top1"]
+    assert rows["kl"]["apart"] is None and rows["kl"]["limit"] is None
+    assert rows["perplexity"]["limit"] == 1.3 and found["beyond"] == [] and not found["chosen"]

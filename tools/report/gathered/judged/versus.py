@@ -161,5 +161,7 @@ _READ: dict[str, Callable[[Source], Any]] = {
     "seconds of training": lambda source: source.record("train", "")["seconds"],
     "perplexity, quantized": _metrics("quantize", "quantized_perplexity"),
     "perplexity, quantized / merged": _metrics("quantize", "perplexity_ratio"),
+    "KL, merged || quantized": _metrics("quantize", "kl"),
+    "top-1 agreement": _metrics("quantize", "top1"),
     "quantized, MB": _metrics("quantize", "quantized_mb"),
 }

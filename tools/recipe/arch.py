@@ -1,12 +1,11 @@
-"""A model's architecture in numbers, from the recipe or a local ``config.json``; its matrices."""
+"""A model's architecture in numbers, from its ``config.json``; its matrices, its parameters."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from tools.base_model import config_file
 from tools.errors import UserError
-from tools.recipe.schema import Architecture, Model
+from tools.recipe.schema import Architecture
 
 # By our name, what the families of transformers call it.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -24,31 +23,6 @@ _UNGATED = (
     *("gpt2", "gpt_neo", "gptj", "gpt_neox", "opt", "bloom", "mpt", "falcon", "persimmon"),
     *("gpt_bigcode", "phi", "stablelm_alpha"),
 )
-
-
-def architecture(model: Model) -> Architecture:
-    """The numbers that memory and speed depend on.
-
-    A folder of the user's own tells them itself; of the hub's models it is asked where the recipe
-    says nothing and the model lies on this disk already.
-
-    Raises:
-        UserError: neither the recipe nor a ``config.json`` on this disk tells them.
-    """
-    if model.arch is not None and model.source != "local":
-        return model.arch  # first: proposals ask hundreds of times, and a disk is slow
-    if path := config_file(model):
-        try:
-            return _read(path)
-        except UserError:
-            if model.arch is None:
-                raise
-    if model.arch is not None:
-        return model.arch
-    raise UserError(
-        f"model.arch is missing, so {model.id} cannot be planned for; add hidden, layers, mlp, "
-        "vocab, heads, kv_heads and tied from its config.json, or take a model of recipes/models"
-    )
 
 
 def head_width(arch: Architecture) -> tuple[int, int]:
@@ -81,7 +55,12 @@ def parameters(arch: Architecture) -> int:
     return linear_parameters(arch) + embedding_parameters(arch)
 
 
-def _read(path: Path) -> Architecture:
+def read(path: Path) -> Architecture:
+    """The numbers that a ``config.json`` tells.
+
+    Raises:
+        UserError: it is none, or lacks some.
+    """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
