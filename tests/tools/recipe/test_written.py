@@ -51,3 +51,10 @@ def test_every_key_of_serve_that_came_later_is_silent_by_default() -> None:
     assert not later & settled(plain)["serve"].keys()
     plain.serve.name = "org/tiny"
     assert settled(plain)["serve"]["name"] == "org/tiny"
+
+
+def test_every_key_of_merge_that_came_later_is_silent_by_default() -> None:
+    plain = recipe()
+    assert settled(plain)["merge"] == {"method": "plain", "max_logit_error": 1e-3}
+    plain.merge.combine = "ties"
+    assert settled(plain)["merge"]["combine"] == "ties"
