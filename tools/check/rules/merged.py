@@ -7,17 +7,17 @@ from typing import Any
 
 from tools.base_model.folder import at_hand
 from tools.check.rules.base import Facts, Faults, fail
+from tools.check.rules.unpacked import CHANGE_BASE
 from tools.files import read_json
 from tools.recipe.schema import Model, Recipe, WeightedAdapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# Of an adapter's settings those that make it more than matrices A and B, as PEFT 0.21 weighs them.
-_MORE = (
-    *("use_dora", "modules_to_save", "trainable_token_indices", "target_parameters"),
-    *("layer_replication", "lora_bias", "ensure_weight_tying"),
+#: Of an adapter's settings those that make it more than matrices A and B, as PEFT 0.21 weighs them.
+MORE = (
+    *("use_dora", "use_qalora", "use_bdlora", "kasa_config", "arrow_config", "monteclora_config"),
+    *("velora_config", "alora_invocation_tokens", "modules_to_save", "trainable_token_indices"),
+    *("target_parameters", "layer_replication", "lora_bias", "ensure_weight_tying"),
 )
-# Starts that write to the base's weights; such an adapter is no difference to the base itself.
-_CHANGE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 #: Where a recipe says the same of its own adapter.
 _OURS = {
     "peft_use_dora": "DoRA",
@@ -101,9 +101,11 @@ def unweighable(config: dict[str, Any]) -> str:
     if kind != "LORA":
         return f"peft_type {kind}"
     start = str(config.get("init_lora_weights") or "")
-    if start.startswith(_CHANGE_BASE):
+    if start.startswith(CHANGE_BASE):
         return f"init_lora_weights {start}"
-    return next((name for name in _MORE if config.get(name)), "")
+    if (biases := config.get("bias") or "none") != "none":
+        return f"bias {biases}"
+    return next((name for name in MORE if config.get(name)), "")
 
 
 def _same_base(model: Model, named: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.check.rules.base import Facts, Faults, fail, parts, warn
 from tools.check.rules.card import attention
+from tools.check.rules.unpacked import CHANGE_BASE
 from tools.day.steps import beyond
 from tools.recipe import lora_kernels
 from tools.recipe.faults import nearest
@@ -121,10 +122,6 @@ _QUANTIZED = {"gptq", "awq", "exl2", "bnb", "4bit", "8bit", "int4", "int8", "fp8
               "mxfp4", "hqq", "aqlm", "w4a16", "w8a8"}  # fmt: skip
 
 
-# Starts of PEFT 0.21 (tuners/lora/layer.py) that write to the base layer.
-_CHANGE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
-
-
 def merging(recipe: Recipe, facts: Facts) -> Faults:
     """The adapter goes into whole weights, as near as can be to those it was trained on."""
     model, train, method = recipe.model, recipe.train, recipe.merge.method
@@ -140,7 +137,7 @@ def merging(recipe: Recipe, facts: Facts) -> Faults:
             said = f"train.{key}: what it trains cannot be merged tensor by tensor"
             yield fail(f"train.{key}", said, "train layers, by train.lora_target_modules")
     kind = str(train.get("peft_init_lora_weights") or "")
-    if kind.startswith(_CHANGE_BASE):
+    if kind.startswith(CHANGE_BASE):
         said = f"train.peft_init_lora_weights {kind} takes its start out of the base's own weights"
         remedy = "merge adds to them whole: leave it out, or take gaussian, orthogonal or eva"
         yield fail("train.peft_init_lora_weights", said, remedy)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tools.check.rules.unpacked import CHANGE_BASE
 from tools.errors import StageError, UserError
 from tools.files import read_json
 from tools.stages.merging.skeleton import Skeleton
@@ -91,6 +92,14 @@ class Adapter:
         kind = str(getattr(config.peft_type, "value", config.peft_type))
         ways = ("target_parameters", "layer_replication", "lora_bias")
         what = next((key for key in ways if getattr(config, key, None)), kind)
+        if getattr(config, "bias", "none") != "none":
+            what = f"bias {config.bias}"
+        if str(start := getattr(config, "init_lora_weights", "")).startswith(CHANGE_BASE):
+            raise StageError(
+                f"merge: {self._folder}: init_lora_weights {start} took its start out of the base's"
+                " weights, so it is no difference to the base itself; train again without, or have "
+                "PEFT save it with path_initial_model_for_weight_conversion"
+            )
         if what != "LORA":
             raise StageError(
                 f"merge: {self._folder}: an adapter with {what} cannot be merged here: merge it "

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.tiny import recipe
-from tools.check.rules.merged import adapters
+from tools.check.rules.merged import MORE, adapters
 from tools.recipe.schema import Merge, Recipe, WeightedAdapter
 
 LORA = {"peft_type": "LORA", "r": 8, "target_modules": ["q_proj"]}
@@ -77,6 +77,7 @@ def test_one_rank_of_the_recipe(tmp_path: Path) -> None:
         ({"trainable_token_indices": [1]}, "trainable_token_indices"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights pissa_niter_4"),
         ({"ensure_weight_tying": True}, "ensure_weight_tying"),
+        ({"bias": "all"}, "bias all"),
     ],
 )
 def test_more_than_matrices(config: dict[str, Any], what: str, tmp_path: Path) -> None:
@@ -133,3 +134,15 @@ def test_layers_as_a_pattern_and_as_a_list(tmp_path: Path) -> None:
     folder = other(tmp_path / "a", target_modules=".*q_proj")
     assert said(mixed(folder))[0].startswith("merge.adapters: layers of one are a pattern")
     assert said(mixed(folder, {"lora_target_modules": ".*q_proj"})) == []
+
+
+def test_every_variant_of_peft_is_known() -> None:
+    """PEFT marks them itself; of two starts, Mica's and DoRA's, the one only draws otherwise."""
+    import dataclasses
+
+    from peft import LoraConfig
+
+    marked = {
+        one.name for one in dataclasses.fields(LoraConfig) if one.metadata.get("is_lora_variant")
+    }
+    assert marked and marked <= set(MORE)
