@@ -19,6 +19,8 @@ STAGING = ".saving"  # in the output folder: what a save fills before it gets it
 STATE = "trainer_state.json"
 # Adopted where the clock cut training short: only with the schedule can that be made again.
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json", "schedule.json")
+_MODEL = ("config.json", "generation_config.json", "model*.safetensors",
+          "model.safetensors.index.json", "schedule.json")  # fmt: skip
 
 
 def number(checkpoint: Path) -> int:
@@ -117,7 +119,9 @@ def chosen(folder: Path, best: bool) -> Path | None:
 
 
 def adopt(folder: Path, best: bool) -> int | None:
-    """Make a whole checkpoint the output folder's adapter; its step, None when there is none.
+    """Make a whole checkpoint what training made; its step, None when there is none.
+
+    That is its adapter, or, where all weights are trained, its model.
 
     Args:
         folder: the output folder, settled.
@@ -126,9 +130,18 @@ def adopt(folder: Path, best: bool) -> int | None:
     taken = chosen(folder, best)
     if taken is None:
         return None
-    for file in _ADAPTER:
-        shutil.copyfile(taken / file, folder / file)
+    adapter = (taken / _ADAPTER[0]).is_file()
+    named = [path for form in _MODEL for path in taken.glob(form)]
+    for path in [taken / file for file in _ADAPTER] if adapter else named:
+        shutil.copyfile(path, folder / path.name)
     return number(taken)
+
+
+def clear(folder: Path) -> None:
+    """Remove all checkpoints, whole or not."""
+    for checkpoint in found(folder):
+        shutil.rmtree(checkpoint)
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """What a run needs beside the card: disk for what it keeps, host memory for merging."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tools.plan.job import Job
 from tools.plan.memory import adapter_parameters, optimizer_state_bytes
@@ -44,21 +45,29 @@ def disk(job: Job, recipe: Recipe) -> Disk:
         base=0.0 if recipe.model.source == "local" else whole,
         checkpoints=kept * (trained + state),
         adapter=trained,
-        merged=whole if job.method != "full" else 0.0,
+        merged=whole,
         quantized=_quantized(job, recipe.quantize.format),
     )
 
 
 def merge_memory(job: Job, recipe: Recipe) -> float:
-    """Host memory of the merge, bytes: a matrix at a time, and the adapter in fp32, twice.
+    """Host memory of the merge, bytes: a matrix at a time, and the adapters in fp32, twice.
 
-    Without a card the model is there as well, whole, when its logits are compared.
+    Of a model that was trained whole there is no adapter. Without a card the model is there as
+    well, whole, when its logits are compared.
     """
-    arch = job.arch
-    largest = arch.hidden * max(arch.mlp, arch.vocab if job.trained_matrices else 0)
+    arch, full = job.arch, job.method == "full"
+    largest = arch.hidden * max(arch.mlp, arch.vocab if job.trained_matrices or full else 0)
     trained = adapter_parameters(job) + job.trained_matrices * arch.vocab * arch.hidden
+    trained += sum(_numbers(one.path) for one in recipe.merge.adapters.values() if one.path)
     whole = parameters(arch) * job.compute_bytes if recipe.hardware.device == "cpu" else 0
     return float(_LIBRARIES + _MERGED * largest + 8 * trained + whole)
+
+
+def _numbers(adapter: str) -> float:
+    """Most numbers that an adapter of a folder can have, which is of half precision then."""
+    file = Path(adapter) / "adapter_model.safetensors"
+    return file.stat().st_size / 2 if file.is_file() else 0.0
 
 
 def _trained(job: Job) -> tuple[float, float]:

@@ -15,7 +15,6 @@ from tools.plan.probes import Probe
 from tools.plan.serving import Offer
 from tools.plan.speed import Range, hours, nearest, passes, tokens_per_second
 from tools.plan.workload import Workload, workload
-from tools.recipe.faults import NO_ADAPTER
 from tools.recipe.schema import Recipe
 
 Verdict = Literal["fits", "tight", "does not fit"]
@@ -134,10 +133,8 @@ def _in_time(needed: Range, day: float) -> Verdict:
 
 def render(found: Plan) -> str:
     """The verdict in one line, then what it rests on."""
-    unmergeable = [] if found.recipe.train.get("adapter") else [f"plan: {'; '.join(NO_ADAPTER)}"]
     lines = [
         _headline(found),
-        *unmergeable,
         "",
         *_memory(found),
         "",
@@ -246,7 +243,7 @@ def _rest(found: Plan) -> list[str]:
     if not found.recipe.train.get("save_total_limit"):
         listed += "; train.save_total_limit is unset, so every checkpoint stays"
     host = f" of {card.host_memory_gib:g}" if card.host_memory_gib else ""
-    how = f"to merge, {found.recipe.merge.method}"
+    how = f"to merge, {found.recipe.merge.method if found.job.method != 'full' else 'whole'}"
     return [
         _line("disk", f"{found.disk.total / 1e9:.1f}{limit} GB", listed, indent=False),
         _line("host", f"{_gib(found.host)}{host} GiB", how, indent=False),

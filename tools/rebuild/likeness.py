@@ -62,34 +62,29 @@ def _scores(stage: str, then: dict[str, float], now: dict[str, float], instances
 
 
 def logits(run: Run, then: Path, now: Path) -> Figure:
-    """Distance of two adapters' logits over the validation rows.
+    """Distance of the logits of two adapters, or of two models that were trained whole.
 
-    Both are added to the base model as it is on the disk. The root mean square of what parts them,
-    over that of what the first adapter changed: 0 for the same adapter, and about 1.4 for two that
-    have nothing in common.
+    Adapters are added to the base model as it is on the disk. The root mean square of what parts
+    the two, over that of what the first one changed: 0 for the same, and about 1.4 for two adapters
+    that have nothing in common.
 
     Args:
         run: whose base model and validation rows are used.
-        then: an adapter's folder.
+        then: folder of what was trained first.
         now: another's.
     """
     import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
     recipe, base = run.recipe, base_model.local_folder(run.recipe.model)
     file = tokens.files(run, base)["validation"]
     rows = tokens.read(file, recipe.data.validation_rows, recipe.serve.context)
-    plain = AutoModelForCausalLM.from_pretrained(
-        base, dtype="auto", device_map=recipe.hardware.device
-    )
-    net = PeftModel.from_pretrained(plain, then, adapter_name="then").eval()
-    net.load_adapter(now, adapter_name="now")
+    make = _adapted if (then / "adapter_config.json").is_file() else _whole
+    three = make(base, then, now, recipe.hardware.device)
     apart = changed = 0.0
     with torch.inference_mode():
         for ids, _ in each(rows, len(rows), "logits", "row"):
-            batch = torch.tensor([ids], device=net.device)
-            one, other, untrained = _three(net, batch)
+            batch = torch.tensor([ids], device=recipe.hardware.device)
+            one, other, untrained = three(batch)
             apart += (other - one).square().sum().item()
             changed += (one - untrained).square().sum().item()
     share = math.sqrt(apart / (changed or 1.0))
@@ -97,12 +92,41 @@ def logits(run: Run, then: Path, now: Path) -> Figure:
     return Figure("logits", text, share, LOGITS)
 
 
-def _three(net: Any, batch: Any) -> tuple[Any, Any, Any]:
-    """Logits with the first adapter, with the second, and with none."""
-    found = []
-    for adapter in ("then", "now"):
-        net.set_adapter(adapter)
-        found.append(net(batch).logits.float())
-    with net.disable_adapter():
-        untrained = net(batch).logits.float()
-    return found[0], found[1], untrained
+#: From token ids to logits of what was trained then, of what was trained now, and of the base.
+Three = Callable[[Any], tuple[Any, Any, Any]]
+
+
+def _adapted(base: Path, then: Path, now: Path, device: str) -> Three:
+    """The base once, with the first adapter, with the second, and with none."""
+    from peft import PeftModel
+
+    net: Any = PeftModel.from_pretrained(_load(base, device), then, adapter_name="then").eval()
+    net.load_adapter(now, adapter_name="now")
+
+    def three(batch: Any) -> tuple[Any, Any, Any]:
+        found = []
+        for adapter in ("then", "now"):
+            net.set_adapter(adapter)
+            found.append(net(batch).logits.float())
+        with net.disable_adapter():
+            untrained = net(batch).logits.float()
+        return found[0], found[1], untrained
+
+    return three
+
+
+def _whole(base: Path, then: Path, now: Path, device: str) -> Three:
+    """Three models."""
+    one, other, untrained = (_load(folder, device) for folder in (then, now, base))
+
+    def three(batch: Any) -> tuple[Any, Any, Any]:
+        found = [net(batch).logits.float() for net in (one, other, untrained)]
+        return found[0], found[1], found[2]
+
+    return three
+
+
+def _load(folder: Path, device: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()

@@ -6,6 +6,7 @@ made. Whatever is not here as it was then is named before the long part begins.
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ MARK = "reproduces.json"  # in a rebuilt run's folder: which manifest it is made
 REPLAY = "replay.json"  # beside it, read by tools.stages.train: how the clock went in the first run
 SCHEDULE = "schedule.json"  # in adapter/, written by tools.stages.train
 ADAPTER = "adapter_model.safetensors"
+#: What training made, an adapter or a model in one file or several, and what tells its kind.
+WEIGHTS = {ADAPTER: "adapter_config.json", "model*.safetensors": "config.json"}
 NAMED = 5  # rows whose numbers are named
 
 
@@ -173,6 +176,8 @@ def _inputs(run: Run, manifest: Manifest, chain: Chain) -> list[Difference]:
         found += differences("recipe", record["inputs"]["recipe"], now["recipe"])
         if stage == "data":
             found += differences("data file", record["inputs"]["files"], now["files"])
+        if stage == "merge":
+            found += differences("adapter", record["inputs"].get("files"), now.get("files"))
         found += differences("version", record["inputs"]["versions"], now["versions"])
         packages = manifest.content(record, "packages")
         found += differences("version", packages, provenance.packages())
@@ -253,21 +258,24 @@ def _compare(folder: Path, run: Run, chain: Chain, found: Comparison) -> None:
     for stage, record in chain.items():
         if stage in now and not stage.startswith("eval"):
             found.rows += _outputs(stage, record, now[stage])
-    _compare_adapters(folder / STAGES["train"].folder, run, found)
+    _compare_trained(folder / STAGES["train"].folder, run, found)
     found.figures += likeness.figures(chain, now)
 
 
-def _compare_adapters(old: Path, run: Run, found: Comparison) -> None:
-    """By their logits, unless they are the same or were trained on other rows."""
-    changed = {(row.stage, row.file): row for row in found.rows if not row.same}
-    row = changed.get(("train", ADAPTER))
-    if row is None or row.now is None or any(stage == "data" for stage, _ in changed):
+def _compare_trained(old: Path, run: Run, found: Comparison) -> None:
+    """By logits, unless the weights are the same or were trained on other rows."""
+    changed = [row for row in found.rows if not row.same]
+    if any(row.stage == "data" for row in changed):
         return
-    files = (old / ADAPTER, old / "adapter_config.json")
-    if all(file.is_file() for file in files) and file_digest(files[0]) == row.then:
-        found.figures.append(likeness.logits(run, old, run.output("train")))
-    else:
-        _note(found, f"{shown(old)}: not the first run's adapter: logits not compared")
+    for form, kind in WEIGHTS.items():
+        rows = [row for row in changed if row.stage == "train" and fnmatch(row.file, form)]
+        if not rows or any(row.now is None for row in rows):
+            continue
+        there = all((old / row.file).is_file() for row in rows) and (old / kind).is_file()
+        if there and all(file_digest(old / row.file) == row.then for row in rows):
+            found.figures.append(likeness.logits(run, old, run.output("train")))
+        else:
+            _note(found, f"{shown(old)}: not what the first run trained: logits not compared")
 
 
 def _outputs(stage: str, then: Record, now: Record) -> list[Row]:

@@ -7,12 +7,6 @@ from typing import Any
 
 from tools.recipe.yaml_map import KeyPath, full_key
 
-# Told by check, by plan, and by a training that was forced: what is so, and the remedy.
-NO_ADAPTER = (
-    "train.adapter is not set: all weights would be trained, which no later stage takes (merge "
-    "adds an adapter to the base)",
-    "set train.adapter to lora or qlora",
-)
 _WORDS = {
     "integer": "a whole number",
     "number": "a number",

@@ -10,6 +10,7 @@ from tools.recipe.operators.declared import Step
 #: Of ``tools.recipe.formats.SERVED``; there is what each of them is.
 Served = Literal["none", "fp8", "w8a16", "w8a8", "int8", "w4a16", "nf4", "int8_int4"]
 QuantFormat = Literal["auto", "none", "fp8", "w8a16", "w8a8", "int8", "w4a16", "nf4", "int8_int4"]
+Combination = Literal["cat", "linear", "ties", "dare_linear", "dare_ties"]
 Order = Literal["shuffled", "listed", "easy-first"]
 Shape = Literal[
     "", "pairs", "messages", "sharegpt", "turns", "text", "tree", "mcq", "ni_task", "quac"
@@ -238,6 +239,20 @@ class Data:
 
 
 @dataclass
+class WeightedAdapter:
+    """One of several adapters that are merged together.
+
+    Attributes:
+        weight: how much of its change counts; 1 is as it was trained, less than 0 takes it away.
+        path: a folder that PEFT has saved an adapter in, as another run's ``adapter`` or a copy of
+            a checkpoint; empty: the run's own adapter.
+    """
+
+    weight: float
+    path: str = ""
+
+
+@dataclass
 class Merge:
     """How the adapter goes into the base.
 
@@ -246,10 +261,21 @@ class Merge:
             quantized and back); ``plain`` adds it to the clean base weights.
         max_logit_error: largest difference allowed between the logits of base + adapter and of the
             merged model, as a share of the largest change that the adapter made to them.
+        adapters: several that are merged together, by name, the run's own among them; empty: the
+            run's own alone.
+        combine: how they become one: ``cat`` is the weighted sum of their changes; ``linear`` sums
+            their matrices, which is a rough approximation of it; ``ties``, ``dare_linear`` and
+            ``dare_ties`` also drop numbers of the matrices (as PEFT has them).
+        density: share of the numbers that ``ties`` and ``dare_*`` keep, more than 0, at most 1.
+        seed: of what ``dare_*`` drops.
     """
 
     method: Literal["nf4_aware", "plain"]
     max_logit_error: float
+    adapters: dict[str, WeightedAdapter] = field(default_factory=dict)
+    combine: Combination = "cat"
+    density: float = 0.5
+    seed: int = 17
 
 
 @dataclass

@@ -33,6 +33,7 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "language": "",
     "form": "plain",
 }
+_LATER_OF_MERGE: dict[str, Any] = {"adapters": {}, "combine": "cat", "density": 0.5, "seed": 17}
 _LATER_OF_SERVE: dict[str, Any] = {
     "chat_overflow": "error",
     "body_s": 60.0,
@@ -58,6 +59,7 @@ def settled(recipe: Recipe) -> dict[str, Any]:
     values = dataclasses.asdict(recipe)
     data = values["data"]
     _drop(data, _LATER)
+    _drop(values["merge"], _LATER_OF_MERGE)
     _drop(values["serve"], _LATER_OF_SERVE)
     _drop(values["quantize"], _LATER_OF_QUANTIZE)
     for key in _HOW_CHOSEN:

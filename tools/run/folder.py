@@ -8,6 +8,7 @@ either the previous result whole or none. ``manifest.json`` is the history of th
 import contextlib
 import dataclasses
 import datetime
+import errno
 import fcntl
 import os
 import shutil
@@ -18,10 +19,9 @@ from typing import IO, Any
 
 from tools import __version__
 from tools.console import say
-from tools.errors import UserError
+from tools.errors import StageError, UserError
 from tools.files import (
     digest,
-    file_digest,
     file_digests,
     read_json,
     write_json,  # the verbs take it from here
@@ -30,8 +30,8 @@ from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
 from tools.run.base_inputs import base_inputs
+from tools.run.contents import adapter_files, model_files, source_files
 from tools.run.exports import GGUF_TYPES, folder_of, stage_of
-from tools.run.local_files import is_local, local_files, missing
 from tools.run.operator_inputs import operator_inputs
 from tools.run.provenance import Manifest, Record, made_with
 
@@ -201,14 +201,16 @@ class Run:
             "versions": {package: _version(package) for package in stage.packages},
         }
         if name == "data":
-            found["files"] = _source_files(self.recipe)
+            found["files"] = source_files(self.recipe)
             found |= operator_inputs(self.recipe) | base_inputs(self.recipe)
         if name.startswith("eval"):
             found["recipe"]["eval"] = tiers.fingerprint(self.recipe.eval)
             if self.recipe.serve.deterministic:
                 found["recipe"] |= {path: _at(recipe, path) for path in _SHAPES}
+        if name == "merge" and self.recipe.merge.adapters:
+            found["files"] = adapter_files(self.recipe)
         if "model" in stage.sections and self.recipe.model.source == "local":
-            found["files"] = _model_files(Path(self.recipe.model.path))
+            found["files"] = model_files(Path(self.recipe.model.path))
         return found
 
     def fingerprint(self, name: str) -> str:
@@ -254,6 +256,9 @@ class Run:
             name: the stage.
             resume: the work is long: what an interrupted attempt of the same recipe left is gone on
                 with, and what another recipe made or left is kept for when that comes back.
+
+        Raises:
+            StageError: the disk is full.
         """
         # Before the work: what is edited or installed meanwhile had no part in it.
         provenance = made_with(self.recipe, "model" in STAGES[name].sections, Manifest(self.path))
@@ -266,9 +271,15 @@ class Run:
         work, started = Work(partial), time.monotonic()  # setting the clock changes no length
         try:
             yield work
-        except BaseException:  # Ctrl+C, too, must leave no half-made folder
+        except BaseException as error:  # Ctrl+C, too, must leave no half-made folder
+            free = shutil.disk_usage(partial).free  # before it goes: as it was when it failed
             if not resume:
                 shutil.rmtree(partial, ignore_errors=True)
+            if _full(error):
+                raise StageError(
+                    f"{name}: the disk of {self.path} is full ({free / 1e6:,.1f} MB free: {error})"
+                    "; all other stages are whole: make room, and the same command goes on"
+                ) from None
             raise
         record = self._describe(name, work, provenance, time.monotonic() - started)
         write_json(partial / RECORD, record)
@@ -321,6 +332,14 @@ class Run:
             final.rename(old)
         partial.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _full(error: BaseException) -> bool:
+    """Whether a disk is full; safetensors, pickles and torch have errors of their own for it."""
+    if isinstance(error, StageError | UserError):
+        return False
+    said = any(text in str(error) for text in ("No space left on device", "os error 28"))
+    return said or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _locked(file: IO[str]) -> bool:
@@ -386,32 +405,3 @@ def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256}
         for path, sha256 in file_digests(files, "hashing").items()
     }
-
-
-def _model_files(folder: Path) -> dict[str, list[int]]:
-    """Size and time of a local model's files: their content would take minutes to read."""
-    files = sorted(path for path in folder.glob("*") if path.is_file())
-    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
-
-
-def _source_files(recipe: Recipe) -> dict[str, str]:
-    """Content of local data files: one edited row must make the data stage run again."""
-    files = {name: local_files(s) for name, s in recipe.data.sources.items() if is_local(s)}
-    faults = [
-        f"data.sources.{name}.path: {missing(recipe.data.sources[name])}"
-        for name, found in files.items()
-        if not found
-    ]
-    if faults:
-        raise UserError(faults)
-    # A set of the hub may be a folder here, which the library reads as it is.
-    for name, source in recipe.data.sources.items():
-        if source.kind == "hub" and Path(source.path).is_dir():
-            files[name] = sorted(path for path in Path(source.path).rglob("*") if path.is_file())
-    return {name: _together(found) for name, found in files.items()}
-
-
-def _together(files: list[Path]) -> str:
-    """One digest of several files, by content and order; of one file its own."""
-    found = [file_digest(path) for path in files]
-    return found[0] if len(found) == 1 else digest(found)

@@ -1,4 +1,8 @@
-"""The merge verb: the adapter goes into the base; the result computes what was trained."""
+"""The merge verb: the adapter goes into the base; the result computes what was trained.
+
+Of a model that was trained whole there is nothing to add: its weights get the base's names and
+types.
+"""
 
 import warnings
 from math import isfinite
@@ -9,11 +13,14 @@ from tools import base_model
 from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
+from tools.files import read_json
 from tools.run.folder import Run
-from tools.stages import generation
+from tools.stages import generation, mixed
 from tools.stages.four_bits import as_trained, packed, trained_dtype
 from tools.stages.merging import merge_folders
 from tools.stages.merging.rounding import Rounding
+from tools.stages.merging.trained import is_whole
+from tools.stages.preflight import demand_room
 
 PROBES = 4  # held-out rows whose logits are compared
 
@@ -27,16 +34,24 @@ def merge(run: Run) -> dict[str, Any]:
             ``merge.max_logit_error`` allows, or does not differ from the base at all.
     """
     base, adapter = base_model.local_folder(run.recipe.model), run.output("train")
+    whole = is_whole(adapter)
     with run.produce("merge") as work, warnings.catch_warnings():
         # Of Conv1D and of tied weights: the one is right, the other seen to.
         warnings.filterwarnings("ignore", module=r"peft\.")
-        say("merge: adding the adapter to the base")
-        merge_folders(base, adapter, work.folder, _rounding(run, base))
+        demand_room(run, base)
+        if whole:
+            say("merge: all weights were trained, there is nothing to add to the base")
+        else:
+            say("merge: adding the adapter to the base")
+        added = mixed.together(run, base, work)
+        merge_folders(base, added, work.folder, _rounding(run, base), mixed.folders(run))
         generation.settle(work.folder)
-        work.note(**_verify(run, base, adapter, work.folder))
+        work.note(**_verify(run, base, added, work.folder))
+        mixed.clear(work)
+    what, trained = ("training", "trained model") if whole else ("the adapter", "base + adapter")
     say(
-        f"merge: the adapter moved logits by up to {work.metrics['max_logit_change']:.3g}; the "
-        f"merged model differs from base + adapter by at most {work.metrics['max_logit_diff']:.2g}"
+        f"merge: {what} moved logits by up to {work.metrics['max_logit_change']:.3g}; the "
+        f"merged model differs from {trained} by at most {work.metrics['max_logit_diff']:.2g}"
     )
     return work.metrics
 
@@ -51,15 +66,10 @@ def _rounding(run: Run, base: Path) -> Rounding | None:
 
 def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, float]:
     """Largest differences of logits over a few held-out rows."""
-    from peft import PeftModel
-
     file = tokens.files(run, base)["validation"]
     prompts = [ids for ids, _ in tokens.read(file, PROBES, run.recipe.serve.context)]
-    options = _as_trained(run, base)
-    plain = _load(run, base, options)
-    before = _logits(plain, prompts)  # first: PEFT puts its layers into this very model
-    trained = _logits(PeftModel.from_pretrained(plain, adapter).eval(), prompts)
-    del plain  # or it would stand in memory beside the merged one
+    options = _as_trained(run, base, adapter)
+    before, trained = _trained(run, base, adapter, options, prompts)
     options.pop("quantization_config", None)  # but in the type that was trained in
     after = _logits(_load(run, merged, options), prompts)
     diff, change = _distance(trained, after), _distance(before, after)
@@ -68,16 +78,39 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
         raise StageError("merge: the merged model computes what the base does: nothing was merged")
     # As a share of the change: how large logits are differs from model to model.
     if not (isfinite(diff) and diff <= allowed * change):
+        what, remedy = ("base + adapter", "try merge.method=plain")
+        if is_whole(adapter):
+            what, remedy = ("the trained model", "train in the type of the base's files")
         raise StageError(
-            f"merge: the merged model's logits differ from base + adapter by {diff:.3g}, "
-            f"{diff / change:.1%} of what the adapter changed, more than merge.max_logit_error = "
-            f"{allowed:g}; try merge.method=plain"
+            f"merge: the merged model's logits differ from {what} by {diff:.3g}, "
+            f"{diff / change:.1%} of what training changed, more than merge.max_logit_error = "
+            f"{allowed:g}; {remedy}"
         )
     return {"max_logit_diff": diff, "max_logit_change": change}
 
 
-def _as_trained(run: Run, base: Path) -> dict[str, Any]:
-    """How to load the base as the adapter saw it: in NF4 for qlora, if the merge does so."""
+def _trained(
+    run: Run, base: Path, adapter: Path, options: dict[str, Any], prompts: list[list[int]]
+) -> tuple[list[Any], list[Any]]:
+    """Logits of the base and of what was trained, one model in memory at a time."""
+    from peft import PeftModel
+
+    plain = _load(run, base, options)
+    before = _logits(plain, prompts)  # first: PEFT puts its layers into this very model
+    if not is_whole(adapter):
+        return before, _logits(PeftModel.from_pretrained(plain, adapter).eval(), prompts)
+    del plain
+    return before, _logits(_load(run, adapter, options), prompts)
+
+
+def _as_trained(run: Run, base: Path, adapter: Path) -> dict[str, Any]:
+    """How to load the base as training saw it: in NF4 for qlora, if the merge does so.
+
+    Models that were trained whole may be of another type than their base: all are computed in it.
+    """
+    if is_whole(adapter):
+        config = read_json(adapter / "config.json")
+        return {"dtype": config.get("dtype") or config.get("torch_dtype") or "auto"}
     rounding = _rounding(run, base)
     return {"dtype": rounding.dtype, "quantization_config": rounding.how} if rounding else {}
 

@@ -11,8 +11,6 @@ from tools.day.budget import Day
 from tools.errors import UserError
 from tools.plan import remedy
 from tools.plan.verdict import GIB, Plan, plan
-from tools.recipe.faults import NO_ADAPTER
-from tools.recipe.schema import Recipe
 from tools.run.folder import Run
 from tools.stages import merging
 
@@ -29,9 +27,8 @@ def preflight(run: Run, base: Path, day: Day) -> None:
 
     Raises:
         UserError: the day is used up, the card's memory, the host's or the disk is too small, or
-            what is trained could not be merged.
+            the base's files are not whole.
     """
-    refuse_unmergeable(run.recipe)
     faults = [*_day(run, day), *merging.faults(base)]
     if found := _plan(run, base):
         faults += room(run, found)
@@ -42,19 +39,24 @@ def preflight(run: Run, base: Path, day: Day) -> None:
         raise UserError(faults)
 
 
-def refuse_unmergeable(recipe: Recipe) -> None:
-    """Stop a training whose weights no later stage could take, FORCE=1 or not.
-
-    Raises:
-        UserError: there is no adapter.
-    """
-    if not recipe.train.get("adapter"):
-        raise UserError("; ".join(NO_ADAPTER))
-
-
 def room(run: Run, found: Plan) -> list[str]:
     """What of memory and disk is too small for a plan; the run's folder need not be there."""
     return [*_memory(run, found), *_disk(run, found)]
+
+
+def demand_room(run: Run, base: Path) -> None:
+    """Stop a merge that the disk has no room for; the merged model is as large as its base.
+
+    Raises:
+        UserError: it has not.
+    """
+    size = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    free = shutil.disk_usage(run.path).free
+    if size > free:
+        raise UserError(
+            f"{run.path}: the disk has {free / 1e9:.2f} GB free, the merged model takes "
+            f"{size / 1e9:.2f}: make room, and the same command goes on; the adapter is whole"
+        )
 
 
 def _plan(run: Run, base: Path) -> Plan | None:

@@ -1,7 +1,9 @@
-"""The train verb: Axolotl trains an adapter, within the day, from the last whole checkpoint on."""
+"""The train verb: Axolotl trains an adapter, within the day, from the last whole checkpoint on.
+
+Or all weights (``train.adapter: null``): what is said of the adapter holds of the model then.
+"""
 
 import math
-import shutil
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from tools.day.clock import Allowance
 from tools.day.watch import TOKENS, View
 from tools.errors import StageError, UserError
 from tools.run.folder import Run
+from tools.stages import learnt
 
 REPLAY = "replay.json"  # in the run folder: the schedule.json of a run to be made again
 _PEAK = "memory/max_allocated (GiB)"  # as Axolotl logs it, of a card
@@ -186,8 +189,8 @@ def _keeps_best(run: Run) -> bool:
     return bool(run.recipe.train.get("load_best_model_at_end"))
 
 
-def _results(folder: Path, story: Story, best: bool) -> dict[str, Any]:
-    """The record: steps, losses, speed, memory, and a look at the adapter itself."""
+def _results(folder: Path, story: Story, best: bool, base: Path) -> dict[str, Any]:
+    """The record: steps, losses, speed, memory, and a look at the weights themselves."""
     newest, kept = checkpoints.found(folder), checkpoints.chosen(folder, best)
     if kept is None:
         raise StageError("train: no checkpoint was saved; set train.save_strategy=steps")
@@ -199,9 +202,23 @@ def _results(folder: Path, story: Story, best: bool) -> dict[str, Any]:
         "stopped": story.stopped or None,
         **_losses(history, checkpoints.number(kept)),
         **_speed(history, story),
-        **_verify(folder, story),
+        "trained_parameters": _verified(folder, story, base),
         "log": history,
     }
+
+
+def _verified(folder: Path, story: Story, base: Path) -> int:
+    """How many numbers were trained; they are finite, and not those that training began with."""
+    found = learnt.look(folder, base)
+    if found.moved:
+        return found.parameters
+    if not story.stopped:
+        raise StageError(f"train: {found.untrained}")
+    checkpoints.clear(folder)  # their schedule is at its end: no day could go on from them
+    raise StageError(
+        f"train: the budget left time for {story.step} step(s), too few to learn anything; "
+        "raise budget.hours or lower budget.reserve_minutes"
+    )
 
 
 def _losses(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
@@ -234,27 +251,6 @@ def _values(history: list[dict[str, Any]], name: str) -> list[float]:
     return [entry[name] for entry in history if name in entry]
 
 
-def _verify(folder: Path, story: Story) -> dict[str, Any]:
-    """The adapter loads, is finite, and is not the untrained one (LoRA's B starts at 0)."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(folder / "adapter_model.safetensors")
-    if not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise StageError(
-            "train: the adapter holds NaN or infinite numbers; lower train.learning_rate"
-        )
-    moved = [name for name, tensor in tensors.items() if "lora_B" in name and tensor.any()]
-    if not moved and story.stopped:
-        _tidy(folder)  # their schedule is at its end: no day, however long, could go on from them
-        raise StageError(
-            f"train: the budget left time for {story.step} step(s), too few to learn anything; "
-            "raise budget.hours or lower budget.reserve_minutes"
-        )
-    if not moved:
-        raise StageError("train: the adapter is untrained (every lora_B is zero)")
-    return {"trained_parameters": sum(tensor.numel() for tensor in tensors.values())}
-
-
 def _summary(found: dict[str, Any]) -> str:
     steps, planned = found["steps"], found["planned_steps"]
     cut = f" of {planned}, as many as the budget allows" if found["stopped"] else ""
@@ -263,10 +259,3 @@ def _summary(found: dict[str, Any]) -> str:
         f"train: {steps} steps{cut}, loss {found['first_loss']:.3f} to "
         f"{found['last_loss']:.3f}{held_out}, {found['trained_parameters'] / 1e6:.1f} M parameters"
     )
-
-
-def _tidy(folder: Path) -> None:
-    """Remove checkpoints that nothing can go on from."""
-    for checkpoint in checkpoints.found(folder):
-        shutil.rmtree(checkpoint)
-    shutil.rmtree(folder / checkpoints.STAGING, ignore_errors=True)

@@ -98,23 +98,21 @@ def test_who_does_not_take_part_is_told_the_track(
     )
 
 
-@pytest.mark.parametrize("verb", [*SPENDING, "plan"])
-def test_all_weights_are_trained_by_no_verb_forced_or_not(
+@pytest.mark.parametrize("verb", ["train", "quantize"])
+def test_all_weights_are_trained_where_that_is_said(
     verb: str,
     made: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    same = "train.adapter is not set: all weights would be trained, which no later stage takes"
-    words = [verb, "--runs", tmp_path, "--set", "train.adapter=null"]
-    forced = [] if verb == "plan" else ["--force"]
-    try:
-        assert call(monkeypatch, *words, *forced) == (0 if verb == "plan" else 2)
-    except SystemExit as end:  # a plan that does not fit
-        assert end.code == 2
-    out, err = capsys.readouterr()
-    assert same in (out if verb == "plan" else err) and made == []
+    words = [verb, "--runs", tmp_path, "--set"]
+    assert call(monkeypatch, *words, "~train.adapter") == 2
+    assert "train.adapter is not set: it is not said what is to be trained" in (
+        capsys.readouterr().err
+    )
+    assert made == []
+    assert call(monkeypatch, *words, "train.adapter=null") == 0 and made[-1] == verb
 
 
 @pytest.mark.parametrize("verb", ["eval", "day"])

@@ -145,5 +145,21 @@ def test_the_adapter_is_the_best_or_the_newest(
     assert not (tmp_path / "optimizer.pt").exists()
 
 
+def test_of_a_model_that_is_trained_whole_all_its_files_are_adopted(tmp_path: Path) -> None:
+    path = staged(tmp_path, 20)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (path / name).unlink()
+    index = "model.safetensors.index.json"
+    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", index,
+             "config.json", "generation_config.json", "schedule.json"]  # fmt: skip
+    for name in files:
+        (path / name).write_text(name)
+    checkpoints.publish(path, tmp_path / "checkpoint-20")
+    assert checkpoints.adopt(tmp_path, best=False) == 20
+    assert sorted(file.name for file in tmp_path.glob("*.*")) == sorted(files)
+    checkpoints.clear(tmp_path)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
 def test_nothing_to_adopt(tmp_path: Path) -> None:
     assert checkpoints.adopt(tmp_path, True) is None

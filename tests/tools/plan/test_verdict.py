@@ -173,6 +173,19 @@ def test_a_merge_holds_a_matrix_and_the_adapter() -> None:
     assert planned("cpu").host > 134.5e6 * 4
 
 
+def test_a_model_that_is_trained_whole_is_merged_without_an_adapter(tmp_path: Path) -> None:
+    found, lora = planned("cpu", "train.adapter=null"), planned("cpu")
+    weights = 134.5e6 * 4
+    assert found.disk.merged == lora.disk.merged == pytest.approx(weights, rel=0.01)
+    assert found.disk.adapter == found.disk.merged
+    assert found.disk.checkpoints == pytest.approx(3 * 3 * weights, rel=0.01)
+    assert found.host == pytest.approx(0.15e9 + 20 * 576 * 49152 + weights, rel=0.01)
+    assert "to merge, whole" in render(found)
+    (tmp_path / "adapter_model.safetensors").write_bytes(bytes(1000))
+    several = f"merge.adapters={{own: {{weight: 1}}, a: {{weight: 1, path: '{tmp_path}'}}}}"
+    assert planned("cpu", several).host - lora.host == 8 * 500
+
+
 def test_rows_that_are_made_are_counted(tmp_path: Path) -> None:
     recipe = load(RECIPES / "cpu.yaml").recipe
     folder = tmp_path / "cpu" / "data"

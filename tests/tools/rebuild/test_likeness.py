@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from tests.tiny import make_run, save_adapter
 from tools.data.prepare import prepare
@@ -44,6 +46,20 @@ def test_a_little_noise_is_a_little_apart(run: Run, tiny_adapter: Path, tmp_path
     save_file({name: tensor * 1.01 for name, tensor in load_file(weights).items()}, weights)
     found = logits(run, tiny_adapter, near)
     assert 0.005 < found.difference < 0.05 and found.holds
+
+
+def test_models_that_were_trained_whole(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    def trained(name: str, seed: int) -> Path:
+        torch.manual_seed(seed)
+        net = AutoModelForCausalLM.from_pretrained(tiny_model)
+        for weight in net.parameters():
+            weight.data += 0.01 * torch.randn_like(weight)
+        net.save_pretrained(tmp_path / name)
+        return tmp_path / name
+
+    one, other = trained("one", 1), trained("other", 2)
+    assert logits(run, one, one).difference == 0
+    assert 1 < logits(run, one, other).difference < 2
 
 
 def record(instances: int = 10, **metrics: Any) -> Record:

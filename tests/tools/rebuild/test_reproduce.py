@@ -373,7 +373,39 @@ def test_without_the_first_adapter_the_records_are_compared(case: str, tmp_path:
     found = reproduce(folder, tmp_path / "again", elsewhere)
     assert found.verdict == "equivalent"
     assert [figure.name for figure in found.figures] == ["eval_loss"]
-    assert "not the first run's adapter: logits not compared" in found.notes[0]
+    assert "not what the first run trained: logits not compared" in found.notes[0]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_models_that_were_trained_whole_are_compared(
+    whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In as many files as there are, where the first run's are there."""
+    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+
+    def trained(run: Run, stage: str) -> None:
+        if stage != "train":
+            return make(run, stage)
+        with run.produce(stage) as work:
+            for name in [*files, "config.json"]:
+                (work.folder / name).write_text(f"{name} of {run.recipe.name}")
+            work.note(eval_loss=1.5, steps=7)
+
+    run = make_run(tmp_path / "runs")
+    for stage in ("data", "train"):
+        trained(run, stage)
+    if not whole:
+        (run.output("train") / files[1]).unlink()
+    seen: list[Path] = []
+
+    def logits(again: Run, then: Path, now: Path) -> Figure:
+        seen.append(then)
+        return Figure("logits", "", 0.01, 0.1)
+
+    monkeypatch.setattr("tools.rebuild.likeness.logits", logits)
+    found = reproduce(run.path, tmp_path / "again", trained)
+    assert seen == ([run.output("train")] if whole else [])
+    assert len(found.notes) == (0 if whole else 1)
 
 
 def test_an_evaluation_that_cannot_be_made_is_a_note(tmp_path: Path) -> None:

@@ -61,3 +61,10 @@ def test_every_key_of_quantize_that_came_later_is_silent_by_default() -> None:
     plain.quantize.keep, plain.quantize.max_kl = True, 0.5
     assert settled(plain)["quantize"]["keep"] is True
     assert settled(plain)["quantize"]["max_kl"] == 0.5
+
+
+def test_every_key_of_merge_that_came_later_is_silent_by_default() -> None:
+    plain = recipe()
+    assert settled(plain)["merge"] == {"method": "plain", "max_logit_error": 1e-3}
+    plain.merge.combine = "ties"
+    assert settled(plain)["merge"]["combine"] == "ties"

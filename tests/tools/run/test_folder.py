@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.tiny import changed, jsonl, make_run, recipe
-from tools.errors import UserError
+from tools.errors import StageError, UserError
 from tools.recipe.operators.declared import Dedup
+from tools.recipe.schema import WeightedAdapter
 from tools.run.exports import exported
 from tools.run.folder import RECORD, STAGES, Run
 
@@ -78,7 +79,10 @@ LEAVES = [(path, value) for path, value in leaves(recipe()) if path != "hardware
 
 @pytest.mark.parametrize(("path", "value"), LEAVES, ids=[path for path, _ in LEAVES])
 def test_an_edit_touches_the_right_stages(path: str, value: Any, tmp_path: Path) -> None:
-    new = [{"dedup": Dedup()}] if path == "data.operators" else other(value)
+    new = {
+        "data.operators": [{"dedup": Dedup()}],
+        "merge.adapters": {"own": WeightedAdapter(0.5)},
+    }.get(path) or other(value)
     before, after = Run(recipe(), tmp_path), Run(changed(recipe(), path, new), tmp_path)
     touched = {name for name in STAGES if before.fingerprint(name) != after.fingerprint(name)}
     assert touched - EXPORTS == TOUCHED.get(path, TOUCHED[path.partition(".")[0]])
@@ -458,6 +462,37 @@ def test_a_foreign_record_in_the_output_is_no_output(tmp_path: Path) -> None:
         (work.folder / RECORD).write_text("{}")
         (work.folder / "file").write_text("x")
     assert run.done("merge")
+
+
+class Serializing(Exception):
+    """As safetensors has one of its own."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        Serializing("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["merge", "quantize"])
+def test_a_full_disk_is_one_message_and_leaves_nothing(
+    stage: str, error: Exception, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path)
+    with (
+        pytest.raises(StageError, match=f"{stage}: the disk of .* is full .*make room, and the"),
+        run.produce(stage) as work,
+    ):
+        (work.folder / "half").write_text("x")
+        raise error
+    assert [path.name for path in run.path.iterdir()] == []
+
+
+def test_another_error_is_what_it_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with pytest.raises(ValueError, match="of another kind"), run.produce("merge"):
+        raise ValueError("of another kind")
 
 
 def test_what_is_gone_on_from_stays_until_the_record_is_written(

@@ -68,6 +68,20 @@ def _opt(files: Files) -> Files:
     return {**bare, "lm_head.weight": bare["decoder.embed_tokens.weight"].clone()}
 
 
+def _mixtral(files: Files) -> Files:
+    """As mistralai's: three tensors an expert, which transformers joins."""
+    found: Files = {}
+    for name, tensor in files.items():
+        at, _, last = name.replace(".mlp.", ".block_sparse_moe.").rpartition(".experts.")
+        if not at:
+            found[name.replace(".mlp.gate.", ".block_sparse_moe.gate.")] = tensor
+        for number, one in enumerate(tensor if at else []):
+            parts = dict(zip(("w1", "w3"), one.chunk(2), strict=True))
+            for key, part in (parts if last == "gate_up_proj" else {"w2": one}).items():
+                found[f"{at}.experts.{number}.{key}.weight"] = part.clone()
+    return found
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of bases.
@@ -121,6 +135,18 @@ FAMILIES = {
     "mistral": Family("mistral", _LLAMA, LLAMA_LAYERS, "embed_tokens"),
     "qwen2.5": Family("qwen2", _LLAMA, LLAMA_LAYERS, "embed_tokens"),
 }  # fmt: skip
+_GEMMA = {**_LLAMA, "head_dim": 16}
+#: Families that recipes/models has none of; ``check`` knows their layers, but for experts'.
+BESIDE = {
+    "qwen3": Family("qwen3", _GEMMA, LLAMA_LAYERS, "embed_tokens"),
+    "gemma": Family("gemma", _GEMMA, LLAMA_LAYERS, "embed_tokens"),
+    "gemma2": Family("gemma2", _GEMMA, LLAMA_LAYERS, "embed_tokens"),
+    "phi3": Family("phi3", _LLAMA, ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
+                   "embed_tokens"),
+    "mixtral": Family("mixtral", {**_LLAMA, "num_local_experts": 2}, LLAMA_LAYERS[:4],
+                      "embed_tokens", _mixtral),
+}  # fmt: skip
+ALL = {**FAMILIES, **BESIDE}
 
 
 def weights(family: Family, dtype: torch.dtype = torch.float32) -> tuple[Any, Files]:
@@ -139,7 +165,7 @@ def weights(family: Family, dtype: torch.dtype = torch.float32) -> tuple[Any, Fi
 
 def write(folder: Path, name: str, form: str, dtype: torch.dtype = torch.float32) -> Path:
     """A family's base as a folder; the form is ``safetensors``, ``bin`` or ``bins``."""
-    config, files = weights(FAMILIES[name], dtype)
+    config, files = weights(ALL[name], dtype)
     folder.mkdir(parents=True)
     config.dtype = dtype
     config.save_pretrained(folder)

@@ -1,90 +1,37 @@
-"""Every family of recipes/models, by every way to train: merged, it computes base + adapter."""
+"""Every family of recipes/models, by every way to train: merged, it computes what was trained."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM
 
+from tests.merge_matrix import (
+    FORGETFUL,
+    FORMS,
+    LIMIT,
+    NF4,
+    ROUNDED,
+    ROUNDING,
+    WAYS,
+    cell,
+    expected,
+    load,
+    logits,
+    main,
+    merge,
+    train,
+)
 from tests.tools.stages import bases
 from tools.base_model.pickled import as_safetensors
+from tools.check.rules.targets import kind
 from tools.errors import StageError
-from tools.stages.merging import merge_folders
+from tools.recipe.compose import RECIPES
+from tools.recipe.load import load as recipe
 from tools.stages.merging.rounding import Rounding
-
-# As Axolotl loads a base for qlora.
-NF4 = BitsAndBytesConfig(
-    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
-)
-ROUNDING = Rounding(NF4, torch.float32, "cpu")
-WAYS: dict[str, dict[str, Any]] = {
-    "lora": {},
-    "qlora": {},
-    "qlora-plain": {},
-    "rslora": {"use_rslora": True},
-    "dora": {"use_dora": True},
-    "qdora": {"use_dora": True},
-    "whole": {"modules_to_save": ["EMBEDDING", "lm_head"]},
-    "embedding": {"modules_to_save": ["EMBEDDING"]},
-    "head": {"target_modules": ["lm_head"]},
-    "embedding-lora": {"target_modules": ["EMBEDDING"]},
-    "tokens": {"trainable_token_indices": {"EMBEDDING": [5, 250]}},
-    "tied": {"target_modules": ["EMBEDDING", "lm_head"], "ensure_weight_tying": True},
-}
-FORMS = ("safetensors", "shards", "bin", "bins")
-PROMPT = torch.tensor([[5, 250, 17, 99, 3, 42, 7, 7, 120, 299]])
-
-
-def load(base: Path, **options: Any) -> Any:
-    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **options).eval()
-
-
-def logits(net: Any) -> Any:
-    with torch.inference_mode():
-        return net(PROMPT).logits
-
-
-def lora(family: bases.Family, way: str) -> LoraConfig:
-    """As Axolotl 0.21.0 makes it of a recipe."""
-    named = {"EMBEDDING": family.embedding}
-    options: dict[str, Any] = {"target_modules": [], **WAYS[way]}
-    ours = [named.get(one, one) for one in options["target_modules"]]
-    options["target_modules"] = [*family.layers, *ours]
-    if "modules_to_save" in options:
-        options["modules_to_save"] = [named.get(one, one) for one in options["modules_to_save"]]
-    if "trainable_token_indices" in options:
-        options["trainable_token_indices"] = {family.embedding: [5, 250]}
-    return LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", fan_in_fan_out=None, **options)
-
-
-def train(base: Path, family: bases.Family, way: str, folder: Path) -> Path:
-    """An adapter as if it had been trained: every number that training moves is moved."""
-    packed = {"quantization_config": NF4} if way.startswith("q") else {}
-    torch.manual_seed(3)
-    net = get_peft_model(load(base, **packed), lora(family, way))
-    for name, weight in net.named_parameters():
-        if weight.requires_grad and "lora_A" not in name:
-            weight.data += 0.1 * torch.randn_like(weight)
-    net.save_pretrained(folder)
-    return folder
-
-
-def expected(base: Path, adapter: Path, rounded: bool) -> tuple[Any, Any]:
-    """Logits of the base and of base + adapter, on the weights that the adapter belongs on."""
-    net = load(base, **({"quantization_config": NF4} if rounded else {}))
-    packs = any(isinstance(module, Linear4bit) for module in net.modules())  # none of Falcon's
-    net = net.dequantize() if packs else net
-    return logits(net), logits(PeftModel.from_pretrained(net, adapter).eval())
-
-
-def merge(base: Path, adapter: Path, folder: Path, rounding: Rounding | None = None) -> Path:
-    folder.mkdir()
-    merge_folders(base, adapter, folder, rounding)
-    return folder
 
 
 def kinds(folder: Path) -> dict[str, dict[str, Any]]:
@@ -101,26 +48,22 @@ CASES = [
     for row, name in enumerate(bases.FAMILIES)
     for column, way in enumerate(WAYS)
 ]
-#: Of these PEFT does not read back what it has written of a tied head's adapter; `check` says so.
-FORGOTTEN = {
-    (name, "tied") for name in ("gpt2", "cerebras-gpt", "bloom", "falcon", "mpt", "gpt-neo")
-}
 
 
 @pytest.mark.parametrize(("name", "way", "form"), CASES)
 def test_the_matrix(name: str, way: str, form: str, tmp_path: Path) -> None:
     base = as_safetensors(bases.write(tmp_path / "base", name, form), tmp_path / "cache")
     adapter = train(base, bases.FAMILIES[name], way, tmp_path / "adapter")
-    rounded = way in ("qlora", "qdora")
-    if (name, way) in FORGOTTEN:
+    if way == "tied" and name in FORGETFUL:
         with pytest.raises(StageError, match=r"leave train\.peft_ensure_weight_tying out"):
             merge(base, adapter, tmp_path / "merged")
         return
+    rounded = way in ROUNDED
     merged = merge(base, adapter, tmp_path / "merged", ROUNDING if rounded else None)
     before, wanted = expected(base, adapter, rounded)
     found = logits(load(merged))
     assert (wanted - before).abs().max() > 0.01
-    assert (wanted - found).abs().max() < 1e-4
+    assert (wanted - found).abs().max() < LIMIT
     ours, theirs = kinds(merged), kinds(base)
     assert ours.keys() == theirs.keys()
     for file, tensors in theirs.items():
@@ -129,6 +72,30 @@ def test_the_matrix(name: str, way: str, form: str, tmp_path: Path) -> None:
         assert more <= {"lm_head.weight"}
         assert not more or not load(merged).all_tied_weights_keys
         assert tensors.items() <= ours[file].items()
+
+
+@pytest.mark.parametrize("name", bases.BESIDE)
+@pytest.mark.parametrize("way", ["lora", "full"])
+def test_families_that_check_knows_beside(name: str, way: str, tmp_path: Path) -> None:
+    said, fault = cell(name, way, tmp_path)
+    assert not fault and float(said.split()[0]) < LIMIT
+
+
+@pytest.mark.parametrize("file", sorted((RECIPES / "models").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_model_that_is_shipped_has_its_family_here(file: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"defaults: [{RECIPES}/4090, {file.with_suffix('')}]\n")
+    built = kind(recipe(mine).recipe.model)
+    assert built in {family.kind for family in bases.FAMILIES.values()}
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["gpt2"], ["lora", "tied"]) == 0
+    line = capsys.readouterr().out.splitlines()[1].split()
+    assert line[0] == "gpt2" and float(line[1]) < LIMIT and line[2] == "a"
+    monkeypatch.setattr("tests.merge_matrix.LIMIT", 0.0)
+    assert main(["gpt2"], ["lora"]) == 1
+    assert "gpt2, lora: logits are" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

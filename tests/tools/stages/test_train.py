@@ -295,18 +295,14 @@ def test_rows_that_teach_nothing_or_everything(
     assert not run.done("train")
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "said"),
-    [
-        (math.nan, 1.0, "NaN or infinite"),
-        (1.0, math.inf, "NaN or infinite"),
-        (1.0, 0.0, "untrained"),
-    ],
-)
-def test_a_bad_adapter_is_refused(a: float, b: float, said: str, tmp_path: Path) -> None:
-    save_adapter(tmp_path, a, b)
-    with pytest.raises(StageError, match=said):
-        train._verify(tmp_path, train.Story())
+def test_an_untrained_adapter_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def idle(folder: Path, tell: Callable[[Event], None]) -> None:
+        good(folder, tell)
+        save_adapter(folder, b=0.0)
+
+    with pytest.raises(StageError, match="train: the adapter is untrained"):
+        with_trainer(run, monkeypatch, idle)
+    assert not run.done("train")
 
 
 def test_a_day_too_short_to_learn_leaves_nothing_to_go_on_from(

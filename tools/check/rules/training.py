@@ -6,9 +6,10 @@ from typing import Any
 
 from tools.check.rules.base import Facts, Faults, fail, parts, warn
 from tools.check.rules.card import attention
+from tools.check.rules.unpacked import CHANGE_BASE
 from tools.day.steps import beyond
 from tools.recipe import lora_kernels
-from tools.recipe.faults import NO_ADAPTER, nearest
+from tools.recipe.faults import nearest
 from tools.recipe.schema import Recipe
 
 # Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.21.0).
@@ -90,13 +91,20 @@ def adapter(recipe: Recipe, facts: Facts) -> Faults:
     """The adapter fits how the base's weights are loaded."""
     train = recipe.train
     name, four, eight = (train.get(key) for key in ("adapter", "load_in_4bit", "load_in_8bit"))
-    if not name:
-        yield fail("train.adapter", *NO_ADAPTER)
+    if "adapter" not in train:
+        said = "train.adapter is not set: it is not said what is to be trained"
+        remedy = "set it to lora or qlora, or to null: all weights are trained"
+        yield fail("train.adapter", said, remedy)
+    elif not name and (four or eight):
+        key = "train.load_in_4bit" if four else "train.load_in_8bit"
+        said = f"train.adapter is null with {key}: all weights are trained, which rounded ones"
+        said += " cannot be"
+        yield fail(key, said, f"set {key}=false, or train.adapter={'qlora' if four else 'lora'}")
     elif name == "dora":
         said = "train.adapter dora: Axolotl has DoRA as a way of LoRA"
         yield fail("train.adapter", said, 'SET="train.adapter=lora train.peft_use_dora=true"')
     # A plugin may bring an adapter of its own.
-    elif name not in ("lora", "qlora") and not train.get("plugins"):
+    elif name and name not in ("lora", "qlora") and not train.get("plugins"):
         said = f"train.adapter {name} is no adapter of ours{nearest(name, ['lora', 'qlora'])}"
         yield fail("train.adapter", said, "set train.adapter to lora or qlora")
     if name == "qlora" and not four:
@@ -114,10 +122,6 @@ _QUANTIZED = {"gptq", "awq", "exl2", "bnb", "4bit", "8bit", "int4", "int8", "fp8
               "mxfp4", "hqq", "aqlm", "w4a16", "w8a8"}  # fmt: skip
 
 
-# Starts of PEFT 0.21 (tuners/lora/layer.py) that write to the base layer.
-_CHANGE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
-
-
 def merging(recipe: Recipe, facts: Facts) -> Faults:
     """The adapter goes into whole weights, as near as can be to those it was trained on."""
     model, train, method = recipe.model, recipe.train, recipe.merge.method
@@ -133,7 +137,7 @@ def merging(recipe: Recipe, facts: Facts) -> Faults:
             said = f"train.{key}: what it trains cannot be merged tensor by tensor"
             yield fail(f"train.{key}", said, "train layers, by train.lora_target_modules")
     kind = str(train.get("peft_init_lora_weights") or "")
-    if kind.startswith(_CHANGE_BASE):
+    if kind.startswith(CHANGE_BASE):
         said = f"train.peft_init_lora_weights {kind} takes its start out of the base's own weights"
         remedy = "merge adds to them whole: leave it out, or take gaussian, orthogonal or eva"
         yield fail("train.peft_init_lora_weights", said, remedy)
@@ -375,7 +379,7 @@ def new_tokens(recipe: Recipe, facts: Facts) -> Faults:
     """Tokens that are added are trained, too, and survive the merge."""
     train = recipe.train
     trained = train.get("lora_modules_to_save") or train.get("peft_trainable_token_indices")
-    if train.get("tokens") and not trained:
+    if train.get("tokens") and not trained and train.get("adapter"):
         said = "train.tokens adds tokens whose embeddings nothing trains"
         remedy = "set train.lora_modules_to_save=[embed_tokens,lm_head], or leave train.tokens out"
         yield fail("train.tokens", said, remedy)

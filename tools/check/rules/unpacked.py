@@ -10,6 +10,8 @@ _WHOLE = {"falcon"}
 # PEFT 0.21 knows a tied embedding by the name of Llama's and OPT's: of others it writes an adapter
 # of the head that it does not read back.
 _FORGETS_HEADS = {"gpt2", "bloom", "falcon", "mpt", "gpt_neo"}
+#: Starts of PEFT 0.21 (tuners/lora/layer.py) that write to the base layer.
+CHANGE_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 
 
 def layers(recipe: Recipe, facts: Facts) -> Faults:

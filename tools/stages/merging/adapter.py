@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tools.check.rules.unpacked import CHANGE_BASE
 from tools.errors import StageError, UserError
 from tools.files import read_json
 from tools.stages.merging.skeleton import Skeleton
@@ -25,10 +26,9 @@ class Adapter:
 
     def __init__(self, skeleton: Skeleton, folder: Path) -> None:
         from peft import PeftConfig, PeftModel
-        from safetensors.torch import load_file
 
         self._folder, self._skeleton = folder, skeleton
-        state = _once({name: one.float() for name, one in load_file(folder / FILE).items()})
+        state = read(folder)
         self._whole = self._take_whole(state)
         config = PeftConfig.from_pretrained(folder)
         config.inference_mode = True
@@ -92,6 +92,14 @@ class Adapter:
         kind = str(getattr(config.peft_type, "value", config.peft_type))
         ways = ("target_parameters", "layer_replication", "lora_bias")
         what = next((key for key in ways if getattr(config, key, None)), kind)
+        if getattr(config, "bias", "none") != "none":
+            what = f"bias {config.bias}"
+        if str(start := getattr(config, "init_lora_weights", "")).startswith(CHANGE_BASE):
+            raise StageError(
+                f"merge: {self._folder}: init_lora_weights {start} took its start out of the base's"
+                " weights, so it is no difference to the base itself; train again without, or have "
+                "PEFT save it with path_initial_model_for_weight_conversion"
+            )
         if what != "LORA":
             raise StageError(
                 f"merge: {self._folder}: an adapter with {what} cannot be merged here: merge it "
@@ -164,6 +172,27 @@ class Adapter:
             parent, _, inner = path.rpartition(".")
             return self._skeleton.net.get_submodule(parent), f"{inner}.{leaf}"
 
+    def part(self, name: str) -> Any:
+        """None: no tensor that is only a part of a weight is the adapter's."""
+        return None
+
+    def demand_apart(self, joined: dict[str, str], rounded: dict[str, bool]) -> None:
+        """No weight that lies in several tensors is to change.
+
+        Args:
+            joined: such weights, and one of the tensors of each.
+            rounded: weights that were in 4 bits.
+
+        Raises:
+            StageError: one is.
+        """
+        for weight, name in joined.items():
+            if weight in rounded or self.changes(weight):
+                raise StageError(
+                    f"merge: transformers joins {name} with other tensors into {weight}, which "
+                    "was trained: it cannot be merged here; merge it with PEFT's merge_and_unload"
+                )
+
     def merged(self, weight: str, base: Any) -> Any:
         """A weight with the adapter in it.
 
@@ -194,6 +223,24 @@ class Adapter:
         finally:
             below.weight = meta
             layer.merged_adapters = []
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """An adapter's matrices by PEFT's names, fp32.
+
+    Raises:
+        UserError: its file is missing or cut off.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return _once({name: one.float() for name, one in load_file(folder / FILE).items()})
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(
+            f"merge: {folder / FILE} is missing, cut off or no file of safetensors ({error}): "
+            "remove that folder and make train again, or copy the adapter anew"
+        ) from None
 
 
 def _once(state: dict[str, Any]) -> dict[str, Any]:

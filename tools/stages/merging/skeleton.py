@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.errors import StageError
+from tools.errors import StageError, UserError
 
 
 class Skeleton:
@@ -16,6 +16,9 @@ class Skeleton:
 
     Args:
         base: the model's folder.
+
+    Raises:
+        UserError: it is no causal model.
 
     Attributes:
         net: the model.
@@ -29,8 +32,15 @@ class Skeleton:
         from transformers.core_model_loading import WeightConverter
 
         self._config = AutoConfig.from_pretrained(base)
-        with torch.device("meta"):
-            self.net: Any = AutoModelForCausalLM.from_config(self._config, dtype=torch.float32)
+        try:
+            with torch.device("meta"):
+                self.net: Any = AutoModelForCausalLM.from_config(self._config, dtype=torch.float32)
+        except ValueError:  # T5, ALBERT: transformers lists all that there are, three screens long
+            raise UserError(
+                f"merge: {base} is a {self._config.model_type}, which is no causal model: its "
+                "modules may be shared by several layers, and an adapter of one would be merged "
+                "into all; set model.path to a causal model"
+            ) from None
         self.joined: dict[str, str] = {}
         rules = get_model_conversion_mapping(self.net)
         self._fused = [rule for rule in rules if isinstance(rule, WeightConverter)]
@@ -43,11 +53,14 @@ class Skeleton:
         """The model's own weights by transformers' names, on ``meta``; tied ones several times."""
         return self._weights
 
-    def names(self, files: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    def names(
+        self, files: Mapping[str, tuple[int, ...]], whose: str = "the base's"
+    ) -> dict[str, str]:
         """The weight that each of a file's tensors is; what transformers leaves out has none.
 
         Args:
             files: the shape of each tensor, by its name there.
+            whose: files they are, as a fault says it.
 
         Raises:
             StageError: weights have no tensor or another shape.
@@ -64,20 +77,20 @@ class Skeleton:
             elif (own := self._weights.get(weight)) is not None:
                 if tuple(own.shape) != shape:
                     raise StageError(
-                        f"merge: the base's {name} is {list(shape)}, by its config.json it would "
+                        f"merge: {whose} {name} is {list(shape)}, by its config.json it would "
                         f"be {list(own.shape)}: the one is another model's"
                     )
                 found[name] = weight
-        self._demand_all({*found.values(), *self.joined} & set(self._weights))
+        self._demand_all({*found.values(), *self.joined} & set(self._weights), whose)
         return found
 
-    def _demand_all(self, found: set[str]) -> None:
+    def _demand_all(self, found: set[str], whose: str) -> None:
         kept = {name for name, _ in self.net.named_parameters(remove_duplicate=False)}
         there = {id(self._weights[name]) for name in found}  # one of those that are tied is enough
         lost = [name for name in kept if id(self._weights[name]) not in there]
         if lost:
             raise StageError(
-                f"merge: the base's files hold no {min(lost)} ({len(lost)} weights are missing): "
+                f"merge: {whose} files hold no {min(lost)} ({len(lost)} weights are missing): "
                 "its config.json is another model's; take a folder that save_pretrained wrote"
             )
 

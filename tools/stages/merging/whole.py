@@ -10,7 +10,7 @@ memory, beside the adapter.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tools.stages.merging import weights
 from tools.stages.merging.adapter import FILE, Adapter
 from tools.stages.merging.rounding import Rounding
 from tools.stages.merging.skeleton import Skeleton
+from tools.stages.merging.trained import Trained, is_whole
 from tools.stages.merging.weights import INDEX, Tensor
 
 # Weights in another form, which would be served unmerged.
@@ -28,14 +29,21 @@ _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "voc
               "*.model")  # fmt: skip
 
 
-def merge_folders(base: Path, adapter: Path, folder: Path, rounding: Rounding | None) -> None:
+def merge_folders(
+    base: Path,
+    adapter: Path,
+    folder: Path,
+    rounding: Rounding | None,
+    parts: Sequence[Path] = (),
+) -> None:
     """Write the merged model.
 
     Args:
         base: folder of the model that was trained on, its weights as safetensors.
-        adapter: PEFT's folder.
+        adapter: PEFT's folder, or that of a model that was trained whole.
         folder: an empty one that is there.
         rounding: how the base was put into 4 bits; None where the adapter belongs on it as it is.
+        parts: folders of the adapters that ``adapter`` was made of; itself where there are none.
 
     Raises:
         UserError: the base is incomplete, quantized or holds the adapter already, or the adapter
@@ -44,52 +52,50 @@ def merge_folders(base: Path, adapter: Path, folder: Path, rounding: Rounding | 
     """
     if wrong := weights.faults(base):
         raise UserError(wrong)
-    merging = _Merging(base, adapter, rounding)
+    merging = _Merging(base, adapter, rounding, parts or [adapter])
     merging.copy_others(folder)
     merging.write(folder)
 
 
 class _Merging:
-    def __init__(self, base: Path, adapter: Path, rounding: Rounding | None) -> None:
+    def __init__(
+        self, base: Path, adapter: Path, rounding: Rounding | None, parts: Sequence[Path]
+    ) -> None:
         self._base, self._from = base, adapter
         self._tensors = weights.read(base)
-        self._about = self._once(file_digest(adapter / FILE))
+        whole = is_whole(adapter)
+        # Weights that take the base's place may do so twice.
+        self._about = self._once({} if whole else {one: _digest(one) for one in parts})
         skeleton = Skeleton(base)
         self._names = skeleton.names({one.name: one.shape for one in self._tensors.values()})
         self._rounded = skeleton.in_four_bits(rounding.how) if rounding else {}
         self._rounding = rounding
         self._rows = len(skeleton.net.get_input_embeddings().weight)
-        self._adapter = Adapter(skeleton, adapter)
+        self._adapter: Adapter | Trained = (Trained if whole else Adapter)(skeleton, adapter)
         self._skeleton = skeleton
-        self._demand_apart()
+        self._adapter.demand_apart(skeleton.joined, self._rounded)
         self._grown = len(skeleton.net.get_input_embeddings().weight)
         self._parted = False  # whether tied weights are two from now on
         self._untied = self._part_tied()
         self._demand_rows()
 
-    def _once(self, digest: str) -> dict[str, dict[str, str]]:
-        """Metadata of each file, with the adapter's digest; refused where it is there already."""
+    def _once(self, digests: dict[Path, str]) -> dict[str, dict[str, str]]:
+        """Metadata of each file, with the adapters' digests; refused where one is there already."""
         about = {}
         for path in {tensor.file for tensor in self._tensors.values()}:
             told = weights.metadata(path)
             before = told.get(weights.ADAPTERS, "").split()
-            if digest in before:
-                raise UserError(
-                    f"merge: {self._base} holds the adapter {self._from} already: merging it again "
-                    "would add it twice; set model.path to the base that it was trained on"
-                )
-            told = {"format": "pt", **told, weights.ADAPTERS: " ".join([*before, digest])}
+            for folder, digest in digests.items():
+                if digest in before:
+                    raise UserError(
+                        f"merge: {self._base} holds the adapter {folder} already: merging it again "
+                        "would add it twice; set model.path to the base that it was trained on"
+                    )
+            told = {"format": "pt", **told}
+            if digests:
+                told[weights.ADAPTERS] = " ".join([*before, *digests.values()])
             about[path.name] = told
         return about
-
-    def _demand_apart(self) -> None:
-        """No weight that lies in several tensors is to change."""
-        for weight, name in self._skeleton.joined.items():
-            if weight in self._rounded or self._adapter.changes(weight):
-                raise StageError(
-                    f"merge: transformers joins {name} with other tensors into {weight}, which "
-                    "was trained: it cannot be merged here; merge it with PEFT's merge_and_unload"
-                )
 
     def _part_tied(self) -> dict[str, Tensor]:
         """Weights of tied pairs that the adapter makes differ, with a place in the files each."""
@@ -178,8 +184,11 @@ class _Merging:
     def _data(self, tensor: Tensor) -> Any:
         """A tensor's new bytes, None where it is copied."""
         weight = self._names.get(tensor.name, tensor.name)
+        if weight not in self._skeleton.weights:
+            part = self._adapter.part(tensor.name)
+            return None if part is None else _bytes(_same_shape(part, tensor), tensor.dtype)
         changed = weight in self._rounded or weight in self._untied
-        if weight not in self._skeleton.weights or not (changed or self._adapter.changes(weight)):
+        if not (changed or self._adapter.changes(weight)):
             return None
         return _bytes(self._value(weight, self._source(weight)), tensor.dtype)
 
@@ -200,6 +209,21 @@ def _bytes(value: Any, dtype: str) -> Any:
              "BF16": torch.bfloat16}  # fmt: skip
     flat = value.detach().to(types[dtype]).contiguous().flatten()
     return flat.view(torch.uint8).numpy().data
+
+
+def _same_shape(part: Any, tensor: Tensor) -> Any:
+    if tuple(part.shape) != tensor.shape:
+        raise StageError(
+            f"merge: the trained {tensor.name} is {list(part.shape)}, the base's is "
+            f"{list(tensor.shape)}: set model.path to the base that was trained"
+        )
+    return part
+
+
+def _digest(adapter: Path) -> str:
+    if not (adapter / FILE).is_file():
+        raise UserError(f"merge: {adapter} holds no {FILE}: it is no folder of an adapter")
+    return file_digest(adapter / FILE)
 
 
 def _largest_id(folder: Path) -> int:

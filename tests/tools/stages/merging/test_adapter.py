@@ -1,5 +1,6 @@
 """An adapter on a skeleton: only its own matrices are in memory, and it knows what it changes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.tools.stages import bases
+from tools.errors import StageError, UserError
 from tools.stages.merging.adapter import Adapter
 from tools.stages.merging.skeleton import Skeleton
 
@@ -47,3 +49,37 @@ def test_frozen_embeddings_that_peft_saves_are_no_change(base: Path, tmp_path: P
     assert "base_model.model.lm_head.base_layer.weight" in saved
     adapter = Adapter(Skeleton(base), tmp_path / "adapter")
     assert adapter.changes("lm_head.weight") and not adapter.changes("transformer.wte.weight")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("init_lora_weights", "pissa", "pissa took its start out of the base's weights"),
+        ("bias", "all", "with bias all cannot be merged here"),
+    ],
+)
+def test_what_is_more_than_a_difference(
+    setting: str, value: str, said: str, base: Path, tmp_path: Path
+) -> None:
+    """Before PEFT would read the base's weights, which are not there."""
+    net = AutoModelForCausalLM.from_pretrained(base)
+    config = LoraConfig(r=4, target_modules=["c_attn"], init_lora_weights=False)
+    get_peft_model(net, config).save_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), setting: value}))
+    with pytest.raises(StageError, match=said):
+        Adapter(Skeleton(base), tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("kept", [None, 100])
+def test_a_file_that_is_gone_or_cut_off(kept: int | None, base: Path, tmp_path: Path) -> None:
+    net = AutoModelForCausalLM.from_pretrained(base)
+    config = LoraConfig(r=4, target_modules=["c_attn"], init_lora_weights=False)
+    get_peft_model(net, config).save_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    data = path.read_bytes()
+    path.unlink()
+    if kept:
+        path.write_bytes(data[:kept])
+    with pytest.raises(UserError, match=r"is missing, cut off or no file .*make train again"):
+        Adapter(Skeleton(base), tmp_path / "adapter")

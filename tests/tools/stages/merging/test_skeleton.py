@@ -6,6 +6,7 @@ import pytest
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from tests.tools.stages import bases
+from tools.errors import UserError
 from tools.stages.merging import weights
 from tools.stages.merging.skeleton import Skeleton
 
@@ -53,3 +54,10 @@ def test_experts_lie_in_several_tensors(tmp_path: Path) -> None:
     named = skeleton.names(shapes(tmp_path))
     assert skeleton.joined and not set(skeleton.joined) & set(named.values())
     assert "model.layers.0.self_attn.q_proj.weight" in named.values()
+
+
+@pytest.mark.parametrize("kind", ["t5", "albert"])
+def test_models_that_share_modules_are_no_causal_ones(kind: str, tmp_path: Path) -> None:
+    AutoConfig.for_model(kind).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"is a {kind}, which is no causal model"):
+        Skeleton(tmp_path)

@@ -23,8 +23,8 @@ def adapter_of(base: Path, folder: Path, rows: int = 0, seed: int = 1, **options
     net = AutoModelForCausalLM.from_pretrained(base)
     if rows:
         net.resize_token_embeddings(rows)
-    layers = {"target_modules": bases.LLAMA_LAYERS, **options}
-    net = get_peft_model(net, LoraConfig(r=4, init_lora_weights=False, **layers))
+    given = {"r": 4, "target_modules": bases.LLAMA_LAYERS, **options}
+    net = get_peft_model(net, LoraConfig(init_lora_weights=False, **given))
     net.save_pretrained(folder)
     return folder
 
