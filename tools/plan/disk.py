@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from tools.plan.arch import embedding_parameters, linear_parameters, parameters
+from tools.plan.arch import (
+    embedding_parameters,
+    expert_parameters,
+    linear_parameters,
+    parameters,
+    shapes,
+)
 from tools.plan.job import INT8, NF4_DOUBLE, Job
 from tools.plan.memory import adapter_parameters, optimizer_state_bytes
 from tools.recipe.schema import Recipe
@@ -57,7 +63,9 @@ def merge_memory(job: Job, recipe: Recipe) -> float:
     Without a card the model is there as well, whole, when its logits are compared.
     """
     arch = job.arch
-    largest = arch.hidden * max(arch.mlp, arch.vocab if job.trained_matrices else 0)
+    # Experts are copied as they are.
+    largest = max(wide * out for wide, out in shapes(arch).values())
+    largest = max(largest, arch.hidden * arch.vocab if job.trained_matrices else 0)
     trained = adapter_parameters(job) + job.trained_matrices * arch.vocab * arch.hidden
     whole = parameters(arch) * job.compute_bytes if recipe.hardware.device == "cpu" else 0
     return float(_LIBRARIES + _MERGED * largest + 8 * trained + whole)
@@ -78,5 +86,5 @@ def _trained(job: Job) -> tuple[float, float]:
 def _quantized(job: Job, name: str) -> float:
     if name == "none":
         return 0.0
-    embeddings = embedding_parameters(job.arch) * job.compute_bytes
-    return linear_parameters(job.arch) * _FORMATS[name] + embeddings
+    whole = embedding_parameters(job.arch) + expert_parameters(job.arch)
+    return linear_parameters(job.arch) * _FORMATS[name] + whole * job.compute_bytes

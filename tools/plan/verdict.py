@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tools.base_model import experts
 from tools.day.steps import beyond
 from tools.plan import job as jobs
 from tools.plan import probes
+from tools.plan.arch import active_parameters, embedding_parameters, parameters
 from tools.plan.disk import Disk, disk, merge_memory
 from tools.plan.job import Job
 from tools.plan.memory import Peak, peak
@@ -130,10 +132,9 @@ def _in_time(needed: Range, day: float) -> Verdict:
 
 def render(found: Plan) -> str:
     """The verdict in one line, then what it rests on."""
-    unmergeable = [] if found.recipe.train.get("adapter") else [f"plan: {'; '.join(NO_ADAPTER)}"]
     lines = [
         _headline(found),
-        *unmergeable,
+        *_unmergeable(found.recipe),
         "",
         *_memory(found),
         "",
@@ -144,6 +145,13 @@ def render(found: Plan) -> str:
     return "\n".join(lines)
 
 
+def _unmergeable(recipe: Recipe) -> list[str]:
+    """What no stage takes that comes after training, in the words of check."""
+    if not recipe.train.get("adapter"):
+        return [f"plan: {'; '.join(NO_ADAPTER)}"]
+    return [f"plan: {said}; {experts.REMEDY}" for _, said in experts.trained(recipe)]
+
+
 def as_json(found: Plan) -> dict[str, Any]:
     """The same for programs: bytes, hours, tokens."""
     parts = {**dataclasses.asdict(found.peak), "total": found.peak.total, "card": found.card}
@@ -151,6 +159,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "recipe": found.recipe.name,
         "verdict": found.verdict,
         "judged": found.judged,
+        "parameters": dict(zip(("total", "active"), _parameters(found.job), strict=True)),
         "memory_bytes": {name: round(size) for name, size in parts.items()},
         "tokens_per_s": dataclasses.asdict(found.speed),
         "tokens": round(found.work.tokens) or None,
@@ -178,7 +187,7 @@ def _headline(found: Plan) -> str:
 def _memory(found: Plan) -> list[str]:
     job, train = found.job, found.recipe.train
     notes = {
-        "weights": f"{found.recipe.model.id}, {job.method}, {job.base_bytes:.3g} bytes a weight",
+        "weights": _weights(found),
         "adapters": f"rank {job.rank}" if job.method != "full" else "",
         "optimizer": f"gradients and states, {job.optimizer}",
         "activations": f"{job.tokens:,} tokens a pass, " + _kept(job),
@@ -193,6 +202,23 @@ def _memory(found: Plan) -> list[str]:
     if job.gpus > 1:
         share += f"; each of {job.gpus} processes"
     return [*lines, _line("peak", _gib(found.peak.total), share)]
+
+
+def _weights(found: Plan) -> str:
+    """The model and its form; of a mixture also how much of it there is, and works for a token."""
+    job = found.job
+    said = f"{found.recipe.model.id}, {job.method}, {job.base_bytes:.3g} bytes a weight"
+    if not job.arch.experts:
+        return said
+    total, active = (f"{count / 1e9:.1f}" for count in _parameters(job))
+    if job.base_bytes != job.compute_bytes:
+        said += f" but {job.compute_bytes} of experts"
+    return f"{said}; {total} B in all, {active} B of them for a token"
+
+
+def _parameters(job: Job) -> tuple[int, int]:
+    """Of the base: all, and those that a token goes through."""
+    return parameters(job.arch), active_parameters(job.arch) + embedding_parameters(job.arch)
 
 
 def _kept(job: Job) -> str:

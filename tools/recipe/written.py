@@ -33,6 +33,7 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "language": "",
     "form": "plain",
 }
+_LATER_OF_ARCH: dict[str, Any] = {"experts": 0, "experts_used": 0, "shared_mlp": 0}
 _LATER_OF_SERVE: dict[str, Any] = {
     "chat_overflow": "error",
     "body_s": 60.0,
@@ -50,6 +51,8 @@ def settled(recipe: Recipe) -> dict[str, Any]:
     data = values["data"]
     _drop(data, _LATER)
     _drop(values["serve"], _LATER_OF_SERVE)
+    if values["model"]["arch"]:
+        _drop(values["model"]["arch"], _LATER_OF_ARCH)
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
     return values

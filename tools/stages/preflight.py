@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.base_model import experts
 from tools.console import duration, say
 from tools.day import checkpoints
 from tools.day.budget import Day
@@ -46,10 +47,12 @@ def refuse_unmergeable(recipe: Recipe) -> None:
     """Stop a training whose weights no later stage could take, FORCE=1 or not.
 
     Raises:
-        UserError: there is no adapter.
+        UserError: there is no adapter, or it would sit on experts.
     """
     if not recipe.train.get("adapter"):
         raise UserError("; ".join(NO_ADAPTER))
+    if faults := [f"{said}; {experts.REMEDY}" for _, said in experts.trained(recipe)]:
+        raise UserError(faults)
 
 
 def room(run: Run, found: Plan) -> list[str]:

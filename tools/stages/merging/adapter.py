@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tools.base_model import experts
 from tools.errors import StageError, UserError
 from tools.files import read_json
 from tools.stages.merging.skeleton import Skeleton
@@ -92,6 +93,11 @@ class Adapter:
         kind = str(getattr(config.peft_type, "value", config.peft_type))
         ways = ("target_parameters", "layer_replication", "lora_bias")
         what = next((key for key in ways if getattr(config, key, None)), kind)
+        if what == "target_parameters":
+            raise StageError(
+                f"merge: {self._folder}: an adapter with target_parameters: {experts.WHY}; train "
+                f"without: {experts.REMEDY}"
+            )
         if what != "LORA":
             raise StageError(
                 f"merge: {self._folder}: an adapter with {what} cannot be merged here: merge it "

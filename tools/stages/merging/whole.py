@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.base_model import experts
 from tools.errors import StageError, UserError
 from tools.files import file_digest, read_json, write_json
 from tools.stages.merging import weights
@@ -87,8 +88,8 @@ class _Merging:
         for weight, name in self._skeleton.joined.items():
             if weight in self._rounded or self._adapter.changes(weight):
                 raise StageError(
-                    f"merge: transformers joins {name} with other tensors into {weight}, which "
-                    "was trained: it cannot be merged here; merge it with PEFT's merge_and_unload"
+                    f"merge: {name} is a part of {weight}, which was trained: {experts.WHY}; train "
+                    f"without: {experts.REMEDY}"
                 )
 
     def _part_tied(self) -> dict[str, Tensor]:
