@@ -34,6 +34,7 @@ EXECUTOR ?=
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
 GGUF    := .venv-gguf/bin/python
+CLIENTS := .venv-clients/bin/python
 FORMAT ?= gguf
 TYPE   ?= Q8_0
 TIER   ?=
@@ -71,7 +72,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize export serve eval score report submission lint-submission \
-        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf \
+        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf clients \
         clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
@@ -197,11 +198,12 @@ helm-schema: helm ## write tools/recipe/schemas/helm.json anew: the run entries 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract
 
-lock: .venv/.dev helm gguf ## write the lock files anew from what is installed
-	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(GGUF) requirements/lock.py gguf && $(PY) requirements/hashes.py
+lock: .venv/.dev helm gguf clients ## write the lock files anew from what is installed
+	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(GGUF) requirements/lock.py gguf \
+	  && $(CLIENTS) requirements/lock.py clients && $(PY) requirements/hashes.py
 
 clean: ## remove caches and the environments; run folders stay
-	rm -rf .venv .venv-helm .venv-gguf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-helm .venv-gguf .venv-clients .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Environments. A stamp is written last, so an interrupted set-up goes on where it stopped.
 
@@ -221,9 +223,11 @@ FITS   = -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev
 
 gguf: .venv-gguf/.done ## install llama.cpp and its converter (builds it: wants a C++ compiler)
 
-.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python:
+clients: .venv-clients/.done ## install the clients that tests ask the worker with, as they come: litellm, LangChain, inspect …
+
+.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python:
 	@python="$$($(FIND))" && "$$python" -m venv $(@D:%/bin=%)
-.venv-helm/bin/python .venv-gguf/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
+.venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
 
 .venv/.train: requirements/train.txt | .venv/bin/python
 	@$(PY) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv; }
@@ -245,4 +249,9 @@ gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc
 .venv-gguf/.done: requirements/hashed/gguf.txt | .venv-gguf/bin/python
 	@$(GGUF) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-gguf; }
 	@CMAKE_ARGS="$${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" $(GGUF) requirements/install.py gguf --no-deps --require-hashes
+	@touch $@
+
+.venv-clients/.done: requirements/clients.txt | .venv-clients/bin/python
+	@$(CLIENTS) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-clients; }
+	@$(CLIENTS) requirements/install.py clients --no-deps
 	@touch $@

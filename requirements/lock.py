@@ -1,7 +1,7 @@
 """Write the lock files from what is installed: the packages of each .in file and their needs.
 
 Run by ``make lock``: with the main environment's Python for train, dev and serve, with HELM's for
-helm, with llama.cpp's for gguf.
+helm, with llama.cpp's for gguf, with the clients' for clients.
 To move a pin: edit the .in file, install it by hand, run the tests, then lock.
 """
 
@@ -24,6 +24,8 @@ HEAD = {
     "dev": "the tools for tests and lint, from dev.in, on top of train.txt.",
     "serve": "the serving image, from serve.in: a part of train.txt.",
     "helm": "HELM's environment, from helm.in; install with --no-deps: HELM asks for torch.",
+    "clients": "the clients that tests use, from clients.in; install with --no-deps: HELM asks\n"
+    "# for torch.",
     "gguf": "llama.cpp's environment, from gguf.in; install with --no-deps: its converter asks\n"
     "# for torch.",
 }
@@ -80,7 +82,7 @@ def write(name: str, packages: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in (["helm"], ["gguf"]):  # by the Python of that environment
+    if sys.argv[1:] in (["helm"], ["gguf"], ["clients"]):  # by the Python of that environment
         write(sys.argv[1], everything())
     else:
         train = closure(list(asked("train")))

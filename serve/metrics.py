@@ -76,6 +76,14 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def resident_peak_bytes() -> int:
+    """Most memory that this process has held, as the kernel tells it; 0 where it does not."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):  # proc(5): "high water mark", in kB
+            return int(line.split()[1]) * 1024
+    return 0  # some sandboxes' kernels (gVisor) have no such line
+
+
 def gpu_peak_bytes(device: str) -> int:
     """Most memory that this process has held on the card; 0 on a CPU."""
     if not device.startswith("cuda"):
@@ -173,6 +181,11 @@ def _worker_families(worker: dict[str, Any]) -> Iterator[Metric]:
         "oneday_worker_memory_bytes",
         "Resident memory of the worker process.",
         value=worker["memory_bytes"],
+    )
+    yield GaugeMetricFamily(
+        "oneday_worker_memory_peak_bytes",
+        "Most resident memory that the worker process has held; 0 when it is not known.",
+        value=worker["memory_peak_bytes"],
     )
     yield GaugeMetricFamily(
         "oneday_gpu_memory_bytes",

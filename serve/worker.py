@@ -39,7 +39,7 @@ from serve.engine.base import (
     GenRequest,
     GenResult,
 )
-from serve.metrics import TokenRate, gpu_peak_bytes, resident_bytes
+from serve.metrics import TokenRate, gpu_peak_bytes, resident_bytes, resident_peak_bytes
 from serve.openai_fields import fault
 from serve.overflow import ContextOverflow, Fields, Fitted, fit
 from serve.rendering import likeliest, openai_details, render
@@ -365,6 +365,7 @@ class Worker(litserve.LitAPI):
             "stats": dataclasses.asdict(engine.stats()),
             "tokens_per_second": self._tokens_per_second,
             "memory_bytes": resident_bytes(),
+            "memory_peak_bytes": resident_peak_bytes(),
             "gpu_memory_bytes": gpu_peak_bytes(engine.info.device),
             "rule_hits": [(*hit, count) for hit, count in self._rule_hits.items()],
         }

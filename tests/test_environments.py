@@ -192,4 +192,4 @@ class _Free:
 
 
 def test_the_locks_have_a_size_each(install: Any) -> None:
-    assert {"train", "helm", "dev", "gguf"} == set(install.SIZE)
+    assert {"train", "helm", "dev", "gguf", "clients"} == set(install.SIZE)

@@ -13,7 +13,7 @@ from tools.check.findings import check
 from tools.check.rules import losses
 from tools.errors import UserError
 from tools.plan.job import job
-from tools.plan.verdict import plan
+from tools.plan.verdict import plan, render
 from tools.recipe.axolotl_schema import OWNED
 from tools.recipe.compose import RECIPES
 from tools.recipe.formats import FORMATS, SERVED
@@ -23,7 +23,7 @@ from tools.stages import divergence
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-NAMES = ("my.yaml", "card.yaml", "model.yaml", "small.yaml", "sharded.yaml")
+NAMES = ("my.yaml", "card.yaml", "model.yaml", "mixture.yaml", "small.yaml", "sharded.yaml")
 EXAMPLES = dict(zip(NAMES, re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL), strict=True))
 
 
@@ -97,6 +97,13 @@ def test_the_model_of_ones_own_is_planned_as_itself(mine: Path) -> None:
     own, theirs = (plan(one.recipe, mine) for one in (loaded, load(RECIPES / "4090.yaml")))
     assert own.disk.base < theirs.disk.base / 4
     assert max(len(EXAMPLES[name].splitlines()) for name in ("card.yaml", "model.yaml")) <= 15
+
+
+def test_a_mixture_is_planned_with_its_experts(mine: Path) -> None:
+    found = plan(load(mine / "mixture.yaml").recipe, mine)
+    assert "14.3 B in all, 2.7 B of them for a token" in render(found)
+    names = set(rows("Mixtures of experts"))
+    assert names == {" `mlp` ", " `experts` ", " `experts_used` ", " `shared_mlp` "}
 
 
 def test_what_a_card_lacks_is_named(mine: Path) -> None:

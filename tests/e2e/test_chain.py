@@ -128,6 +128,7 @@ def test_the_day_ends_with_a_whole_report(finished: tuple[Path, dict[str, Any]])
     missing = {name: part["missing"] for name, part in parts.items() if "missing" in part}
     assert not missing, missing
     assert not parts["ranking"]["scored"], "none of the board's scenarios was asked"
+    assert all(who["resident_gib"] > 0.1 for who in parts["worker"]["models"].values())
     assert "<title>" in (run / "report.html").read_text()
     assert parts["contamination"]["rows"] > 0 and "contamination: " in finished[1]["last"]
 

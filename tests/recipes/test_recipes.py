@@ -140,7 +140,7 @@ def test_every_file_was_seen(tmp_path: Path) -> None:
         if file.resolve().is_relative_to(RECIPES)
     }
     assert seen == set(FILES)
-    assert (len(FILES), len(MODELS), len(WHOLE)) == (68, 27, 9)
+    assert (len(FILES), len(MODELS), len(WHOLE)) == (71, 30, 9)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -156,10 +156,18 @@ def test_a_model_leaves_nothing_of_the_one_before(name: str) -> None:
     model = {field.name for field in dataclasses.fields(Model)} - {"package", "path"}
     assert set(written["model"]) - {"package"} == model
     numbers = {field.name for field in dataclasses.fields(Architecture)}
-    assert set(written["model"]["arch"]) == numbers
+    # Of a mixture alone: another model's section goes as a whole, see the next test.
+    mixture = {"experts", "experts_used", "shared_mlp"}
+    arch = set(written["model"]["arch"])
+    assert arch == numbers if arch & mixture else arch == numbers - mixture
     assert written["train"]["lora_target_modules"]
     assert written["model"]["pad"] != written["model"]["eos"]
     assert len(written["model"]["revision"]) in (0, 40)
+
+
+def test_a_mixture_leaves_no_experts_to_the_model_after_it(tmp_path: Path) -> None:
+    recipe = composed(tmp_path, "4090", "models/mixtral-8x7b", "models/qwen2-7b").recipe
+    assert recipe.model.arch and recipe.model.arch.experts == 0
 
 
 # Weights in 10^9, as the makers publish them.
@@ -178,15 +186,18 @@ SIZES = {
     "llama-2-7b": 6.74,
     "llama-7b": 6.74,
     "mistral-7b": 7.24,
+    "mixtral-8x7b": 46.7,
     "mpt-7b": 6.65,
     "open-llama-7b-v2": 6.74,
     "opt-1.3b": 1.316,
     "opt-6.7b": 6.66,
     "pythia-1b": 1.012,
     "pythia-6.9b": 6.86,
+    "qwen1.5-moe-a2.7b": 14.3,
     "qwen2-7b": 7.62,
     "qwen2.5-14b": 14.77,
     "qwen2.5-7b": 7.62,
+    "qwen3-30b-a3b": 30.5,
     "redpajama-3b": 2.78,
     "redpajama-7b": 6.86,
     "smollm2-135m-instruct": 0.1345,
@@ -203,7 +214,8 @@ def test_the_numbers_make_the_published_size(name: str, billions: float, tmp_pat
     arch = model_of(name, tmp_path)[0].arch
     assert arch
     width = (arch.head_dim or arch.hidden // arch.heads) * (arch.heads + arch.kv_heads)
-    block = 2 * width * arch.hidden + (3 if arch.gated else 2) * arch.hidden * arch.mlp
+    mlp = max(arch.experts, 1) * arch.mlp + arch.shared_mlp
+    block = 2 * width * arch.hidden + (3 if arch.gated else 2) * arch.hidden * mlp
     weights = arch.layers * block + (1 if arch.tied else 2) * arch.vocab * arch.hidden
     # Norms, biases and learned positions are left out.
     assert weights == pytest.approx(billions * 1e9, rel=0.015)
@@ -229,6 +241,17 @@ TYPES = {
     "RedPajama": "gpt_neox",
     "SmolLM2": "llama",
 }
+MIXTURES = {
+    "mixtral-8x7b": "mixtral",
+    "qwen1.5-moe-a2.7b": "qwen2_moe",
+    "qwen3-30b-a3b": "qwen3_moe",
+}
+#: Of a shared expert: PEFT takes these names for those of all experts.
+SHARED = {"gate_proj", "up_proj", "down_proj", "shared_expert_gate"}
+
+
+def type_of(name: str, model: Model) -> str:
+    return MIXTURES.get(name.removeprefix("models/")) or TYPES[model.family]
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +263,7 @@ def networks() -> dict[str, Any]:
     with torch.device("meta"):
         return {
             kind: AutoModelForCausalLM.from_config(AutoConfig.for_model(kind))
-            for kind in set(TYPES.values())
+            for kind in {*TYPES.values(), *MIXTURES.values()}
         }
 
 
@@ -252,13 +275,14 @@ def test_lora_sits_on_every_linear_layer(
     from transformers.pytorch_utils import Conv1D
 
     model, train = model_of(name.removeprefix("models/"), tmp_path)
-    network = networks[TYPES[model.family]]
+    network = networks[type_of(name, model)]
     head = network.get_output_embeddings()
     layers = {
         path.rpartition(".")[2]
         for path, module in network.named_modules()
         if isinstance(module, Linear | Conv1D) and module is not head
     }
+    layers -= SHARED if model.arch and model.arch.experts else set()
     assert set(train["lora_target_modules"]) == layers
     # One of Llama's kind that differs from its default; its size tells.
     tied = network.config.tie_word_embeddings or model.family == "SmolLM2"
@@ -274,7 +298,7 @@ def test_attention_is_one_that_the_network_has(
     name: str, networks: dict[str, Any], tmp_path: Path
 ) -> None:
     model, train = model_of(name.removeprefix("models/"), tmp_path)
-    network = networks[TYPES[model.family]]
+    network = networks[type_of(name, model)]
     everywhere = network._supports_sdpa and network._supports_flash_attn
     assert train["attn_implementation"] == ("sdpa" if everywhere else "eager")
     ours = model.family not in PACKS_LEAK

@@ -27,6 +27,7 @@ def figures(**stats: int) -> dict[str, Any]:
         "stats": dataclasses.asdict(EngineStats(**stats)),
         "tokens_per_second": 12.5,
         "memory_bytes": 5000,
+        "memory_peak_bytes": 6000,
         "gpu_memory_bytes": 7000,
         "rule_hits": [["choice", "match", 3], ["choice", "cut", 1]],
     }
@@ -65,6 +66,7 @@ def test_with_a_worker() -> None:
     assert seen["oneday_new_tokens_total",] == 99
     assert seen["oneday_tokens_per_second",] == 12.5
     assert seen["oneday_worker_memory_bytes",] == 5000
+    assert seen["oneday_worker_memory_peak_bytes",] == 6000
     assert seen["oneday_gpu_memory_bytes",] == 7000
     assert seen["oneday_rule_hits_total", "choice", "match"] == 3
     assert seen["oneday_rule_hits_total", "choice", "cut"] == 1

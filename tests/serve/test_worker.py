@@ -200,6 +200,7 @@ def test_states(codecs: dict[str, TextCodec]) -> None:
     assert (ready["health"]["status"], ready["health"]["model"]["name"]) == ("ready", "fake")
     assert (ready["figures"]["stats"]["running"], ready["figures"]["rule_hits"]) == (2, [])
     assert ready["figures"]["memory_bytes"] > 10_000_000
+    assert ready["figures"]["memory_peak_bytes"] >= ready["figures"]["memory_bytes"]
     fake.age = math.inf
     assert report(worker(fake))["health"]["status"] == "failed"
 

@@ -38,6 +38,7 @@ def _training(run: Run) -> None:
     from tools.plan.verdict import plan
     from tools.stages import preflight
 
+    preflight.refuse_unmergeable(run.recipe)
     model = run.recipe.model
     try:
         found = plan(run.recipe, run.path.parent)

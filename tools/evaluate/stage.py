@@ -21,7 +21,7 @@ from tools.errors import UserError
 from tools.evaluate.helm.log import plain
 from tools.evaluate.helm.programs import OUTPUT, PLUGIN, Asked, Helm, run_folders
 from tools.evaluate.helm.programs import venv as helm_venv
-from tools.evaluate.hits import Hits, rule_hits
+from tools.evaluate.measured import Measured, measured
 from tools.evaluate.worker import serving
 from tools.questions import tiers
 from tools.questions.conf import Entry
@@ -41,7 +41,7 @@ WHO: tuple[Who, ...] = ("base", "tuned")
 MODEL = "neurips/local"  # HELM's deployment for the challenge's wire contract
 SCORES = "scores.json"
 MANY = 30  # run specs that are shown one by one; of more, the scenarios
-METRICS = "metrics.json"  # what the worker's output rules did, for the report
+METRICS = "metrics.json"  # what the worker's output rules did, and its memory, for the report
 
 # A scenario's main metric is the first of these it has; the order matters to none that HELM ships.
 HEADLINES = (
@@ -87,7 +87,7 @@ def evaluate(recipe: Recipe, run: Run, who: Who, model: Path) -> dict[str, Score
         with serving(model, recipe.serve, recipe.hardware.device, worker_log) as url:
             asked = Asked(entries, recipe.eval, run.output("data"), data.online)
             missing, minutes = _timed(helm, url, asked)
-            _add_hits(work.folder / METRICS, rule_hits(url))  # the worker's counters end with it
+            _keep(work.folder / METRICS, measured(url))  # the worker's figures end with it
         helm.summarize()
         scores = read_scores(helm.runs)
         write_json(work.folder / SCORES, scores)
@@ -134,13 +134,12 @@ def _go_on(run: Run, who: Who) -> None:
     copy.rename(unfinished)
 
 
-def _add_hits(path: Path, hits: Hits) -> None:
-    """Keep what the rules did, with what they did before the failed run specs were asked again."""
-    before: Hits = (read_json(path) or {}).get("rules", {})
-    for rule, steps in before.items():
-        now = hits.setdefault(rule, {})
-        now.update({step: count + now.get(step, 0) for step, count in steps.items()})
-    write_json(path, {"rules": hits})
+def _keep(path: Path, now: Measured) -> None:
+    """Keep the worker's figures, with those of before the failed run specs were asked again."""
+    stored = read_json(path) or {}
+    before = Measured(stored.get("rules", {}), stored.get("memory", {}))
+    whole = now.with_earlier(before)
+    write_json(path, {"rules": whole.rules, "memory": whole.memory})
 
 
 def _timed(helm: Helm, url: str, asked: Asked) -> tuple[dict[str, str], float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tools.plan.job import Job
 from tools.plan.memory import adapter_parameters, optimizer_state_bytes
 from tools.recipe import footprint
-from tools.recipe.arch import parameters
+from tools.recipe.arch import parameters, shapes
 from tools.recipe.schema import Recipe
 
 # Bytes a weight of the matrix that is being merged: four of its fp32 copies, and the file's own.
@@ -57,7 +57,9 @@ def merge_memory(job: Job, recipe: Recipe) -> float:
     well, whole, when its logits are compared.
     """
     arch, full = job.arch, job.method == "full"
-    largest = arch.hidden * max(arch.mlp, arch.vocab if job.trained_matrices or full else 0)
+    # Experts are copied as they are.
+    largest = max(wide * out for wide, out in shapes(arch).values())
+    largest = max(largest, arch.hidden * arch.vocab if job.trained_matrices or full else 0)
     trained = adapter_parameters(job) + job.trained_matrices * arch.vocab * arch.hidden
     trained += sum(_numbers(one.path) for one in recipe.merge.adapters.values() if one.path)
     whole = parameters(arch) * job.compute_bytes if recipe.hardware.device == "cpu" else 0

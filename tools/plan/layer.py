@@ -19,7 +19,7 @@ Tests hold the sums against what autograd saves of tiny models.
 """
 
 from tools.plan.job import FP32, Job
-from tools.recipe.arch import head_width, shapes
+from tools.recipe.arch import head_width, mlp_width, shapes
 
 _QKV, _O, _UP, _DOWN = ("q", "k", "v", "qkv"), ("o",), ("gate", "up"), ("down",)
 
@@ -30,14 +30,16 @@ def kept(job: Job) -> float:
     total = 2 * norm(job) + size * (2 * query + 2 * key) + FP32 * arch.heads + _scores(job)
     if job.method == "full":
         # Both norms' inputs to their weights, and the inputs of all matrices.
-        return total + size * (2 * arch.hidden + 2 * arch.hidden + arch.mlp) + _activation(job)
+        inputs = 2 * arch.hidden + 2 * arch.hidden + mlp_width(arch)
+        return total + size * inputs + _activation(job) + _experts(job)
     total += _inputs(job, _QKV, arch.hidden, "qkv", shared=False)
     total += _inputs(job, _O, query, "o", shared=True)  # attention's output, which it keeps itself
     total += _inputs(job, _UP, arch.hidden, "mlp", shared=False)
     if "mlp" not in job.kernels:
         # bitsandbytes' layer shares the product with nobody: neither factor is it.
-        total += _inputs(job, _DOWN, arch.mlp, "", shared=False)
-    return total + _activation(job) + _magnitudes(job)
+        width = arch.shared_mlp if arch.experts else arch.mlp
+        total += _inputs(job, _DOWN, width, "", shared=False)
+    return total + _activation(job) + _experts(job) + _magnitudes(job)
 
 
 def norm(job: Job) -> float:
@@ -64,9 +66,9 @@ def live(job: Job) -> float:
     """
     arch, size = job.arch, job.compute_bytes
     in_place = "mlp" in job.kernels or "glu" in job.liger
-    wide = size * arch.mlp * (1 if in_place or not arch.gated else 3)
+    wide = size * mlp_width(arch) * (1 if in_place or not arch.gated else 3)
     if _casts(job) and "down" in job.adapted and "mlp" not in job.kernels:
-        wide += FP32 * arch.mlp
+        wide += FP32 * mlp_width(arch)
     gradients = wide + size * (3 if job.dropout else 2) * arch.hidden
     # It is there already, unless it comes back from host memory.
     twice = _attention(job) if "attention" in job.saved and not job.saved_offload else 0
@@ -115,10 +117,24 @@ def _casts(job: Job) -> bool:
 
 def _activation(job: Job) -> float:
     """Of the feed-forward part between its matrices, bytes a token."""
+    width = mlp_width(job.arch)
     if not job.arch.gated:
-        return float(job.compute_bytes * job.arch.mlp)
+        return float(job.compute_bytes * width)
     factors = 2 if "mlp" in job.kernels or "glu" in job.liger else 3
-    return float(factors * job.compute_bytes * job.arch.mlp)
+    return float(factors * job.compute_bytes * width)
+
+
+def _experts(job: Job) -> float:
+    """Of a choice among experts: their outputs before the weights, scores, places; bytes a token.
+
+    (transformers.integrations.moe, grouped_mm_experts_forward.)
+    """
+    arch = job.arch
+    if not arch.experts:
+        return 0.0
+    outputs = arch.experts_used + (arch.shared_mlp > 0)
+    places = 4 * 8 * arch.experts_used  # where each is gathered from and put to, in int64
+    return float(job.compute_bytes * outputs * arch.hidden + FP32 * arch.experts + places)
 
 
 def _magnitudes(job: Job) -> float:

@@ -23,7 +23,12 @@ from dataclasses import dataclass
 
 from tools.plan import layer
 from tools.plan.job import FP32, Job
-from tools.recipe.arch import embedding_parameters, linear_parameters, parameters
+from tools.recipe.arch import (
+    embedding_parameters,
+    expert_parameters,
+    linear_parameters,
+    parameters,
+)
 
 # CUDA's libraries and the allocator's odds and ends; 0.5 GB fits the published peaks.
 CONTEXT = 0.5e9
@@ -118,7 +123,7 @@ def _weights_held(job: Job) -> float:
     whole = weights(job)
     if job.zero_stage < 3:
         return whole
-    one = linear_parameters(job.arch) / job.arch.layers * job.base_bytes
+    one = _layers(job) / job.arch.layers
     gathered = 2 * one + embedding_parameters(job.arch) * job.embedding_bytes
     return whole / job.gpus + min(gathered, whole) * (1 - 1 / job.gpus)
 
@@ -131,8 +136,13 @@ def _liger_chunk(job: Job) -> int:
 
 def weights(job: Job) -> float:
     """Bytes of the base model."""
-    embeddings = embedding_parameters(job.arch) * job.embedding_bytes
-    return linear_parameters(job.arch) * job.base_bytes + embeddings
+    return _layers(job) + embedding_parameters(job.arch) * job.embedding_bytes
+
+
+def _layers(job: Job) -> float:
+    """Bytes of all layers; experts are whole, whatever the base is quantized to."""
+    whole = expert_parameters(job.arch) * job.compute_bytes
+    return linear_parameters(job.arch) * job.base_bytes + whole
 
 
 def adapter_parameters(job: Job) -> int:

@@ -4,9 +4,10 @@
 
 Each token goes once forward through every weight (2 operations), once backward through the
 activations (2) and, under gradient checkpointing, forward again (2, less what selective
-checkpointing keeps); weights that are trained take 2 more. Weights are the linear parts and the
-head. Attention is left out: rows are short beside their pack. A range is given, not a number:
-kernels, packing and batch decide where in it a run is. A probe of the card narrows it.
+checkpointing keeps); weights that are trained take 2 more. Weights are the linear parts, the
+experts that a token goes through, and the head. Attention is left out: rows are short beside their
+pack. A range is given, not a number: kernels, packing and batch decide where in it a run is. A
+probe of the card narrows it.
 """
 
 import math
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from tools.plan.job import Job
 from tools.plan.probes import Probe
-from tools.recipe.arch import linear_parameters, shapes
+from tools.recipe.arch import active_parameters, shapes
 from tools.recipe.schema import Hardware
 
 # Lowest and highest share of the bf16 peak that training reached, by compute capability and method.
@@ -106,7 +107,7 @@ def passes(job: Job) -> float:
 
 def flops_per_token(job: Job) -> float:
     """Floating-point operations a trained token takes."""
-    return 2.0 * passes(job) * (linear_parameters(job.arch) + job.arch.vocab * job.arch.hidden)
+    return 2.0 * passes(job) * (active_parameters(job.arch) + job.arch.vocab * job.arch.hidden)
 
 
 def cost(job: Job) -> float:
@@ -126,7 +127,7 @@ def _again(job: Job) -> float:
     sizes = {part: wide * out for part, (wide, out) in shapes(job.arch).items()}
     # Nothing of the last matrix is asked for again unless an adapter reads beside it.
     spared = sum(size for part, size in sizes.items() if part in job.saved and part in job.adapted)
-    return 1 - spared / sum(sizes.values())
+    return 1 - spared * job.arch.layers / active_parameters(job.arch)
 
 
 def _kind(job: Job) -> str:
@@ -140,7 +141,7 @@ def _share(probe: Probe) -> float:
 
 def _apart(one: Job, other: Job) -> float:
     """How unlike two jobs are, in size of model and of pass."""
-    sizes = (linear_parameters(one.arch) / linear_parameters(other.arch), one.tokens / other.tokens)
+    sizes = (active_parameters(one.arch) / active_parameters(other.arch), one.tokens / other.tokens)
     return sum(abs(math.log(ratio)) for ratio in sizes)
 
 

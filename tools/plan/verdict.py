@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tools.base_model import experts
 from tools.day.steps import beyond
 from tools.plan import job as jobs
 from tools.plan import probes, serving
@@ -15,6 +16,7 @@ from tools.plan.probes import Probe
 from tools.plan.serving import Offer
 from tools.plan.speed import Range, hours, nearest, passes, tokens_per_second
 from tools.plan.workload import Workload, workload
+from tools.recipe.arch import active_parameters, embedding_parameters, parameters
 from tools.recipe.schema import Recipe
 
 Verdict = Literal["fits", "tight", "does not fit"]
@@ -135,6 +137,7 @@ def render(found: Plan) -> str:
     """The verdict in one line, then what it rests on."""
     lines = [
         _headline(found),
+        *_unmergeable(found.recipe),
         "",
         *_memory(found),
         "",
@@ -147,6 +150,11 @@ def render(found: Plan) -> str:
     return "\n".join(lines)
 
 
+def _unmergeable(recipe: Recipe) -> list[str]:
+    """What no stage takes that comes after training, in the words of check."""
+    return [f"plan: {said}; {experts.REMEDY}" for _, said in experts.trained(recipe)]
+
+
 def as_json(found: Plan) -> dict[str, Any]:
     """The same for programs: bytes, hours, tokens."""
     parts = {**dataclasses.asdict(found.peak), "total": found.peak.total, "card": found.card}
@@ -154,6 +162,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "recipe": found.recipe.name,
         "verdict": found.verdict,
         "judged": found.judged,
+        "parameters": dict(zip(("total", "active"), _parameters(found.job), strict=True)),
         "memory_bytes": {name: round(size) for name, size in parts.items()},
         "tokens_per_s": dataclasses.asdict(found.speed),
         "tokens": round(found.work.tokens) or None,
@@ -182,7 +191,7 @@ def _headline(found: Plan) -> str:
 def _memory(found: Plan) -> list[str]:
     job, train = found.job, found.recipe.train
     notes = {
-        "weights": f"{found.recipe.model.id}, {job.method}, {job.base_bytes:.3g} bytes a weight",
+        "weights": _weights(found),
         "adapters": f"rank {job.rank}" if job.method != "full" else "",
         "optimizer": f"gradients and states, {job.optimizer}",
         "activations": f"{job.tokens:,} tokens a pass, " + _kept(job),
@@ -197,6 +206,23 @@ def _memory(found: Plan) -> list[str]:
     if job.gpus > 1:
         share += f"; each of {job.gpus} processes"
     return [*lines, _line("peak", _gib(found.peak.total), share)]
+
+
+def _weights(found: Plan) -> str:
+    """The model and its form; of a mixture also how much of it there is, and works for a token."""
+    job = found.job
+    said = f"{found.recipe.model.id}, {job.method}, {job.base_bytes:.3g} bytes a weight"
+    if not job.arch.experts:
+        return said
+    total, active = (f"{count / 1e9:.1f}" for count in _parameters(job))
+    if job.base_bytes != job.compute_bytes:
+        said += f" but {job.compute_bytes} of experts"
+    return f"{said}; {total} B in all, {active} B of them for a token"
+
+
+def _parameters(job: Job) -> tuple[int, int]:
+    """Of the base: all, and those that a token goes through."""
+    return parameters(job.arch), active_parameters(job.arch) + embedding_parameters(job.arch)
 
 
 def _kept(job: Job) -> str:

@@ -1,6 +1,12 @@
 """What a served model weighs: on the disk, and in memory with so many clients."""
 
-from tools.recipe.arch import embedding_parameters, head_width, linear_parameters, parameters
+from tools.recipe.arch import (
+    embedding_parameters,
+    expert_parameters,
+    head_width,
+    linear_parameters,
+    parameters,
+)
 from tools.recipe.formats import FORMATS, GGUF
 from tools.recipe.schema import Architecture, Recipe
 
@@ -20,7 +26,9 @@ def weights(arch: Architecture, name: str, size: int) -> float:
     bytes_each = size if name == "none" else FORMATS[name].bits / 8
     if name in GGUF:
         return parameters(arch) * bytes_each
-    return linear_parameters(arch) * bytes_each + embedding_parameters(arch) * size
+    # bitsandbytes and its kin pack layers; experts are none.
+    whole = embedding_parameters(arch) + expert_parameters(arch)
+    return linear_parameters(arch) * bytes_each + whole * size
 
 
 def cache(arch: Architecture, tokens: float, size: int = _HALF) -> float:

@@ -88,7 +88,7 @@ class Architecture:
     Attributes:
         hidden: width of the residual stream.
         layers: number of blocks.
-        mlp: inner width of the feed-forward part.
+        mlp: inner width of the feed-forward part, of one expert where there are experts.
         vocab: rows of the embedding matrix.
         heads: query heads.
         kv_heads: key and value heads.
@@ -96,6 +96,9 @@ class Architecture:
         gated: whether the feed-forward part has three matrices (SwiGLU), not two.
         head_dim: width of a head; 0 is ``hidden / heads``.
         window: keys an attention layer sees; 0 is all.
+        experts: feed-forward parts that a layer chooses from for each token; 0 is none to choose.
+        experts_used: of them, those that a token goes through.
+        shared_mlp: inner width of the part beside them that every token goes through; 0 is none.
     """
 
     hidden: int
@@ -108,6 +111,9 @@ class Architecture:
     gated: bool = True
     head_dim: int = 0
     window: int = 0
+    experts: int = 0
+    experts_used: int = 0
+    shared_mlp: int = 0
 
 
 @dataclass

@@ -34,6 +34,7 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "form": "plain",
 }
 _LATER_OF_MERGE: dict[str, Any] = {"adapters": {}, "combine": "cat", "density": 0.5, "seed": 17}
+_LATER_OF_ARCH: dict[str, Any] = {"experts": 0, "experts_used": 0, "shared_mlp": 0}
 _LATER_OF_SERVE: dict[str, Any] = {
     "chat_overflow": "error",
     "body_s": 60.0,
@@ -64,6 +65,8 @@ def settled(recipe: Recipe) -> dict[str, Any]:
     _drop(values["quantize"], _LATER_OF_QUANTIZE)
     for key in _HOW_CHOSEN:
         del values["quantize"][key]
+    if values["model"]["arch"]:
+        _drop(values["model"]["arch"], _LATER_OF_ARCH)
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
     return values

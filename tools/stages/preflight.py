@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.base_model import experts
 from tools.console import duration, say
 from tools.day import checkpoints
 from tools.day.budget import Day
 from tools.errors import UserError
 from tools.plan import remedy
 from tools.plan.verdict import GIB, Plan, plan
+from tools.recipe.schema import Recipe
 from tools.run.folder import Run
 from tools.stages import merging
 
@@ -29,6 +31,7 @@ def preflight(run: Run, base: Path, day: Day) -> None:
         UserError: the day is used up, the card's memory, the host's or the disk is too small, or
             the base's files are not whole.
     """
+    refuse_unmergeable(run.recipe)
     faults = [*_day(run, day), *merging.faults(base)]
     if found := _plan(run, base):
         faults += room(run, found)
@@ -36,6 +39,16 @@ def preflight(run: Run, base: Path, day: Day) -> None:
             said = f"{found.hours.low:.1f} to {found.hours.high:.1f} hours are predicted"
             say(f"train: {said}, {found.day:.1f} are there: the clock ends it in time")
     if faults:
+        raise UserError(faults)
+
+
+def refuse_unmergeable(recipe: Recipe) -> None:
+    """Stop a training whose weights no later stage could take, FORCE=1 or not.
+
+    Raises:
+        UserError: an adapter would sit on experts.
+    """
+    if faults := [f"{said}; {experts.REMEDY}" for _, said in experts.trained(recipe)]:
         raise UserError(faults)
 
 

@@ -22,8 +22,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply)
 
     def do_GET(self) -> None:
-        """/metrics: a rule that cut twice."""
-        reply = b'oneday_rule_hits_total{rule="letter",step="cut"} 2.0\n'
+        """/metrics: a rule that cut twice, and memory."""
+        reply = (
+            b'oneday_rule_hits_total{rule="letter",step="cut"} 2.0\n'
+            b"oneday_worker_memory_peak_bytes 3.0e+09\noneday_gpu_memory_bytes 0.0\n"
+        )
         self.send_response(200)
         self.send_header("Content-Length", str(len(reply)))
         self.end_headers()

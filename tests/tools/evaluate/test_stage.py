@@ -101,7 +101,8 @@ def test_scores_base_and_tuned(tmp_path: Path, serve: Serve) -> None:
     assert natural["metric"] == "exact_set_match" and "f1_set_match" in natural["also"]
     assert read_json(run.output("eval_tuned") / "scores.json") == tuned
     hits = read_json(run.output("eval_tuned") / "metrics.json")
-    assert hits == {"rules": {"letter": {"cut": 2}}}
+    memory = {"resident_bytes": 3_000_000_000, "card_bytes": 0}
+    assert hits == {"rules": {"letter": {"cut": 2}}, "memory": memory}
     assert (run.output("eval_tuned") / "benchmark_output/runs/oneday/groups.json").is_file()
     assert run.done("eval_base") and run.done("eval_tuned")
     lines = evaluate.table(run).splitlines()
@@ -148,7 +149,8 @@ def test_keeps_what_was_scored_and_asks_the_failed_again(
     }
     assert run.done("eval_base") and not evaluate.failed(run, "base")
     hits = read_json(run.output("eval_base") / "metrics.json")
-    assert hits == {"rules": {"letter": {"cut": 4}}}  # of both attempts
+    assert hits["rules"] == {"letter": {"cut": 4}}  # of both attempts
+    assert hits["memory"]["resident_bytes"] == 3_000_000_000
 
 
 def interrupt(*given: Any) -> None:

@@ -222,6 +222,36 @@ def test_a_falcon_config(more: dict[str, Any], kv_heads: int, tmp_path: Path) ->
     assert local(tmp_path, model_type="falcon", vocab_size=9, **config, **more).kv_heads == kv_heads
 
 
+LAYERS = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 300, "num_attention_heads": 4}
+MIXED = {**LAYERS, "intermediate_size": 96, "num_experts_per_tok": 2, "tie_word_embeddings": False}
+
+
+def test_a_mixture_s_config(tmp_path: Path) -> None:
+    mixtral = local(tmp_path, model_type="mixtral", num_local_experts=8, **MIXED)
+    assert mixtral == Architecture(64, 2, 96, 300, 4, 4, tied=False, experts=8, experts_used=2)
+    more = {"moe_intermediate_size": 24, "shared_expert_intermediate_size": 48}
+    more |= {"sliding_window": 4096, "use_sliding_window": False}
+    qwen = local(tmp_path, model_type="qwen2_moe", num_experts=6, **MIXED, **more)
+    assert qwen == Architecture(
+        64, 2, 24, 300, 4, 4, tied=False, experts=6, experts_used=2, shared_mlp=48
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"decoder_sparse_step": 2}, "decoder_sparse_step: only some of its layers have experts"),
+        ({"mlp_only_layers": [0]}, "mlp_only_layers: only some"),
+        ({"num_experts_per_tok": None}, "tells no experts_used"),
+    ],
+)
+def test_a_mixture_that_our_numbers_cannot_tell(
+    more: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        local(tmp_path, model_type="qwen3_moe", num_experts=6, **{**MIXED, **more})
+
+
 def test_a_config_that_tells_too_little(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tells no layers, heads"):
         local(tmp_path, hidden_size=64, vocab_size=300)

@@ -23,6 +23,23 @@ ARCH = Architecture(64, 2, 160, 128, 4, 2, tied=False)
 LORA = Job(ARCH, "lora", 32, 1, rank=4)
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 HALF, FULL = torch.bfloat16, torch.float32
+_CHOSEN = {"num_experts_per_tok": 2}
+#: Of each mixture: transformers' numbers, and ours.
+MIXTURES: dict[str, Any] = {
+    "mixtral": (
+        {"num_local_experts": 4, **_CHOSEN},
+        {"mlp": 160, "experts": 4, "experts_used": 2},
+    ),
+    "qwen2_moe": (
+        {"num_experts": 6, "moe_intermediate_size": 96, "shared_expert_intermediate_size": 192,
+         **_CHOSEN},
+        {"mlp": 96, "experts": 6, "experts_used": 2, "shared_mlp": 192},
+    ),
+    "qwen3_moe": (
+        {"num_experts": 6, "moe_intermediate_size": 96, "head_dim": 16, **_CHOSEN},
+        {"mlp": 96, "experts": 6, "experts_used": 2, "head_dim": 16},
+    ),
+}  # fmt: skip
 
 
 @contextmanager
@@ -49,20 +66,22 @@ def saved(run: Callable[[], torch.Tensor], known: Any) -> int:
 
 
 @functools.cache
-def model(layers: int, dtype: torch.dtype, dropout: float) -> Any:
+def model(layers: int, dtype: torch.dtype, dropout: float, kind: str = "llama") -> Any:
     config = AutoConfig.for_model(
-        "llama", hidden_size=64, intermediate_size=160, vocab_size=128, num_attention_heads=4,
-        num_key_value_heads=2, num_hidden_layers=layers,
+        kind, hidden_size=64, intermediate_size=160, vocab_size=128, num_attention_heads=4,
+        num_key_value_heads=2, num_hidden_layers=layers, **MIXTURES.get(kind, ({},))[0],
     )  # fmt: skip
     base = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
-    return get_peft_model(base, LoraConfig(r=4, target_modules=ALL, lora_dropout=dropout)).train()
+    targets = ALL[:4] if kind in MIXTURES else ALL
+    lora = LoraConfig(r=4, target_modules=targets, lora_dropout=dropout)
+    return get_peft_model(base, lora).train()
 
 
-def a_layer(dtype: torch.dtype, dropout: float) -> float:
+def a_layer(dtype: torch.dtype, dropout: float, kind: str = "llama") -> float:
     """Bytes a token of one more layer; what does not grow with the tokens falls out."""
 
     def size(layers: int, tokens: int) -> int:
-        net = model(layers, dtype, dropout)
+        net = model(layers, dtype, dropout, kind)
         ids = torch.arange(tokens)[None] % 128
         with autocast(dtype):
             return saved(lambda: net(input_ids=ids, use_cache=False).logits, net.parameters())
@@ -79,6 +98,16 @@ def test_peft_s_layers_in_16_bit() -> None:
 def test_peft_s_layers_in_fp32(dropout: float) -> None:
     job = dataclasses.replace(LORA, compute_bytes=4, base_bytes=4, dropout=dropout > 0)
     assert layer.kept(job) == pytest.approx(a_layer(FULL, dropout), rel=0.03)
+
+
+@pytest.mark.parametrize("dtype", [HALF, FULL])
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_a_mixture_of_experts(kind: str, dtype: torch.dtype) -> None:
+    arch = dataclasses.replace(ARCH, **MIXTURES[kind][1])
+    job = dataclasses.replace(LORA, arch=arch, targets=("q", "k", "v", "o"))
+    if dtype == FULL:
+        job = dataclasses.replace(job, compute_bytes=4, base_bytes=4)
+    assert layer.kept(job) == pytest.approx(a_layer(dtype, 0, kind), rel=0.05)
 
 
 def test_fewer_targets_keep_less() -> None:

@@ -36,6 +36,37 @@ def test_parameters_by_hand() -> None:
     assert parameters(GPT2) == pytest.approx(124e6, rel=0.01)  # 1 M of positions and norms aside
 
 
+# By the makers: 46.7 and 12.9 billion; 14.3 and 2.7; 30.5 and 3.3.
+MIXTRAL = Architecture(4096, 32, 14336, 32000, 32, 8, tied=False, experts=8, experts_used=2)
+QWEN_MOE = Architecture(2048, 24, 1408, 151936, 16, 16, tied=False, experts=60, experts_used=4,
+                        shared_mlp=5632)  # fmt: skip
+QWEN3_MOE = Architecture(2048, 48, 768, 151936, 32, 4, tied=False, head_dim=128, experts=128,
+                         experts_used=8)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arch", "total", "active"),
+    [(MIXTRAL, 46.70, 12.88), (QWEN_MOE, 14.32, 2.69), (QWEN3_MOE, 30.53, 3.35)],
+)
+def test_a_mixture_has_more_than_a_token_goes_through(
+    arch: Architecture, total: float, active: float
+) -> None:
+    assert parameters(arch) == pytest.approx(total * 1e9, rel=1e-3)
+    worked = active_parameters(arch) + embedding_parameters(arch)
+    assert worked == pytest.approx(active * 1e9, rel=2e-3)
+    plain = change(arch=dataclasses.replace(arch, experts=0, experts_used=0, shared_mlp=0))
+    assert active_parameters(plain.arch) == linear_parameters(plain.arch)
+
+
+def test_experts_stay_whole_under_a_4_bit_base() -> None:
+    job = change(arch=MIXTRAL, targets=("q", "k", "v", "o"), embedding_bytes=2)
+    attention = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)
+    others = parameters(MIXTRAL) - attention
+    assert peak(job).weights == attention * NF4_DOUBLE + 2 * others
+    # No adapter can sit on an expert, whatever is asked for.
+    assert adapter_parameters(job) == adapter_parameters(change(arch=MIXTRAL))
+
+
 def test_adapters_by_hand() -> None:
     wide, key, mlp = 4096, 1024, 14336
     a_layer = 2 * (wide + wide) + 2 * (wide + key) + 3 * (wide + mlp)

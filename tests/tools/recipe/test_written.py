@@ -1,11 +1,14 @@
 """A recipe written to a file: whatever its texts hold, it reads back as the same recipe."""
 
+import dataclasses
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.tiny import recipe
 from tools.recipe.operators.declared import Deny
+from tools.recipe.schema import Architecture
 from tools.recipe.written import settled, text, tree
 
 PIECES = ["\\", "${", "}", "$", "{", "a", ".", ":", " ", "\n", "#", "'", '"', "1e-4", "???", "é"]
@@ -43,6 +46,15 @@ def test_a_newer_key_that_says_nothing_makes_no_other_recipe() -> None:
     plain.data.sources["counting"].operators = [{"deny": Deny("a", ["b"])}]
     said = settled(plain)["data"]["sources"]["counting"]["operators"]
     assert said == [{"deny": {"column": "a", "values": ["b"]}}]
+
+
+def test_experts_that_are_none_are_silent() -> None:
+    numbers = Architecture(64, 2, 96, 300, 4, 2, tied=False)
+    dense = settled(recipe(model__arch=numbers))["model"]["arch"]
+    assert not {"experts", "experts_used", "shared_mlp"} & dense.keys()
+    mixture = dataclasses.replace(numbers, experts=4, experts_used=2)
+    said = settled(recipe(model__arch=mixture))["model"]["arch"]
+    assert (said["experts"], said["experts_used"]) == (4, 2)
 
 
 def test_every_key_of_serve_that_came_later_is_silent_by_default() -> None:

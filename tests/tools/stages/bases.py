@@ -25,6 +25,8 @@ _LLAMA = {
     "intermediate_size": 128,
 }
 _NEOX = {**_LLAMA, "num_key_value_heads": 4}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 _GPT2 = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64}
 LLAMA_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FUSED = ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]
@@ -68,18 +70,36 @@ def _opt(files: Files) -> Files:
     return {**bare, "lm_head.weight": bare["decoder.embed_tokens.weight"].clone()}
 
 
-def _mixtral(files: Files) -> Files:
-    """As mistralai's: three tensors an expert, which transformers joins."""
-    found: Files = {}
-    for name, tensor in files.items():
-        at, _, last = name.replace(".mlp.", ".block_sparse_moe.").rpartition(".experts.")
-        if not at:
-            found[name.replace(".mlp.gate.", ".block_sparse_moe.gate.")] = tensor
-        for number, one in enumerate(tensor if at else []):
-            parts = dict(zip(("w1", "w3"), one.chunk(2), strict=True))
-            for key, part in (parts if last == "gate_up_proj" else {"w2": one}).items():
-                found[f"{at}.experts.{number}.{key}.weight"] = part.clone()
-    return found
+def _halves(gate: str, up: str, both: torch.Tensor) -> Files:
+    """The two that transformers has one above the other."""
+    first, second = both.chunk(2)
+    return {gate: first, up: second}
+
+
+def _parted(block: str, gate: str, up: str, down: str) -> Callable[[Files], Files]:
+    """A mixture's experts, a tensor a matrix, as every maker has them.
+
+    Args:
+        block: what the feed-forward part is called.
+        gate: an expert's first matrix.
+        up: its second.
+        down: its third.
+    """
+
+    def published(files: Files) -> Files:
+        parted: Files = {}
+        for name, tensor in files.items():
+            at, _, leaf = name.replace(".mlp.", f".{block}.").rpartition(".")
+            if not at.endswith(".experts"):
+                parted[f"{at}.{leaf}"] = tensor
+                continue
+            for number, one in enumerate(tensor):
+                halves = {down: one} if leaf == "down_proj" else _halves(gate, up, one)
+                for matrix, part in halves.items():
+                    parted[f"{at}.{number}.{matrix}.weight"] = part.clone()
+        return parted
+
+    return published
 
 
 @dataclass(frozen=True)
@@ -134,6 +154,14 @@ FAMILIES = {
                       "embed_tokens"),
     "mistral": Family("mistral", _LLAMA, LLAMA_LAYERS, "embed_tokens"),
     "qwen2.5": Family("qwen2", _LLAMA, LLAMA_LAYERS, "embed_tokens"),
+    "mixtral": Family("mixtral", {**_LLAMA, "num_local_experts": 4}, ATTENTION, "embed_tokens",
+                      _parted("block_sparse_moe", "w1", "w3", "w2")),
+    "qwen1.5-moe": Family("qwen2_moe", {**_LLAMA, **_EXPERTS,
+                                        "shared_expert_intermediate_size": 48},
+                          ATTENTION, "embed_tokens",
+                          _parted("mlp", "gate_proj", "up_proj", "down_proj")),
+    "qwen3-moe": Family("qwen3_moe", {**_LLAMA, **_EXPERTS, "head_dim": 16}, ATTENTION,
+                        "embed_tokens", _parted("mlp", "gate_proj", "up_proj", "down_proj")),
 }  # fmt: skip
 _GEMMA = {**_LLAMA, "head_dim": 16}
 #: Families that recipes/models has none of; ``check`` knows their layers, but for experts'.
@@ -143,8 +171,6 @@ BESIDE = {
     "gemma2": Family("gemma2", _GEMMA, LLAMA_LAYERS, "embed_tokens"),
     "phi3": Family("phi3", _LLAMA, ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
                    "embed_tokens"),
-    "mixtral": Family("mixtral", {**_LLAMA, "num_local_experts": 2}, LLAMA_LAYERS[:4],
-                      "embed_tokens", _mixtral),
 }  # fmt: skip
 ALL = {**FAMILIES, **BESIDE}
 

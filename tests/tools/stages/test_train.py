@@ -158,12 +158,25 @@ def test_an_interrupted_training_keeps_its_whole_checkpoints(
         assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-2"]
         good(folder, tell)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="step 2 is kept, the same command goes on from it"):
         with_trainer(run, monkeypatch, killed)
     assert not run.done("train")
     with_trainer(run, monkeypatch, resumed)
     said = capsys.readouterr().out
     assert "checkpoint-10 is half-written; not used" in said and "going on from step 2" in said
+
+
+def test_before_the_first_checkpoint_nothing_is_said_to_be_kept(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: Path, tell: Callable[[Event], None]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        with_trainer(run, monkeypatch, killed)
+    said = str(caught.value)
+    assert "no checkpoint was written yet" in said and "trains from the first step on" in said
+    assert "is kept" not in said
 
 
 def test_a_stopped_axolotl_is_not_done_though_it_says_0(

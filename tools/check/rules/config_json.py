@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.base_model import config_file
-from tools.check.rules.base import Facts, Faults, fail, warn
+from tools.check.rules.base import Facts, Faults, fail, plain, warn
 from tools.files import read_json
 from tools.recipe.faults import nearest
 from tools.recipe.schema import Recipe
@@ -29,6 +29,7 @@ def trainable(recipe: Recipe, facts: Facts) -> Faults:
     """Transformers has a causal language model of this kind, of whole weights."""
     folder, config, key = _read(recipe)
     if folder is None:
+        yield from _family(recipe)
         return
     kind, known = str(config.get("model_type", "")), causal_kinds()
     if known and kind not in known:
@@ -42,6 +43,25 @@ def trainable(recipe: Recipe, facts: Facts) -> Faults:
     if config.get("quantization_config"):
         said = f"{key}: {folder}: its weights are quantized: no adapter can be merged into them"
         yield fail(key, said, "take the model it was made from; quantize.format comes after")
+
+
+# Of the challenge's families those whose models are none of causal kind, and those whose code the
+# hub has and transformers 5.20 has not.
+_ENCODERS = {"albert", "bart", "bert", "deberta", "distilbert", "electra", "roberta", "t5", "ul2"}
+_HUB_CODE = {"decilm6b", "internlm"}
+
+
+def _family(recipe: Recipe) -> Faults:
+    """Where no file tells it, the family does: nothing is downloaded for what cannot be trained."""
+    name = recipe.model.family
+    why = ""
+    if plain(name) in _ENCODERS:
+        why = "its models are encoders, or encoders with a decoder; only causal ones train yet"
+    elif plain(name) in _HUB_CODE:
+        why = "its models need code from the hub, which transformers has none of"
+    if why:
+        remedy = "take another base; docs/recipes.md lists layers of models that train"
+        yield fail("model.family", f"model.family {name}: {why}", remedy)
 
 
 def numbers(recipe: Recipe, facts: Facts) -> Faults:

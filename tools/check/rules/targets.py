@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from tools.base_model import experts
 from tools.check.rules.base import Facts, Faults, fail, parts, plain, warn
 from tools.files import read_json
 from tools.recipe.faults import nearest
 from tools.recipe.schema import Model, Recipe
 
-_LLAMA = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+_LLAMA = (*_ATTENTION, "gate_proj", "up_proj", "down_proj")
 _NEOX = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
 _GPT2 = ("c_attn", "c_proj", "c_fc")
 #: Names of the linear layers of a block, by transformers' ``model_type``; a test reads them from
@@ -29,6 +31,10 @@ LAYERS = {
     "gpt_neo": ("q_proj", "k_proj", "v_proj", "out_proj", "c_fc", "c_proj"),
     "opt": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
     "mpt": ("Wqkv", "out_proj", "up_proj", "down_proj"),
+    # Without their experts, which are no layers.
+    "mixtral": _ATTENTION,
+    "qwen2_moe": (*_LLAMA, "shared_expert_gate"),
+    "qwen3_moe": _ATTENTION,
 }
 # What a family is built as, where its config.json is not at hand.
 _FAMILIES = {
@@ -52,8 +58,10 @@ _FAMILIES = {
     "opt": "opt",
     "mpt": "mpt",
 }
-# Members of a family that are built otherwise: experts, and the first Qwen, which is hub code.
-_OTHERWISE = {"moe", "mixtral", "8x7b", "8x22b", "qwen"}
+# Mixtures of experts of these families.
+_MIXTURES = {"mistral": "mixtral", "qwen2": "qwen2_moe", "qwen3": "qwen3_moe"}
+# A member that is built otherwise: the first Qwen, which is hub code.
+_OTHERWISE = {"qwen"}
 # Beside the blocks; which of them a model has is for PEFT to say.
 ENDS = {"embed_tokens", "embed_in", "embed_out", "wte", "wpe", "word_embeddings", "lm_head"}
 
@@ -73,6 +81,8 @@ def modules(recipe: Recipe, facts: Facts) -> Faults:
         return
     known = LAYERS[built]
     lost = [name for name in wanted if name.rpartition(".")[2] not in {*known, *ENDS}]
+    if experts.has_experts(recipe.model):  # of those another rule tells
+        lost = [name for name in lost if name not in experts.reaching(lost)]
     if not lost:
         return
     said = f"{key}: {recipe.model.id} ({built}) has no layer {lost[0]}{nearest(lost[0], known)}"
@@ -88,4 +98,6 @@ def kind(model: Model) -> str:
         return str(config.get("model_type", "")) if isinstance(config, dict) else ""
     known = _FAMILIES.get(plain(model.family), "")
     words = parts(model.id.rpartition("/")[2])
+    if experts.named_so(model.id):
+        return _MIXTURES.get("qwen3" if known == "qwen2" and "qwen3" in words else known, "")
     return "" if words & _OTHERWISE else known

@@ -4,6 +4,7 @@ import fnmatch
 import math
 from typing import Any
 
+from tools.base_model.experts import has_experts
 from tools.check.rules.base import Facts, Faults, fail, parts, warn
 from tools.check.rules.card import attention
 from tools.check.rules.unpacked import CHANGE_BASE
@@ -133,9 +134,14 @@ def merging(recipe: Recipe, facts: Facts) -> Faults:
             said = f"train.{key} trains on a quantized base: no adapter can be merged into it"
             yield fail(f"train.{key}", said, "take the whole base, with train.adapter=qlora")
     for key in ("lora_target_parameters", "peft_layer_replication"):
-        if train.get(key):
+        told = key == "lora_target_parameters" and has_experts(model)  # by a rule of their own
+        if train.get(key) and not told:
             said = f"train.{key}: what it trains cannot be merged tensor by tensor"
             yield fail(f"train.{key}", said, "train layers, by train.lora_target_modules")
+    if train.get("trust_remote_code"):
+        said = "train.trust_remote_code: training alone would run the hub's code: merge, quantize"
+        remedy = "take a base that transformers has, and leave it out"
+        yield fail("train.trust_remote_code", f"{said} and the worker run none", remedy)
     kind = str(train.get("peft_init_lora_weights") or "")
     if kind.startswith(CHANGE_BASE):
         said = f"train.peft_init_lora_weights {kind} takes its start out of the base's own weights"

@@ -112,6 +112,7 @@ def worker(part: Part) -> list[Html | None]:
         "new tokens/s",
         "prompt tokens/s",
         "memory, GiB",
+        "on the card, GiB",
         "answers",
     )
     return [
@@ -122,21 +123,23 @@ def worker(part: Part) -> list[Html | None]:
 
 _METHOD = (
     "From the worker's log while it was scored: several questions at once, so latency is that of a "
-    "busy worker; tokens a second are over the time in which an answer was in the making."
+    "busy worker; tokens a second are over the time in which an answer was in the making. Memory "
+    "is the most that the process with the model held since its start, loading included."
 )
 
 
 def _speed(found: Part | None) -> list[str]:
     if found is None:
-        return [_NOT, *["–"] * 6]
+        return [_NOT, *["–"] * 7]
     seconds = found["seconds"]
     return [
         *(number(seconds[name], 2) for name in ("median", "p95", "longest")),
         *(_measured(found[f"{kind}_per_second"]) for kind in ("new_tokens", "prompt_tokens")),
-        _measured(found["memory_gib"]),
+        _measured(found["resident_gib"], 2),
+        _measured(found["card_gib"], 2),
         f"{found['answers']:,}",
     ]
 
 
-def _measured(value: float | None) -> str:
-    return _NOT if value is None else number(value, 1)
+def _measured(value: float | None, digits: int = 1) -> str:
+    return _NOT if value is None else number(value, digits)

@@ -1,4 +1,4 @@
-"""The worker part: how fast it answered while it was scored, from the lines of its log."""
+"""The worker part: how fast it answered while it was scored, by its log, and its memory."""
 
 import datetime
 import json
@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.files import read_json
 from tools.report.gathered.source import Missing, Part, Source
 from tools.run.provenance import Record
 
+GIB = 2**30
 _CLOCK = 2.0  # seconds: a record's end is written in whole ones, after the last answer
 Span = tuple[float, float]
 
 
 def worker(source: Source) -> Part:
-    """Latency and tokens a second of each model that was evaluated.
+    """Latency, tokens a second and memory of each model that was evaluated.
 
     Only lines between the evaluation's begin and end count: a log is added to by later ones. The
     evaluator asks several questions at once, so a latency is that of a busy worker.
@@ -23,8 +25,9 @@ def worker(source: Source) -> Part:
     Returns:
         By model: ``answers``; ``seconds`` of one, ``median``, ``p95`` and ``longest``;
         ``busy_seconds``, while at least one answer was in the making; ``new_tokens_per_second`` and
-        ``prompt_tokens_per_second`` over these; ``memory_gib``, None, for no record has it. None in
-        place of all this for a model whose log is gone.
+        ``prompt_tokens_per_second`` over these; ``resident_gib`` and ``card_gib``, the most that
+        the worker's process held, None where it was not measured, as before there was the figure,
+        or where there is no card. None in place of all this for a model whose log is gone.
 
     Raises:
         Missing: nothing was evaluated yet, or no log of a worker is there.
@@ -33,10 +36,20 @@ def worker(source: Source) -> Part:
     for who in source.evaluated():
         record = source.run.record(f"eval_{who}")
         log = source.run.path / "logs" / f"worker_{who}.log"
-        models[who] = figures(answered(log, *_span(record))) if record else None
+        found = figures(answered(log, *_span(record))) if record else None
+        models[who] = {**found, **_memory(source, who)} if found else None
     if not any(models.values()):
         raise Missing("not measured: no log of a worker that was scored is there", "eval")
     return {"models": models}
+
+
+def _memory(source: Source, who: str) -> Part:
+    """What the evaluation wrote down of the worker's memory; a 0 is none that was measured."""
+    stored = (read_json(source.answers(who) / "metrics.json") or {}).get("memory") or {}
+    names = {"resident_gib": "resident_bytes", "card_gib": "card_bytes"}
+    return {
+        ours: size / GIB if (size := stored.get(name)) else None for ours, name in names.items()
+    }
 
 
 def _span(record: Record) -> Span:
@@ -87,7 +100,6 @@ def figures(entries: Iterable[dict[str, Any]]) -> Part | None:
             f"{kind}_per_second": sum(entry[kind] for entry in each) / work if work else None
             for kind in ("new_tokens", "prompt_tokens")
         },
-        "memory_gib": None,
     }
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tools.base_model import experts
 from tools.check.rules.unpacked import CHANGE_BASE
 from tools.errors import StageError, UserError
 from tools.files import read_json
@@ -100,6 +101,11 @@ class Adapter:
                 " weights, so it is no difference to the base itself; train again without, or have "
                 "PEFT save it with path_initial_model_for_weight_conversion"
             )
+        if what == "target_parameters":
+            raise StageError(
+                f"merge: {self._folder}: an adapter with target_parameters: {experts.WHY}; train "
+                f"without: {experts.REMEDY}"
+            )
         if what != "LORA":
             raise StageError(
                 f"merge: {self._folder}: an adapter with {what} cannot be merged here: merge it "
@@ -189,8 +195,8 @@ class Adapter:
         for weight, name in joined.items():
             if weight in rounded or self.changes(weight):
                 raise StageError(
-                    f"merge: transformers joins {name} with other tensors into {weight}, which "
-                    "was trained: it cannot be merged here; merge it with PEFT's merge_and_unload"
+                    f"merge: {name} is a part of {weight}, which was trained: {experts.WHY}; train "
+                    f"without: {experts.REMEDY}"
                 )
 
     def merged(self, weight: str, base: Any) -> Any:

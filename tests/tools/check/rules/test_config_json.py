@@ -8,7 +8,7 @@ import pytest
 
 from tests.tiny import recipe
 from tools.base_model.architecture import architecture
-from tools.check.rules import config_json
+from tools.check.rules import config_json, targets
 from tools.check.rules.base import Fault
 from tools.recipe.schema import Architecture, Recipe
 
@@ -31,6 +31,20 @@ def test_a_kind_that_is_no_causal_model_is_refused(kind: str, tmp_path: Path) ->
     assert fault.verdict == "fail" and fault.key == "model.path"
     assert f"says model_type {kind or 'nothing'}" in fault.message
     assert ("did you mean llama?" in fault.message) == (kind == "llamma")
+
+
+@pytest.mark.parametrize("family", ["T5", "RoBERTa", "BART", "DeciLM-6B", "InternLM"])
+def test_a_family_that_cannot_be_trained_is_told_before_a_download(family: str) -> None:
+    made = recipe(model__source="hub", model__id=f"somebody/{family}", model__family=family)
+    (fault,) = told(config_json.trainable, made)
+    assert fault.verdict == "fail" and fault.key == "model.family"
+    assert fault.message.startswith(f"model.family {family}: its models ")
+
+
+def test_families_that_train_are_told_nothing() -> None:
+    for family in targets._FAMILIES:
+        made = recipe(model__source="hub", model__id=f"x/{family}", model__family=family)
+        assert told(config_json.trainable, made) == []
 
 
 def test_the_kinds_are_those_of_transformers() -> None:

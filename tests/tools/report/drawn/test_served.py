@@ -30,5 +30,7 @@ def test_what_auto_took_is_told(whole: Run) -> None:
 
 def test_what_a_worker_was_not_measured_by_is_said() -> None:
     entry = {"at": 10.0, "seconds": 2.0, "new_tokens": 6.0, "prompt_tokens": 20.0}
-    made = join(served.worker({"models": {"base": None, "tuned": figures([entry])}}))
+    tuned = {**(figures([entry]) or {}), "resident_gib": 1.375, "card_gib": None}
+    made = join(served.worker({"models": {"base": None, "tuned": tuned}}))
     assert made.count("not measured") == 2 and "3.0" in made and "10.0" in made
+    assert "1.38" in made and "on the card, GiB" in made

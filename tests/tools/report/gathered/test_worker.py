@@ -8,7 +8,7 @@ import pytest
 
 from tools.report.gathered.source import Missing, Source
 from tools.report.gathered.worker import busy, figures, worker
-from tools.run.folder import Run
+from tools.run.folder import Run, write_json
 
 
 def line(at: float, seconds: float, message: str = "answered") -> str:
@@ -36,7 +36,21 @@ def test_only_answers_of_this_evaluation_count(whole: Run) -> None:
     assert found["tuned"]["seconds"] == {"median": 1.5, "p95": 2.0, "longest": 2.0}
     assert found["tuned"]["busy_seconds"] == pytest.approx(2, abs=1e-3)
     assert found["tuned"]["new_tokens_per_second"] == pytest.approx(10, rel=1e-3)
-    assert found["tuned"]["memory_gib"] is None
+    # An evaluation of before there was the figure.
+    assert found["tuned"]["resident_gib"] is None and found["tuned"]["card_gib"] is None
+
+
+def test_memory_is_what_the_evaluation_wrote_down(whole: Run) -> None:
+    log(whole, line(finished(whole), 1.0))
+    memory = {"resident_bytes": 3 * 2**30, "card_bytes": 0}
+    write_json(whole.output("eval_tuned") / "metrics.json", {"rules": {}, "memory": memory})
+    found = worker(Source(whole))["models"]["tuned"]
+    assert found["resident_gib"] == 3 and found["card_gib"] is None, "0: there is no card"
+    write_json(
+        whole.output("eval_tuned") / "metrics.json",
+        {"rules": {}, "memory": memory | {"card_bytes": 2**29}},
+    )
+    assert worker(Source(whole))["models"]["tuned"]["card_gib"] == 0.5
 
 
 def test_without_a_log_nothing_was_measured(whole: Run) -> None:
