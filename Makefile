@@ -34,6 +34,7 @@ EXECUTOR ?=
 PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
 GGUF    := .venv-gguf/bin/python
+COMPRESS := .venv-compress/bin/python
 FORMAT ?= gguf
 TYPE   ?= Q8_0
 TIER   ?=
@@ -71,7 +72,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize export serve eval score report submission lint-submission \
-        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf \
+        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf compress \
         clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
@@ -81,7 +82,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 day: ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
-	+@$(BOTH) setup helm
+	+@$(BOTH) setup helm compress
 	@$(TOOLS) day $(RECIPES) $(FORCED)
 
 data: setup ## make the training, validation and test rows
@@ -93,7 +94,7 @@ train: setup ## train the adapter (goes on from the last checkpoint)
 merge: setup ## add the adapter to the base model
 	@$(TOOLS) merge $(RECIPES) $(FORCED)
 
-quantize: setup ## put the merged model into the served format
+quantize: setup compress ## put the merged model into the served format
 	@$(TOOLS) quantize $(RECIPES) $(FORCED)
 
 export: setup gguf ## the merged model as FORMAT=gguf of TYPE="Q8_0 Q4_K_M", proven in llama.cpp
@@ -140,7 +141,7 @@ clock: setup ## what is used and left of the day, and how far the stage at work 
 verify: setup ## is every file of RUN what its manifest says?
 	@$(TOOLS) verify --run "$(RUN)"
 
-reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and compare
+reproduce: setup compress ## rebuild RUN from its manifest alone in a fresh folder, and compare
 	@$(TOOLS) reproduce --run "$(RUN)" $(FORCED) $(if $(INTO),--into "$(INTO)") $(if $(JSON),--json)
 
 test: ## lint, then all tests, the real chain on a tiny model included
@@ -197,11 +198,12 @@ helm-schema: helm ## write tools/recipe/schemas/helm.json anew: the run entries 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract
 
-lock: .venv/.dev helm gguf ## write the lock files anew from what is installed
-	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(GGUF) requirements/lock.py gguf && $(PY) requirements/hashes.py
+lock: .venv/.dev helm gguf compress ## write the lock files anew from what is installed
+	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(GGUF) requirements/lock.py gguf \
+	  && $(COMPRESS) requirements/lock.py compress && $(PY) requirements/hashes.py
 
 clean: ## remove caches and the environments; run folders stay
-	rm -rf .venv .venv-helm .venv-gguf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-helm .venv-gguf .venv-compress .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Environments. A stamp is written last, so an interrupted set-up goes on where it stopped.
 
@@ -209,7 +211,7 @@ setup: .venv/.train ## install the main environment (done by the others when nee
 
 helm: .venv-helm/.done ## install HELM's own environment (its pins clash with Axolotl's)
 
-# Both environments at once: pip computes on one core, and waits for the network while it loads.
+# Environments at once, two at a time: pip computes on one core, and waits for the network while it loads.
 BOTH   = $(MAKE) --no-print-directory --silent --jobs=2 ASKED=$(ASKED)
 ASKED ?= $(firstword $(MAKECMDGOALS))
 
@@ -221,9 +223,11 @@ FITS   = -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev
 
 gguf: .venv-gguf/.done ## install llama.cpp and its converter (builds it: wants a C++ compiler)
 
-.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python:
+compress: .venv-compress/.done ## install llm-compressor (w4a16, w8a16, w8a8, fp8), whose pins clash with Axolotl's
+
+.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python .venv-compress/bin/python:
 	@python="$$($(FIND))" && "$$python" -m venv $(@D:%/bin=%)
-.venv-helm/bin/python .venv-gguf/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
+.venv-helm/bin/python .venv-gguf/bin/python .venv-compress/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
 
 .venv/.train: requirements/train.txt | .venv/bin/python
 	@$(PY) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv; }
@@ -245,4 +249,9 @@ gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc
 .venv-gguf/.done: requirements/hashed/gguf.txt | .venv-gguf/bin/python
 	@$(GGUF) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-gguf; }
 	@CMAKE_ARGS="$${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" $(GGUF) requirements/install.py gguf --no-deps --require-hashes
+	@touch $@
+
+.venv-compress/.done: requirements/hashed/compress.txt | .venv-compress/bin/python
+	@$(COMPRESS) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-compress; }
+	@$(COMPRESS) requirements/install.py compress --no-deps --require-hashes
 	@touch $@

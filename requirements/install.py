@@ -18,7 +18,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 #: By lock: gigabytes of the environment with it, and minutes to download and unpack it (measured on
 #: two cores; ``train`` with torch's CUDA build, which is what PyPI has for Linux).
-SIZE = {"train": (7.1, 9), "helm": (0.9, 3), "dev": (0.3, 1), "gguf": (0.3, 10)}
+SIZE = {"train": (7.1, 9), "helm": (0.9, 3), "dev": (0.3, 1), "gguf": (0.3, 10),
+        "compress": (0.02, 1)}  # fmt: skip
 EVERY = 10.0  # seconds between two lines of progress
 
 

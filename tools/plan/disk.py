@@ -10,6 +10,8 @@ from tools.recipe.schema import Recipe
 # Bytes of a linear weight by quantize.format; embedding and head stay as they are. int8_int4:
 # torchao keeps its 4-bit weights as int8, groups of 32 with an fp32 scale.
 _FORMATS = {"nf4": NF4_DOUBLE, "int8": INT8, "fp8": 1.0, "int8_int4": 1.13}
+# llm-compressor's: w4a16 and w8a16 in groups of 128 with a 16-bit scale.
+_FORMATS |= {"w4a16": 0.516, "w8a16": 1.016, "w8a8": 1.0}
 # Bytes a weight of the matrix that is being merged: four of its fp32 copies, and the file's own.
 # Measured with a Llama of 1.16 GB: 0.3 GB at the most, the libraries' 0.15 included.
 _MERGED = 20

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from serve.config import ServeConfig
 from tools.recipe.operators.declared import Step
 
-QuantFormat = Literal["none", "nf4", "int8", "fp8", "int8_int4"]
+QuantFormat = Literal["none", "nf4", "int8", "w4a16", "w8a16", "w8a8", "fp8", "int8_int4"]
 Order = Literal["shuffled", "listed", "easy-first"]
 Shape = Literal[
     "", "pairs", "messages", "sharegpt", "turns", "text", "tree", "mcq", "ni_task", "quac"
@@ -258,11 +258,27 @@ class Quantize:
         max_perplexity_ratio: quantized perplexity over merged perplexity on held-out rows; more
             fails.
         perplexity_rows: how many held-out rows the perplexity is taken over.
+        modifier: of llm-compressor's, what makes w4a16, w8a16, w8a8 and fp8: ``gptq``, ``awq`` or
+            ``rtn`` (rounds to nearest, reads no rows); empty: what is usual for the format.
+        group_size: of w4a16 and w8a16, weights of a row that share a scale; -1 is the whole row, 0
+            the scheme's own 128.
+        smoothing_strength: of w8a8, SmoothQuant's: how much of what is hard to round goes from
+            activations into weights, 0 (nothing) to 1.
+        ignore: names of layers that stay whole beside the head, as llm-compressor takes them
+            (``re:.*down_proj``).
+        num_calibration_samples: training rows that gptq, awq and SmoothQuant look at.
+        max_seq_length: tokens that are read of such a row.
     """
 
     format: QuantFormat
     max_perplexity_ratio: float
     perplexity_rows: int
+    modifier: Literal["", "gptq", "awq", "rtn"] = ""
+    group_size: int = 0
+    smoothing_strength: float = 0.0
+    ignore: list[str] = field(default_factory=list)
+    num_calibration_samples: int = 256
+    max_seq_length: int = 2048
 
 
 @dataclass

@@ -39,6 +39,14 @@ _LATER_OF_SERVE: dict[str, Any] = {
     "name": "",
     "cors": [],
 }
+_LATER_OF_QUANTIZE: dict[str, Any] = {
+    "modifier": "",
+    "group_size": 0,
+    "smoothing_strength": 0.0,
+    "ignore": [],
+    "num_calibration_samples": 256,
+    "max_seq_length": 2048,
+}
 
 
 def settled(recipe: Recipe) -> dict[str, Any]:
@@ -50,6 +58,7 @@ def settled(recipe: Recipe) -> dict[str, Any]:
     data = values["data"]
     _drop(data, _LATER)
     _drop(values["serve"], _LATER_OF_SERVE)
+    _drop(values["quantize"], _LATER_OF_QUANTIZE)
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
     return values

@@ -8,10 +8,12 @@ from tools import axolotl, base_model
 from tools.console import say
 from tools.data import tokens
 from tools.errors import StageError
+from tools.run import compressed
 from tools.run.folder import Run
 from tools.stages import generation
 from tools.stages.four_bits import double_quant, packed
 from tools.stages.perplexity import perplexity
+from tools.stages.quantizing import compressor
 
 
 def quantize(run: Run) -> dict[str, Any]:
@@ -28,7 +30,9 @@ def quantize(run: Run) -> dict[str, Any]:
     merged = run.output("merge")
     with run.produce("quantize") as work:
         say(f"quantize: {wanted.format}")
-        if wanted.format in axolotl.QUANTIZATION:
+        if wanted.format in compressed.FORMATS:
+            work.note(**compressor.make(run, merged, work.folder))
+        elif wanted.format in axolotl.QUANTIZATION:
             _by_axolotl(run, merged, work.folder)
         else:
             _by_bitsandbytes(run, merged, work.folder)
@@ -119,13 +123,21 @@ def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
 
 
 def load(folder: Path, device: str) -> Any:
-    """A model as the worker loads it: on a CPU, quantized weights are unpacked (same numbers)."""
+    """A model as it is measured: unpacked (same numbers) where nothing computes with it as it is.
+
+    What llm-compressor made rounds activations as its file says, as vLLM does; our own worker
+    computes them whole.
+    """
     from transformers import AutoModelForCausalLM
 
-    net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
-    if device == "cpu" and getattr(net, "quantization_method", None) == "bitsandbytes":
-        net = net.dequantize()
-    return net
+    from serve.engine import unpacking
+
+    with unpacking.without_bars():
+        net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
+        if unpacking.method_of(net) == "compressed-tensors":
+            net.hf_quantizer.compressor.decompress_model(net)
+            return net
+    return unpacking.unpack(net)
 
 
 def _megabytes(folder: Path) -> float:

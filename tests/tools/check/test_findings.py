@@ -135,6 +135,9 @@ BREAKS = [
     ("disk", "4090", "~train.save_total_limit", "warn"),
     ("quantize format", "a100", "quantize.format=fp8", "fail"),
     ("quantize format", "4090", "quantize.format=fp8", "pass"),
+    ("llm-compressor", "4090", "quantize.format=fp8", "warn"),  # our worker unpacks it
+    ("llm-compressor", "4090", "quantize.format=w4a16 quantize.group_size=7", "fail"),
+    ("llm-compressor", "a100", "quantize.format=int8", "pass"),
     ("bf16", "cpu", "train.bf16=true", "fail"),
     ("bf16", "cpu", "train.tf32=true", "fail"),
     ("bf16", "4090", "hardware.capability='7.5'", "fail"),
@@ -333,7 +336,7 @@ def test_the_demo_is_told_that_it_is_not_eligible() -> None:
 
 
 def test_the_demo_still_fails_where_it_cannot_work() -> None:
-    found = verdicts("cpu", "quantize.format=fp8")
+    found = verdicts("cpu", "quantize.format=fp8 hardware.quantize_formats=[none]")
     assert found["quantize format"] == "fail"
 
 

@@ -2,6 +2,7 @@
 
 from tools.check.rules import (
     card,
+    compressed,
     config_json,
     eligibility,
     losses,
@@ -46,6 +47,7 @@ RULES = [
     Rule("served adapters", "PEFT", sanity.adapters),
     Rule("disk", "transformers' Trainer", sanity.disk),
     Rule("quantize format", "vLLM's table of hardware", card.quantize_format),
+    Rule("llm-compressor", "llm-compressor, vLLM", compressed.formats),
     Rule("bf16", "CUDA compute capability", card.bf16),
     Rule("attention", "FlashAttention's README", card.attention_kind),
     Rule("attention package", "installed packages", card.attention_package),
