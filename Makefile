@@ -35,6 +35,7 @@ PY      := .venv/bin/python
 HELM    := .venv-helm/bin/python
 GGUF    := .venv-gguf/bin/python
 CLIENTS := .venv-clients/bin/python
+COMPRESS := .venv-compress/bin/python
 FORMAT ?= gguf
 TYPE   ?= Q8_0
 TIER   ?=
@@ -72,7 +73,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize export serve eval score report submission lint-submission \
-        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf clients \
+        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf clients compress \
         clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
@@ -82,7 +83,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 day: ## the whole chain: data, train, merge, quantize, serve, HELM scores (skips what is done)
-	+@$(BOTH) setup helm
+	+@$(BOTH) setup helm compress
 	@$(TOOLS) day $(RECIPES) $(FORCED)
 
 data: setup ## make the training, validation and test rows
@@ -94,7 +95,7 @@ train: setup ## train the adapter (goes on from the last checkpoint)
 merge: setup ## add the adapter to the base model
 	@$(TOOLS) merge $(RECIPES) $(FORCED)
 
-quantize: setup ## put the merged model into the served format
+quantize: setup compress ## put the merged model into the served format
 	@$(TOOLS) quantize $(RECIPES) $(FORCED)
 
 export: setup gguf ## the merged model as FORMAT=gguf of TYPE="Q8_0 Q4_K_M", proven in llama.cpp
@@ -141,7 +142,7 @@ clock: setup ## what is used and left of the day, and how far the stage at work 
 verify: setup ## is every file of RUN what its manifest says?
 	@$(TOOLS) verify --run "$(RUN)"
 
-reproduce: setup ## rebuild RUN from its manifest alone in a fresh folder, and compare
+reproduce: setup compress ## rebuild RUN from its manifest alone in a fresh folder, and compare
 	@$(TOOLS) reproduce --run "$(RUN)" $(FORCED) $(if $(INTO),--into "$(INTO)") $(if $(JSON),--json)
 
 test: ## lint, then all tests, the real chain on a tiny model included
@@ -198,12 +199,13 @@ helm-schema: helm ## write tools/recipe/schemas/helm.json anew: the run entries 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract
 
-lock: .venv/.dev helm gguf clients ## write the lock files anew from what is installed
+lock: .venv/.dev helm gguf clients compress ## write the lock files anew from what is installed
 	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(GGUF) requirements/lock.py gguf \
-	  && $(CLIENTS) requirements/lock.py clients && $(PY) requirements/hashes.py
+	  && $(CLIENTS) requirements/lock.py clients \
+	  && $(COMPRESS) requirements/lock.py compress && $(PY) requirements/hashes.py
 
 clean: ## remove caches and the environments; run folders stay
-	rm -rf .venv .venv-helm .venv-gguf .venv-clients .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-helm .venv-gguf .venv-clients .venv-compress .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Environments. A stamp is written last, so an interrupted set-up goes on where it stopped.
 
@@ -211,7 +213,7 @@ setup: .venv/.train ## install the main environment (done by the others when nee
 
 helm: .venv-helm/.done ## install HELM's own environment (its pins clash with Axolotl's)
 
-# Both environments at once: pip computes on one core, and waits for the network while it loads.
+# Environments at once, two at a time: pip computes on one core, and waits for the network while it loads.
 BOTH   = $(MAKE) --no-print-directory --silent --jobs=2 ASKED=$(ASKED)
 ASKED ?= $(firstword $(MAKECMDGOALS))
 
@@ -223,11 +225,13 @@ FITS   = -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev
 
 gguf: .venv-gguf/.done ## install llama.cpp and its converter (builds it: wants a C++ compiler)
 
+compress: .venv-compress/.done ## install llm-compressor (w4a16, w8a16, w8a8, fp8), whose pins clash with Axolotl's
+
 clients: .venv-clients/.done ## install the clients that tests ask the worker with, as they come: litellm, LangChain, inspect …
 
-.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python:
+.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python .venv-compress/bin/python:
 	@python="$$($(FIND))" && "$$python" -m venv $(@D:%/bin=%)
-.venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
+.venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python .venv-compress/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
 
 .venv/.train: requirements/train.txt | .venv/bin/python
 	@$(PY) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv; }
@@ -254,4 +258,9 @@ gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc
 .venv-clients/.done: requirements/clients.txt | .venv-clients/bin/python
 	@$(CLIENTS) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-clients; }
 	@$(CLIENTS) requirements/install.py clients --no-deps
+	@touch $@
+
+.venv-compress/.done: requirements/hashed/compress.txt | .venv-compress/bin/python
+	@$(COMPRESS) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-compress; }
+	@$(COMPRESS) requirements/install.py compress --no-deps --require-hashes
 	@touch $@

@@ -24,6 +24,7 @@ SIZE = {
     "dev": (0.3, 1),
     "gguf": (0.3, 10),
     "clients": (1.0, 4),
+    "compress": (0.02, 1),
 }
 EVERY = 10.0  # seconds between two lines of progress
 

@@ -1,7 +1,7 @@
 """Write the lock files from what is installed: the packages of each .in file and their needs.
 
 Run by ``make lock``: with the main environment's Python for train, dev and serve, with HELM's for
-helm, with llama.cpp's for gguf, with the clients' for clients.
+helm, with llama.cpp's for gguf, with the clients' for clients, with llm-compressor's for compress.
 To move a pin: edit the .in file, install it by hand, run the tests, then lock.
 """
 
@@ -28,6 +28,8 @@ HEAD = {
     "# for torch.",
     "gguf": "llama.cpp's environment, from gguf.in; install with --no-deps: its converter asks\n"
     "# for torch.",
+    "compress": "llm-compressor's environment, from compress.in; install with --no-deps: it asks\n"
+    "# for another transformers than Axolotl.",
 }
 
 
@@ -82,7 +84,7 @@ def write(name: str, packages: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in (["helm"], ["gguf"], ["clients"]):  # by the Python of that environment
+    if sys.argv[1:] in (["helm"], ["gguf"], ["clients"], ["compress"]):  # by its own Python
         write(sys.argv[1], everything())
     else:
         train = closure(list(asked("train")))

@@ -9,6 +9,7 @@ import transformers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from serve.config import ServeConfig
+from serve.engine import unpacking
 from serve.engine.base import ModelInfo
 from serve.engine.grammar import Grammars
 from serve.engine.lora import Adapters, attach
@@ -48,8 +49,7 @@ def thread_count(config: ServeConfig) -> int:
 def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel:
     """Loads a merged or quantized model folder, and the adapters beside it.
 
-    On a CPU bitsandbytes weights are unpacked to the very same numbers: its CPU kernels are about
-    ten times slower than float32 and compute in bfloat16.
+    Quantized weights are unpacked where nothing computes with them as they are, see ``unpacking``.
 
     Args:
         model_dir: a self-contained Hugging Face folder.
@@ -68,14 +68,16 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
         # It builds a plan for each new shape (0.4 s by others' reports), and every step has one.
         torch.backends.cuda.enable_cudnn_sdp(False)
     dtype = "float32" if cpu and config.dtype == "auto" else config.dtype
-    model = AutoModelForCausalLM.from_pretrained(
-        model_dir,
-        dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-        device_map={"": device},
-    )
-    method = _quantization(model)
-    if cpu and method == "bitsandbytes":
-        model = model.dequantize().to(getattr(torch, dtype))
+    with unpacking.without_bars():
+        model = AutoModelForCausalLM.from_pretrained(
+            model_dir,
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            device_map={"": device},
+        )
+    method = unpacking.method_of(model)
+    model = unpacking.unpack(model)
+    if cpu and method != "none":
+        model = model.to(getattr(torch, dtype))
     model.eval()
     info = _info(model, model_dir, config, device, method)
     adapters = None
@@ -86,13 +88,6 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
     # Now, because llguidance holds Python's lock over it: 1 s for 128,000 tokens.
     grammars = Grammars.load(text, model.get_input_embeddings().num_embeddings)
     return LoadedModel(model, text, _eos_ids(model, text), info, adapters, grammars)
-
-
-def _quantization(model: PreTrainedModel) -> str:
-    """Method of the stored weights, or ``none``."""
-    stored = getattr(model.config, "quantization_config", None)
-    method = getattr(stored, "quant_method", "none")
-    return str(getattr(method, "value", method))
 
 
 def _info(

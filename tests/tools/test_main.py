@@ -121,11 +121,14 @@ def test_every_fault_is_told(
     assert "did you mean train.lora_r?" in lines[0] + lines[1]
 
 
+NO_FP8 = "hardware.quantize_formats=[none,nf4]"
+
+
 def test_check_fails_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        raise SystemExit(call(monkeypatch, "check", "--set", "quantize.format=fp8"))
+        raise SystemExit(call(monkeypatch, "check", "--set", f"quantize.format=fp8 {NO_FP8}"))
     assert caught.value.code == 2
     assert "quantize.format fp8 does not run on cpu" in capsys.readouterr().out
     assert call(monkeypatch, "check") == 0
@@ -215,7 +218,8 @@ def test_a_day_refuses_what_check_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert call(monkeypatch, "day", "--runs", tmp_path, "--set", "quantize.format=fp8") == 2
+    words = f"quantize.format=fp8 {NO_FP8}"
+    assert call(monkeypatch, "day", "--runs", tmp_path, "--set", words) == 2
     assert made == [] and list(tmp_path.iterdir()) == []
     assert "does not run on cpu" in capsys.readouterr().err
 

@@ -23,7 +23,6 @@ from tools.run.folder import Run
 
 # Our formats that Axolotl makes, through torchao: its own keys for each.
 QUANTIZATION: dict[str, dict[str, Any]] = {
-    "fp8": {"quantization": {"weight_dtype": "fp8", "activation_dtype": "fp8"}},
     "int8_int4": {"quantization": {"weight_dtype": "int4", "activation_dtype": "int8"}},
 }
 # What has Axolotl 0.21.0 train on rows in the order of their file, packed ones, too: by itself it

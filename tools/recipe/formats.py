@@ -53,7 +53,7 @@ def _gguf(name: str, bits: float) -> Format:
 _ALL = (
     # 16 bits as merged on a card; a model that is trained in fp32, as on a CPU, has 32.
     Format("none", 16.0, (0, 0), True, None, "", (*_TORCH, "vllm")),
-    Format("fp8", 8.0, (8, 9), False, "throughput", "axolotl", (*_TORCH, "vllm")),
+    Format("fp8", 8.0, (8, 9), True, "throughput", "llm-compressor", ("vllm",)),
     # A scale an output channel, which is too little to count.
     Format("w8a16", 8.0, (8, 0), True, "latency", "llm-compressor", ("vllm",), rows=True),
     Format("w8a8", 8.0, (7, 5), True, "throughput", "llm-compressor", ("vllm",), rows=True),

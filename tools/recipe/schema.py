@@ -301,6 +301,16 @@ class Quantize:
         keep: keep a model that is beyond a limit, and say so.
         need: what ``auto`` chooses for: few clients who wait (latency), or many (throughput).
         chosen: why ``auto`` took this format; written as a recipe is read, not to be set.
+        modifier: of llm-compressor's, what makes w4a16, w8a16, w8a8 and fp8: ``gptq``, ``awq`` or
+            ``rtn`` (rounds to nearest, reads no rows); empty: what is usual for the format.
+        group_size: of w4a16 and w8a16, weights of a row that share a scale; -1 is the whole row, 0
+            the scheme's own 128.
+        smoothing_strength: of w8a8, SmoothQuant's: how much of what is hard to round goes from
+            activations into weights, 0 (nothing) to 1.
+        ignore: names of layers that stay whole beside the head, as llm-compressor takes them
+            (``re:.*down_proj``).
+        num_calibration_samples: training rows that gptq, awq and SmoothQuant look at.
+        max_seq_length: tokens that are read of such a row.
     """
 
     format: QuantFormat
@@ -313,6 +323,12 @@ class Quantize:
     keep: bool = False
     need: Need = "throughput"
     chosen: str = ""
+    modifier: Literal["", "gptq", "awq", "rtn"] = ""
+    group_size: int = 0
+    smoothing_strength: float = 0.0
+    ignore: list[str] = field(default_factory=list)
+    num_calibration_samples: int = 256
+    max_seq_length: int = 2048
 
 
 @dataclass

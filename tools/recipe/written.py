@@ -47,6 +47,12 @@ _LATER_OF_QUANTIZE: dict[str, Any] = {
     "max_score_drop": 0.03,
     "tier": "",
     "keep": False,
+    "modifier": "",
+    "group_size": 0,
+    "smoothing_strength": 0.0,
+    "ignore": [],
+    "num_calibration_samples": 256,
+    "max_seq_length": 2048,
 }
 # What a format was chosen by: whoever names the same one has made the same model.
 _HOW_CHOSEN = ("need", "chosen")

@@ -29,6 +29,7 @@ from tools.files import (
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
+from tools.run import compressed
 from tools.run.base_inputs import base_inputs
 from tools.run.contents import adapter_files, model_files, source_files
 from tools.run.exports import GGUF_TYPES, folder_of, stage_of
@@ -200,6 +201,8 @@ class Run:
             "upstream": {up: self.fingerprint(up) for up in stage.upstream},
             "versions": {package: _version(package) for package in stage.packages},
         }
+        if name == "quantize":
+            found["versions"] |= compressed.versions(self.recipe.quantize)
         if name == "data":
             found["files"] = source_files(self.recipe)
             found |= operator_inputs(self.recipe) | base_inputs(self.recipe)

@@ -6,13 +6,14 @@ from typing import Any
 
 from tools import axolotl
 from tools.console import say
-from tools.errors import StageError, UserError
+from tools.errors import StageError
 from tools.evaluate import side_by_side
 from tools.recipe.formats import FORMATS
 from tools.recipe.schema import Quantize
 from tools.run.folder import Run
 from tools.stages import gate, generation
 from tools.stages.four_bits import double_quant, packed
+from tools.stages.quantizing import compressor
 
 
 def quantize(run: Run) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def quantize(run: Run) -> dict[str, Any]:
     merged = run.output("merge")
     with run.produce("quantize") as work:
         say(f"quantize: {_named(wanted)}")
-        _make(run, merged, work.folder)
+        work.note(**_make(run, merged, work.folder))
         work.note(limits=gate.limits(wanted))
         if wanted.chosen:
             work.note(chosen=wanted.chosen)
@@ -44,14 +45,14 @@ def _named(wanted: Quantize) -> str:
     return f"format auto takes {wanted.chosen}" if wanted.chosen else f"format {wanted.format}"
 
 
-def _make(run: Run, merged: Path, folder: Path) -> None:
-    """Have the format's tool write the folder."""
-    name = run.recipe.quantize.format
-    makers = {"bitsandbytes": _by_bitsandbytes, "axolotl": _by_axolotl}
-    tool = FORMATS[name].tool
-    if tool not in makers:
-        raise UserError(f"quantize.format {name}: made by {tool}, which is not built in yet")
-    makers[tool](run, merged, folder)
+def _make(run: Run, merged: Path, folder: Path) -> dict[str, Any]:
+    """Have the format's tool write the folder; what it tells of how."""
+    makers = {
+        "bitsandbytes": _by_bitsandbytes,
+        "axolotl": _by_axolotl,
+        "llm-compressor": compressor.make,
+    }
+    return makers[FORMATS[run.recipe.quantize.format].tool](run, merged, folder) or {}
 
 
 def _held(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
@@ -163,13 +164,21 @@ def _loaded(run: Run, quantized: Path) -> Any:
 
 
 def load(folder: Path, device: str) -> Any:
-    """A model as the worker loads it: on a CPU, quantized weights are unpacked (same numbers)."""
+    """A model as it is measured: unpacked (same numbers) where nothing computes with it as it is.
+
+    What llm-compressor made rounds activations as its file says, as vLLM does; our own worker
+    computes them whole.
+    """
     from transformers import AutoModelForCausalLM
 
-    net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
-    if device == "cpu" and getattr(net, "quantization_method", None) == "bitsandbytes":
-        net = net.dequantize()
-    return net
+    from serve.engine import unpacking
+
+    with unpacking.without_bars():
+        net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
+        if unpacking.method_of(net) == "compressed-tensors":
+            net.hf_quantizer.compressor.decompress_model(net)
+            return net
+    return unpacking.unpack(net)
 
 
 def _sizes(merged: Path, quantized: Path) -> dict[str, float]:

@@ -134,7 +134,8 @@ BREAKS = [
     ("eval tier", "4090", "eval.tiers.quick=[]", "fail"),
     ("disk", "4090", "~train.save_total_limit", "warn"),
     ("quantize format", "a100", "quantize.format=fp8", "fail"),
-    ("quantize format", "4090", "quantize.format=fp8", "pass"),
+    ("quantize format", "4090", "quantize.format=fp8", "warn"),  # our worker unpacks it
+    ("quantize format", "4090", "quantize.format=fp8 serve.engine=vllm", "pass"),
     ("quantize format", "4090", "quantize.format=auto", "pass"),
     ("quantize format", "4090", "hardware.capability='8.0'", "fail"),  # by its own list it would
     ("quantize format", "a100", "hardware.capability='7.5'", "warn"),  # the list, not the format
@@ -149,6 +150,8 @@ BREAKS = [
     ("numbers", "4090", "quantize.min_top1=1.5", "fail"),
     ("numbers", "4090", "quantize.min_top1=-0.1", "fail"),
     ("numbers", "4090", "quantize.max_score_drop=3", "fail"),  # points, and not a share
+    ("llm-compressor", "4090", "quantize.format=w4a16 quantize.group_size=7", "fail"),
+    ("llm-compressor", "a100", "quantize.format=int8", "pass"),
     ("bf16", "cpu", "train.bf16=true", "fail"),
     ("bf16", "cpu", "train.tf32=true", "fail"),
     ("bf16", "4090", "hardware.capability='7.5'", "fail"),
@@ -355,7 +358,7 @@ def test_the_demo_is_told_that_it_is_not_eligible() -> None:
 
 
 def test_the_demo_still_fails_where_it_cannot_work() -> None:
-    found = verdicts("cpu", "quantize.format=fp8")
+    found = verdicts("cpu", "quantize.format=fp8 hardware.quantize_formats=[none]")
     assert found["quantize format"] == "fail"
 
 

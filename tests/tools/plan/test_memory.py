@@ -16,7 +16,12 @@ from tools.plan.memory import (
     peak,
 )
 from tools.plan.points import TOLERANCE, TOLERANCE_KEPT
-from tools.recipe.arch import embedding_parameters, linear_parameters, parameters
+from tools.recipe.arch import (
+    active_parameters,
+    embedding_parameters,
+    linear_parameters,
+    parameters,
+)
 from tools.recipe.schema import Architecture
 
 LLAMA_8B = Architecture(4096, 32, 14336, 128256, 32, 8, tied=False)

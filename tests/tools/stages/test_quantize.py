@@ -195,11 +195,7 @@ def test_a_model_of_nan(merged: Callable[..., Run], monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("name", "types"),
-    [
-        ("fp8", {"weight_dtype": "fp8", "activation_dtype": "fp8"}),
-        ("int8_int4", {"weight_dtype": "int4", "activation_dtype": "int8"}),
-    ],
+    ("name", "types"), [("int8_int4", {"weight_dtype": "int4", "activation_dtype": "int8"})]
 )
 def test_formats_of_axolotl(
     name: str,

@@ -2,6 +2,7 @@
 
 from tools.check.rules import (
     card,
+    compressed,
     config_json,
     eligibility,
     experts,
@@ -50,6 +51,7 @@ RULES = [
     Rule("quantize format", "vLLM's table of hardware", card.quantize_format),
     Rule("quantize gate", "recipe", card.gate),
     Rule("quantize tier", "recipe", sanity.gate_tier),
+    Rule("llm-compressor", "llm-compressor, vLLM", compressed.formats),
     Rule("bf16", "CUDA compute capability", card.bf16),
     Rule("attention", "FlashAttention's README", card.attention_kind),
     Rule("attention package", "installed packages", card.attention_package),
