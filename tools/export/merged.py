@@ -12,8 +12,8 @@ from tools.data import tokens
 from tools.data.tokens import Row
 from tools.files import read_json
 from tools.run.folder import Run
+from tools.stages.loading import load
 from tools.stages.perplexity import perplexity
-from tools.stages.quantize import load
 
 TEXTS = 200  # held-out texts that must be read as the same tokens
 

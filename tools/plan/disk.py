@@ -14,6 +14,7 @@ _FORMATS = {"nf4": NF4_DOUBLE, "int8": INT8, "fp8": 1.0, "int8_int4": 1.13}
 # Measured with a Llama of 1.16 GB: 0.3 GB at the most, the libraries' 0.15 included.
 _MERGED = 20
 _LIBRARIES = 0.15e9
+_COMPARED = 0.6e9  # torch, transformers and bitsandbytes, once a model has computed
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,24 @@ def merge_memory(job: Job, recipe: Recipe) -> float:
     trained = adapter_parameters(job) + job.trained_matrices * arch.vocab * arch.hidden
     whole = parameters(arch) * job.compute_bytes if recipe.hardware.device == "cpu" else 0
     return float(_LIBRARIES + _MERGED * largest + 8 * trained + whole)
+
+
+def quantize_memory(job: Job, recipe: Recipe) -> float:
+    """Host memory of quantizing and its proof, bytes; the model itself lies on the card.
+
+    Without a card it is here: first the quantized one, then to be compared the merged one, then the
+    quantized one again, a layer unpacked at a time; beside them the logits of a row, twice.
+    """
+    arch = job.arch
+    matrix = 4.0 * arch.hidden * max(arch.mlp, arch.vocab)
+    if recipe.hardware.device != "cpu":
+        return _COMPARED + matrix
+    # What the worker computes in there is fp32: the embeddings of the quantized one, too.
+    packed = linear_parameters(arch) * _FORMATS.get(recipe.quantize.format, 0.0)
+    packed += 4 * embedding_parameters(arch)
+    logits = 2.0 * 4 * job.sequence * arch.vocab
+    whole = float(parameters(arch) * job.compute_bytes)
+    return _COMPARED + max(whole, packed + matrix) + logits
 
 
 def _trained(job: Job) -> tuple[float, float]:

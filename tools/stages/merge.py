@@ -1,5 +1,6 @@
 """The merge verb: the adapter goes into the base; the result computes what was trained."""
 
+import contextlib
 import warnings
 from math import isfinite
 from pathlib import Path
@@ -12,6 +13,7 @@ from tools.errors import StageError
 from tools.run.folder import Run
 from tools.stages import generation
 from tools.stages.four_bits import as_trained, packed, trained_dtype
+from tools.stages.loading import unmapped, unpacked
 from tools.stages.merging import merge_folders
 from tools.stages.merging.rounding import Rounding
 
@@ -91,10 +93,12 @@ def _load(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     from transformers import AutoModelForCausalLM
 
     device = _device(run, folder)
-    net = AutoModelForCausalLM.from_pretrained(
-        folder, device_map=device, **{"dtype": "auto", **options}
-    )
-    return (net.dequantize() if packed(net) else net).eval()
+    # In the file's own type its mapped bytes are the weights.
+    with unmapped() if options else contextlib.nullcontext():
+        net = AutoModelForCausalLM.from_pretrained(
+            folder, device_map=device, **{"dtype": "auto", **options}
+        )
+    return (unpacked(net) if packed(net) else net).eval()
 
 
 def _device(run: Run, folder: Path) -> str:

@@ -11,6 +11,7 @@ from tools.errors import StageError
 from tools.run.folder import Run
 from tools.stages import generation
 from tools.stages.four_bits import double_quant, packed
+from tools.stages.loading import load, unmapped
 from tools.stages.perplexity import perplexity
 
 
@@ -58,9 +59,10 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
             bnb_4bit_use_double_quant=double_quant(run.recipe),
             bnb_4bit_compute_dtype=dtype,
         )
-    net = AutoModelForCausalLM.from_pretrained(
-        merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
-    )
+    with unmapped():  # packed as it is read: the merged model is never whole in memory
+        net = AutoModelForCausalLM.from_pretrained(
+            merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
+        )
     if not packed(net):
         raise StageError(
             f"quantize: bitsandbytes replaces none of {merged}'s layers, which are of a kind of "
@@ -116,16 +118,6 @@ def _verify(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
         "merged_mb": _megabytes(merged),
         "quantized_mb": _megabytes(quantized),
     }
-
-
-def load(folder: Path, device: str) -> Any:
-    """A model as the worker loads it: on a CPU, quantized weights are unpacked (same numbers)."""
-    from transformers import AutoModelForCausalLM
-
-    net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
-    if device == "cpu" and getattr(net, "quantization_method", None) == "bitsandbytes":
-        net = net.dequantize()
-    return net
 
 
 def _megabytes(folder: Path) -> float:
