@@ -42,6 +42,17 @@ SHAPES: Mapping[str, dict[str, Any]] = {
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-5,
     },
+    "llama-half": {  # 1.14 GB in bf16: half of llama-1b's layers
+        "model_type": "llama",
+        "vocab_size": 32000,
+        "hidden_size": 2048,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 10,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5,
+    },
     "tiny": {
         "model_type": "llama",
         "vocab_size": 258,

@@ -13,7 +13,7 @@ from tools.files import read_json
 from tools.run.folder import Run
 from tools.stages import divergence
 from tools.stages.divergence import Told
-from tools.stages.quantize import load
+from tools.stages.loading import load
 
 TEXTS = 200  # held-out texts that must be read as the same tokens
 

@@ -13,6 +13,7 @@ from tools.recipe.schema import Recipe
 # Measured with a Llama of 1.16 GB: 0.3 GB at the most, the libraries' 0.15 included.
 _MERGED = 20
 _LIBRARIES = 0.15e9
+_COMPARED = 0.6e9  # torch, transformers and bitsandbytes, once a model has computed
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,25 @@ def _numbers(adapter: str) -> float:
     """Most numbers that an adapter of a folder can have, which is of half precision then."""
     file = Path(adapter) / "adapter_model.safetensors"
     return file.stat().st_size / 2 if file.is_file() else 0.0
+
+
+def quantize_memory(job: Job, recipe: Recipe) -> float:
+    """Host memory of quantizing and its proof, bytes; the model itself lies on the card.
+
+    Without a card it is here: first the quantized one, then to be compared the merged one, then the
+    quantized one again, a layer unpacked at a time; beside them the logits of a row, twice.
+    """
+    arch = job.arch
+    matrix = 4.0 * arch.hidden * max(arch.mlp, arch.vocab)
+    if recipe.hardware.device != "cpu":
+        return _COMPARED + matrix
+    # What the worker computes in there is fp32: the embeddings of the quantized one, too.
+    packed = 0.0
+    if recipe.quantize.format != "none":
+        packed = footprint.weights(arch, recipe.quantize.format, 4)
+    logits = 2.0 * 4 * job.sequence * arch.vocab
+    whole = float(parameters(arch) * job.compute_bytes)
+    return _COMPARED + max(whole, packed + matrix) + logits
 
 
 def _trained(job: Job) -> tuple[float, float]:

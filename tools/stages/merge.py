@@ -4,6 +4,7 @@ Of a model that was trained whole there is nothing to add: its weights get the b
 types.
 """
 
+import contextlib
 import warnings
 from math import isfinite
 from pathlib import Path
@@ -17,6 +18,7 @@ from tools.files import read_json
 from tools.run.folder import Run
 from tools.stages import generation, mixed
 from tools.stages.four_bits import as_trained, packed, trained_dtype
+from tools.stages.loading import unmapped, unpacked
 from tools.stages.merging import merge_folders
 from tools.stages.merging.rounding import Rounding
 from tools.stages.merging.trained import is_whole
@@ -124,10 +126,12 @@ def _load(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     from transformers import AutoModelForCausalLM
 
     device = _device(run, folder)
-    net = AutoModelForCausalLM.from_pretrained(
-        folder, device_map=device, **{"dtype": "auto", **options}
-    )
-    return (net.dequantize() if packed(net) else net).eval()
+    # In the file's own type its mapped bytes are the weights.
+    with unmapped() if options else contextlib.nullcontext():
+        net = AutoModelForCausalLM.from_pretrained(
+            folder, device_map=device, **{"dtype": "auto", **options}
+        )
+    return (unpacked(net) if packed(net) else net).eval()
 
 
 def _device(run: Run, folder: Path) -> str:

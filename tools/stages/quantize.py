@@ -13,6 +13,7 @@ from tools.recipe.schema import Quantize
 from tools.run.folder import Run
 from tools.stages import gate, generation
 from tools.stages.four_bits import double_quant, packed
+from tools.stages.loading import load, unmapped
 from tools.stages.quantizing import compressor
 
 
@@ -118,9 +119,10 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
             bnb_4bit_use_double_quant=double_quant(run.recipe),
             bnb_4bit_compute_dtype=dtype,
         )
-    net = AutoModelForCausalLM.from_pretrained(
-        merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
-    )
+    with unmapped():  # packed as it is read: the merged model is never whole in memory
+        net = AutoModelForCausalLM.from_pretrained(
+            merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
+        )
     if not packed(net):
         raise StageError(
             f"quantize: bitsandbytes replaces none of {merged}'s layers, which are of a kind of "
@@ -161,24 +163,6 @@ def _loaded(run: Run, quantized: Path) -> Any:
             f"quantize: the {wanted.format} files do not load back ({type(error).__name__}: "
             f"{error}); this card's formats are {', '.join(card.quantize_formats)}"
         ) from error
-
-
-def load(folder: Path, device: str) -> Any:
-    """A model as it is measured: unpacked (same numbers) where nothing computes with it as it is.
-
-    What llm-compressor made rounds activations as its file says, as vLLM does; our own worker
-    computes them whole.
-    """
-    from transformers import AutoModelForCausalLM
-
-    from serve.engine import unpacking
-
-    with unpacking.without_bars():
-        net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
-        if unpacking.method_of(net) == "compressed-tensors":
-            net.hf_quantizer.compressor.decompress_model(net)
-            return net
-    return unpacking.unpack(net)
 
 
 def _sizes(merged: Path, quantized: Path) -> dict[str, float]:

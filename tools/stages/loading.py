@@ -1,0 +1,62 @@
+"""Models as the proofs load them: a tensor read when it is wanted, packed layers left packed."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tools.stages.four_bits import packed
+
+SMALL = 1e9  # bytes: what is unpacked into less is unpacked once, which is faster
+
+
+def load(folder: Path, device: str) -> Any:
+    """A model as it is measured: unpacked (same numbers) where nothing computes with it as it is.
+
+    What llm-compressor made rounds activations as its file says, as vLLM does; our own worker
+    computes them whole.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from serve.engine import unpacking
+
+    with unpacking.without_bars():
+        net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
+        if unpacking.method_of(net) == "compressed-tensors":
+            net.hf_quantizer.compressor.decompress_model(net)
+            return net
+    return unpacked(net) if device == "cpu" and packed(net) else net
+
+
+@contextlib.contextmanager
+def unmapped() -> Iterator[None]:
+    """Let transformers read a file's tensors one by one, and keep none that it makes another of.
+
+    It maps whole files into memory: what was read once stays there till the end, the whole model
+    beside the quantized one.
+    """
+    from safetensors import safe_open
+    from transformers import modeling_utils
+
+    def open_file(*args: Any, **options: Any) -> Any:
+        return safe_open(*args, **{**options, "backend": "pread"})
+
+    with mock.patch.object(modeling_utils, "safe_open", open_file):
+        yield
+
+
+def unpacked(net: Any) -> Any:
+    """A model whose layers of bitsandbytes compute with their weights as those were unpacked.
+
+    Its 4-bit kernels round on the way, the worker's do not. Large models keep the packed weights,
+    each is unpacked when its layer computes.
+
+    Args:
+        net: a model that bitsandbytes has packed, on any device.
+    """
+    from tools.stages import unpacking
+
+    if unpacking.whole_size(net) < SMALL:
+        return net.dequantize()
+    return unpacking.by_layer(net)
