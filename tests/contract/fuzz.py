@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+from tools.console import each
 
 #: The routes that take a body.
 ROUTES = ("/process", "/tokenize", "/decode")
@@ -72,8 +74,9 @@ def fuzz(url: str, cases: int, start: int = 0) -> Counts:
     jobs = itertools.product(ROUTES, MODES, range(start, start + rounds))
     # Processes, because hypothesis loses its way in threads.
     with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
-        counted = [pool.submit(_round, url, *job, -(-share // rounds)) for job in jobs]
-        return sum((done.result() for done in counted), Counts())
+        sent = [pool.submit(_round, url, *job, -(-share // rounds)) for job in jobs]
+        done = each(as_completed(sent), len(sent), "fuzz", "round")
+        return sum((one.result() for one in done), Counts())
 
 
 def _round(url: str, route: str, mode: GenerationMode, number: int, cases: int) -> Counts:
