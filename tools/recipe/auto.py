@@ -12,12 +12,13 @@ The first that fits the card with ``serve.max_batch`` clients is taken, else the
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from tools.errors import UserError
 from tools.recipe import footprint
 from tools.recipe.arch import read
 from tools.recipe.formats import FORMATS, SERVED, runs
-from tools.recipe.schema import Architecture, Recipe
+from tools.recipe.schema import Architecture, Recipe, Served
 
 AUTO = "auto"
 FULL = 0.92  # share of a card's memory that a plan calls a fit
@@ -31,7 +32,8 @@ def settled(recipe: Recipe) -> Recipe:
     wanted = recipe.quantize
     if wanted.format == AUTO:
         name, why = choose(recipe)
-        return replace(recipe, quantize=replace(wanted, format=name, chosen=f"{name}: {why}"))
+        taken = replace(wanted, format=cast("Served", name), chosen=f"{name}: {why}")
+        return replace(recipe, quantize=taken)
     if wanted.chosen and not wanted.chosen.startswith(f"{wanted.format}:"):
         return replace(recipe, quantize=replace(wanted, chosen=""))
     return recipe

@@ -94,8 +94,8 @@ def test_prompts_end_before_an_answer() -> None:
 def test_the_table() -> None:
     found = asking.held("F32", MERGED, TOLD | {"greedy": [[5, 6], [7, 9]]}, 1.1)
     lines = asking.table([found | {"mb": 0.004, "merged_mb": 0.004}]).splitlines()
-    assert lines[0].split() == ["type", "MB", "bits", "perplexity", "ratio", "KL", "top-1",
-                                "text"]  # fmt: skip
+    heads = ["type", "MB", "bits", "perplexity", "ratio", "KL", "top-1", "greedy", "text"]
+    assert lines[0].split() == heads
     assert lines[1].split() == ["merged", "0.0", "2.7183"]
     assert lines[2].split()[:7] == ["F32", "0.0", "32.00", "2.7183", "1.0000", "-", "-"]
     assert lines[2].endswith("1 of 2 prompts equal, 1 part at a tie")

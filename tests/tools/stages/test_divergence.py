@@ -1,4 +1,4 @@
-"""Two models on the same rows: the plain formulas, over the tokens learnt, and no other."""
+"""Two models on the same rows: the plain formulas, over the tokens that are learnt, no other."""
 
 import math
 import tempfile
