@@ -38,8 +38,8 @@ class Skeleton:
         if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:  # T5, ALBERT
             raise UserError(
                 f"merge: {base} is a {kind}, which is no causal model: its modules may be shared "
-                "by several layers, and an adapter of one would be merged into all; set model.path to "
-                "a causal model"
+                "by several layers, and an adapter of one would be merged into all; set model.path "
+                "to a causal model"
             )
         with torch.device("meta"):
             self.net: Any = AutoModelForCausalLM.from_config(self._config, dtype=torch.float32)
