@@ -18,12 +18,12 @@ from tools.recipe.axolotl_schema import OWNED
 from tools.recipe.compose import RECIPES
 from tools.recipe.formats import FORMATS, SERVED
 from tools.recipe.load import load
-from tools.recipe.schema import Order, Quantize, Recipe
+from tools.recipe.schema import Combination, Order, Quantize, Recipe
 from tools.stages import divergence
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-NAMES = ("my.yaml", "card.yaml", "model.yaml", "mixture.yaml", "small.yaml", "sharded.yaml")
+NAMES = ("my.yaml", "card.yaml", "model.yaml", "mixture.yaml", "several.yaml", "small.yaml", "sharded.yaml")
 EXAMPLES = dict(zip(NAMES, re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL), strict=True))
 
 
@@ -67,6 +67,13 @@ def test_the_examples_are_what_they_say(mine: Path) -> None:
     assert small.train["max_steps"] == 4
     sharded = load(mine / "sharded.yaml").recipe
     assert sharded.hardware.gpus == 2 and job(sharded).zero_stage == 3
+
+
+def test_several_adapters_are_merged_in_every_way(mine: Path) -> None:
+    merge = load(mine / "several.yaml").recipe.merge
+    assert {name: one.weight for name, one in merge.adapters.items()} == {"own": 0.6, "chat": 0.4}
+    listed = " ".join(rows("# Several adapters"))
+    assert set(re.findall(r"`(\w+)`", listed)) == set(get_args(Combination))
 
 
 CARDS = [

@@ -61,7 +61,7 @@ def merge_memory(job: Job, recipe: Recipe) -> float:
     # Experts are copied as they are.
     largest = max(wide * out for wide, out in shapes(arch).values())
     largest = max(largest, arch.hidden * arch.vocab if job.trained_matrices or full else 0)
-    trained = adapter_parameters(job) + job.trained_matrices * arch.vocab * arch.hidden
+    trained: float = adapter_parameters(job) + job.trained_matrices * arch.vocab * arch.hidden
     trained += sum(_numbers(one.path) for one in recipe.merge.adapters.values() if one.path)
     whole = parameters(arch) * job.compute_bytes if recipe.hardware.device == "cpu" else 0
     return float(_LIBRARIES + _MERGED * largest + 8 * trained + whole)

@@ -18,7 +18,7 @@ def model_files(folder: Path) -> dict[str, list[int]]:
 
 def adapter_files(recipe: Recipe) -> dict[str, str]:
     """Content of the adapters that are merged with the run's own, which is upstream already."""
-    found = {}
+    found: dict[str, str] = {}
     for name, one in recipe.merge.adapters.items():
         files = [Path(one.path) / file for file in _ADAPTER] if one.path else []
         there = all(path.is_file() for path in files)

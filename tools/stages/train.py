@@ -53,7 +53,7 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
             raise KeyboardInterrupt(_kept(run, work.folder)) from None
         if not story.ended:
             _adopt(run, work.folder, story)
-        found = _results(work.folder, story, _keeps_best(run))
+        found = _results(work.folder, story, _keeps_best(run), base)
         work.note(learnt_share=round(share, 4), **found)
     say(_summary(work.metrics))
     return work.metrics

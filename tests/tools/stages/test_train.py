@@ -344,7 +344,7 @@ def test_a_training_too_short_to_log() -> None:
 
 def test_a_training_that_saved_nothing(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no checkpoint was saved"):
-        train._results(tmp_path, train.Story(), best=False)
+        train._results(tmp_path, train.Story(), best=False, base=tmp_path)
 
 
 START = {"eval_loss": 0.5, "step": 0}  # the base's, by eval_on_start
@@ -387,7 +387,7 @@ def test_results_are_of_the_newest_checkpoint(tmp_path: Path) -> None:
     save_adapter(tmp_path)
     checkpoint(tmp_path, 9, history=[{"loss": 9.0}, {"eval_loss": 9.0, "step": 9}])
     checkpoint(tmp_path, 10)
-    assert train._results(tmp_path, train.Story(), best=False)["last_loss"] == 1.0
+    assert train._results(tmp_path, train.Story(), best=False, base=tmp_path)["last_loss"] == 1.0
 
 
 def test_peak_memory_is_the_cards_where_there_is_one() -> None:

@@ -66,13 +66,13 @@ def combine(base: Path, parts: Sequence[tuple[Path, float]], how: How, folder: P
 
 def _state(base: Path, folder: Path) -> dict[str, Any]:
     """A part's matrices, once it is known to be of this base."""
+    state = single.read(folder)  # says what is missing
     if what := unweighable(read_json(folder / "adapter_config.json") or {}):
         raise StageError(
             f"merge: {folder} is an adapter with {what}, which cannot be weighed against others: "
             "merge it alone, or train it without"
         )
     single.Adapter(Skeleton(base), folder)  # says what does not fit
-    state = single.read(folder)
     kept = {name: one for name, one in state.items() if ".lora_" in name}
     known = Skeleton(base).weights
     trained = [

@@ -30,17 +30,19 @@ class Skeleton:
         from transformers import AutoConfig, AutoModelForCausalLM
         from transformers.conversion_mapping import get_model_conversion_mapping
         from transformers.core_model_loading import WeightConverter
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
         self._config = AutoConfig.from_pretrained(base)
-        try:
-            with torch.device("meta"):
-                self.net: Any = AutoModelForCausalLM.from_config(self._config, dtype=torch.float32)
-        except ValueError:  # T5, ALBERT: transformers lists all that there are, three screens long
+        kind = self._config.model_type
+        # Asked first: transformers' own refusal imports every model that there is to list them.
+        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:  # T5, ALBERT
             raise UserError(
-                f"merge: {base} is a {self._config.model_type}, which is no causal model: its "
-                "modules may be shared by several layers, and an adapter of one would be merged "
-                "into all; set model.path to a causal model"
-            ) from None
+                f"merge: {base} is a {kind}, which is no causal model: its modules may be shared "
+                "by several layers, and an adapter of one would be merged into all; set model.path "
+                "to a causal model"
+            )
+        with torch.device("meta"):
+            self.net: Any = AutoModelForCausalLM.from_config(self._config, dtype=torch.float32)
         self.joined: dict[str, str] = {}
         rules = get_model_conversion_mapping(self.net)
         self._fused = [rule for rule in rules if isinstance(rule, WeightConverter)]
