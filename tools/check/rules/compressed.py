@@ -1,4 +1,4 @@
-"""What llm-compressor makes: the family, the groups, what stands beside them, the package itself."""
+"""What llm-compressor makes: the family, groups, keys beside them, the package itself."""
 
 import shutil
 from collections.abc import Iterator
@@ -53,9 +53,7 @@ def _ways(wanted: Quantize) -> Faults:
         said = f"quantize.modifier {wanted.modifier} is not for {wanted.format}"
         yield fail("quantize.modifier", said, f"set it to {' or '.join(form.modifiers)}")
     if wanted.smoothing_strength and not form.smoothed:
-        said = (
-            f"quantize.smoothing_strength: {wanted.format} rounds no activations to whole numbers"
-        )
+        said = f"quantize.smoothing_strength: {wanted.format} has no whole numbers to smooth for"
         yield fail("quantize.smoothing_strength", said, "set it to 0; it is for w8a8")
     if not 0 <= wanted.smoothing_strength <= 1:
         said = f"quantize.smoothing_strength is {wanted.smoothing_strength:g}"
