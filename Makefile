@@ -146,7 +146,7 @@ reproduce: setup compress ## rebuild RUN from its manifest alone in a fresh fold
 	@$(TOOLS) reproduce --run "$(RUN)" $(FORCED) $(if $(INTO),--into "$(INTO)") $(if $(JSON),--json)
 
 test: ## lint, then all tests, the real chain on a tiny model included
-	+@$(BOTH) lint helm
+	+@$(BOTH) lint helm compress
 	@$(PY) -m pytest $(if $(JOBS),--numprocesses=$(JOBS))
 
 test-all: ## the same and the slow ones, which `make test` names as skipped

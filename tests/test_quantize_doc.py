@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -58,12 +58,8 @@ def test_every_key_is_told_with_its_default() -> None:
     own = set(silent) - {"format", "max_perplexity_ratio", "perplexity_rows"}
     assert set(told) == own
     for name, text in told.items():
-        field = silent[name]
-        made = (
-            field.default_factory()
-            if field.default_factory is not dataclasses.MISSING
-            else field.default
-        )
+        field: Any = silent[name]
+        made = [] if field.default is dataclasses.MISSING else field.default
         assert text == {"modifier": '""'}.get(name, f"{made:g}" if made or made == 0 else "[]")
 
 

@@ -19,12 +19,13 @@ def without_bars() -> Iterator[None]:
     """Compressed-tensors draws a bar over the layers at every load, and has no switch for it."""
     from tqdm import tqdm
 
-    init = tqdm.__init__
-    tqdm.__init__ = functools.partialmethod(init, disable=True)
+    bars: Any = tqdm
+    init = bars.__init__
+    bars.__init__ = functools.partialmethod(init, disable=True)
     try:
         yield
     finally:
-        tqdm.__init__ = init
+        bars.__init__ = init
 
 
 def method_of(model: Any) -> str:

@@ -1,4 +1,4 @@
-"""What llm-compressor makes: the family, the groups, what stands beside, the package itself."""
+"""What llm-compressor makes: the family, groups, keys beside them, the package itself."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,8 +11,13 @@ from tools.files import read_json
 from tools.recipe.schema import Quantize, Recipe
 from tools.run import compressed
 
-# Their layers are Conv1D, which none of llm-compressor's schemes is for.
-_NO_LINEAR = {"gpt2"}
+# Kinds without a layer that is made smaller, what theirs are, and what can be done: Conv1D is no
+# target, and a subclass of nn.Linear is rounded, but stored whole (compressed-tensors 0.19.0,
+# COMPRESSIBLE_MODULE_TYPES).
+_NO_LINEAR = {
+    "gpt2": ("Conv1D", "set quantize.format=nf4, int8 or none"),
+    "falcon": ("FalconLinear", "set quantize.format=none"),
+}
 # Kinds that AWQ and SmoothQuant know the norms of; elsewhere they would look for Llama's names.
 _SMOOTHED = {"llama", "mistral", "qwen2", "qwen3"}
 _WIDTHS = ("hidden_size", "n_embd", "d_model", "intermediate_size", "n_inner", "ffn_dim")
@@ -52,9 +57,7 @@ def _ways(wanted: Quantize) -> Faults:
         said = f"quantize.modifier {wanted.modifier} is not for {wanted.format}"
         yield fail("quantize.modifier", said, f"set it to {' or '.join(form.modifiers)}")
     if wanted.smoothing_strength and not form.smoothed:
-        said = (
-            f"quantize.smoothing_strength: {wanted.format} rounds no activations to whole numbers"
-        )
+        said = f"quantize.smoothing_strength: {wanted.format} has no whole numbers to smooth for"
         yield fail("quantize.smoothing_strength", said, "set it to 0; it is for w8a8")
     if not 0 <= wanted.smoothing_strength <= 1:
         said = f"quantize.smoothing_strength is {wanted.smoothing_strength:g}"
@@ -72,12 +75,14 @@ def _family(recipe: Recipe) -> Faults:
     """The model has layers for it."""
     wanted, built = recipe.quantize, kind(recipe.model)
     if built in _NO_LINEAR:
-        said = f"quantize.format {wanted.format}: {recipe.model.id} ({built}) is built of Conv1D, "
-        said += "which llm-compressor leaves whole"
-        yield fail("quantize.format", said, "set quantize.format=nf4, int8 or none")
+        layers, remedy = _NO_LINEAR[built]
+        said = (
+            f"quantize.format {wanted.format}: {recipe.model.id} ({built}) is built of {layers}, "
+        )
+        yield fail("quantize.format", said + "which llm-compressor stores whole", remedy)
     spread = {"modifier": wanted.modifier == "awq", "smoothing_strength": wanted.smoothing_strength}
     for key, on in spread.items():
-        if on and built and built not in _SMOOTHED | _NO_LINEAR:
+        if on and built and built not in {*_SMOOTHED, *_NO_LINEAR}:
             said = f"quantize.{key} {getattr(wanted, key)}: llm-compressor does not know where "
             said += f"{recipe.model.id} ({built}) has its norms"
             remedy = "set it to gptq" if key == "modifier" else "set it to 0"

@@ -74,9 +74,16 @@ def head_of(model: Any) -> list[str]:
 
 
 def layers_of(model: Any) -> tuple[int, list[str]]:
-    """How many layers are quantized, and the names of the linear ones that are not."""
+    """How many layers are quantized, and the names of the linear ones that are stored whole.
+
+    compressed-tensors stores a subclass of ``nn.Linear`` whole, though it has rounded it.
+    """
     linear = {name: one for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
-    whole = [name for name, one in linear.items() if not hasattr(one, "quantization_scheme")]
+    whole = [
+        name
+        for name, one in linear.items()
+        if type(one) is not torch.nn.Linear or not hasattr(one, "quantization_scheme")
+    ]
     return len(linear) - len(whole), whole
 
 

@@ -79,7 +79,9 @@ def test_all_faults_at_once(installed: None) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("family", "key"), [("GPT-2", "format"), ("OPT", "modifier")])
+@pytest.mark.parametrize(
+    ("family", "key"), [("GPT-2", "format"), ("Falcon", "format"), ("OPT", "modifier")]
+)
 def test_families(family: str, key: str, installed: None) -> None:
     values = {"quantize__format": "w4a16", "quantize__group_size": 64, "quantize__modifier": "awq"}
     [fault] = faults(model__family=family, **values)

@@ -35,8 +35,6 @@ def test_rows_are_the_runs_own(run: Run, tiny_model: Path) -> None:
 def test_another_seed_draws_others(run: Run, tiny_model: Path) -> None:
     first = draw(run, tiny_model)
     run.recipe.data.seed += 1
-    file = tokens.files(run, tiny_model)["train"]
-    file.parent.mkdir(parents=True, exist_ok=True)
     assert draw(run, tiny_model).numbers != first.numbers
 
 

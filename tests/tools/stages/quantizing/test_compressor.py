@@ -4,6 +4,7 @@ The last tests are the real package's, where `make compress` has installed it.
 """
 
 import json
+import os
 import resource
 import shutil
 from collections import namedtuple
@@ -131,6 +132,7 @@ def test_gptq_makes_the_same_bytes_twice(merged: Callable[..., Run], tmp_path: P
 
 
 @real
+@pytest.mark.skipif(not os.environ.get("ONEDAY_TEST_ALL"), reason="slow: make test-all runs it")
 @pytest.mark.parametrize(
     ("values", "margin"),
     [
