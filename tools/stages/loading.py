@@ -1,7 +1,6 @@
 """Models as the proofs load them: a tensor read when it is wanted, packed layers left packed."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
