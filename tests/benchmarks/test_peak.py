@@ -6,7 +6,9 @@ from pathlib import Path
 from benchmarks.peak import run
 
 HOLD = "import time; held = b'x' * {mb} * 1000000; time.sleep(1.5); print('said')"
-BOTH = "import subprocess, sys; held = b'x' * 200000000; subprocess.run([sys.executable, '-c', {!r}])"
+BOTH = (
+    "import subprocess, sys; held = b'x' * 200000000; subprocess.run([sys.executable, '-c', {!r}])"
+)
 
 
 def test_a_childs_memory_and_words(tmp_path: Path) -> None:

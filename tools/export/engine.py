@@ -16,7 +16,7 @@ import ctypes
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,8 +190,10 @@ def main() -> None:
     lib.llama_log_set(_log, None)
     lib.llama_backend_init()
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    does: dict[str, Callable[..., dict[str, Any]]]
+    does = {"pack": pack, "ask": ask, "logits": write_logits}
     ((name, what),) = request.items()
-    found = {"pack": pack, "ask": ask, "logits": write_logits}[name](**what)
+    found = does[name](**what)
     found["engine"] = f"llama-cpp-python {lib.__version__}"
     Path(sys.argv[2]).write_text(json.dumps(found), encoding="utf-8")
 
