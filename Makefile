@@ -6,7 +6,7 @@
 #   FORCE=1            day, data, train, merge, quantize, eval, reproduce, plan PROBE=1: go on, and say so, where check fails
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
-#   RUN=runs/cpu       for verify, reproduce, report: a run folder;  INTO=folder: where reproduce builds
+#   RUN=runs/cpu       for verify, reproduce, report, publish: a run folder;  INTO=folder: where reproduce builds
 #   JSON=1             check, plan, clock, reproduce: for programs;  STRICT=1, TRACK=4090|a100|none: for check
 #   N=5 SOURCE=name    preview: rows a source (default: 2), of one source only
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
@@ -18,6 +18,7 @@
 #   WITH=lm-eval       eval: TASKS=name,my.yaml put by lm-evaluation-harness
 #   WITH=runs/other    report: another run side by side, what changed in the recipe and what it gained
 #   POOL="a.json b"    score, report: published results, HELM suites, run folders;  ENTRY=name: whose score to raise
+#   TO=you/name        publish: the hub id that the model will have
 #   FOLDER=folder      rehearse: a submission, instead of the recipe's;  MODEL=folder BASE=image BUILD=words ENGINE=name
 HW     ?= cpu
 RECIPE ?=
@@ -45,6 +46,9 @@ TASKS  ?=
 POOL   ?=
 ENTRY  ?=
 FOLDER ?=
+TO     ?=
+SCORE  ?=
+OLD    ?=
 MODEL  ?=
 BASE   ?=
 BUILD  ?=
@@ -72,9 +76,10 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup helm day data train merge quantize export serve eval score report submission lint-submission \
+.PHONY: help setup helm day data train merge quantize export serve eval score report submission publish \
+        lint-submission \
         rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf clients compress \
-        clean bench-card bench-check bench-clock bench-conf bench-schedule bench-serve soak fuzz torture
+        clean bench-card bench-check bench-clock bench-conf bench-merge bench-quantize bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -116,6 +121,9 @@ report: setup ## all of a run on one page: runs/NAME/report.html
 
 submission: setup ## pack a finished run into dist/submission-NAME/ and .zip, for strangers to build and run
 	@$(TOOLS) submission $(RECIPES)
+
+publish: setup ## a folder for the Hugging Face hub, dist/hub-NAME/, with its model card; pushing it stays yours
+	@$(TOOLS) publish $(RECIPES) $(if $(RUN),--run "$(RUN)") $(if $(TO),--to "$(TO)")
 
 lint-submission: setup ## would the folder PATH=… build, start and be scored by the organizers?
 	@$(TOOLS) lint-submission "$(SUBMISSION)" $(if $(JSON),--json)
@@ -167,6 +175,13 @@ bench-card: setup ## on an NVIDIA card: attention of packed rows, card recipes s
 
 bench-clock: setup ## time a step under the clock beside bare `axolotl train` on the same file
 	@$(PY) -m benchmarks.clock
+
+bench-quantize: setup gguf ## every format of a run, made, measured and loaded, one table; RUN=folder: of a finished one, SCORE=1: HELM, too
+	@$(PY) -m benchmarks.quantize --hw "$(HW)" $(if $(SET),--set "$(SET)") --runs "$(RUNS)" $(if $(RUN),--run "$(RUN)") \
+	  $(if $(SCORE),--score)
+
+bench-merge: setup ## peak memory of merge and quantize of a 1.1 GB model; OLD=folder: beside an older clone's
+	@$(PY) -m benchmarks.merge_memory $(if $(OLD),--old "$(OLD)")
 
 bench-schedule: setup ## on a slowed machine: the schedule that knows the time beside a cosine cut off
 	@$(PY) -m benchmarks.schedule

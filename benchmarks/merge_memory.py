@@ -24,7 +24,10 @@ from tools.console import say
 ROOT = Path(__file__).resolve().parents[1]
 MOST = 0.6  # of the older build's peak
 RANK = 16
-WAYS = {"lora": "adapter: lora", "qlora": "adapter: qlora\n  bf16: true"}
+WAYS = {
+    "lora": "adapter: lora\n  lora_target_linear: true",
+    "qlora": "adapter: qlora\n  lora_target_linear: true\n  bf16: true",
+}
 FORMATS = ("nf4", "int8")
 RECIPE = """defaults: [cpu, debug/no-sources]
 model:

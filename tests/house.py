@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("__main__",),
     ("chain",),
+    ("publish",),
     ("report", "rehearse", "rebuild"),
     ("package", "lint", "export"),
     ("stages",),

@@ -23,7 +23,15 @@ from tools.stages import divergence
 
 ROOT = RECIPES.parent
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-NAMES = ("my.yaml", "card.yaml", "model.yaml", "mixture.yaml", "several.yaml", "small.yaml", "sharded.yaml")
+NAMES = (
+    "my.yaml",
+    "card.yaml",
+    "model.yaml",
+    "mixture.yaml",
+    "several.yaml",
+    "small.yaml",
+    "sharded.yaml",
+)
 EXAMPLES = dict(zip(NAMES, re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL), strict=True))
 
 

@@ -98,6 +98,11 @@ VERBS = {
         "tools.package.verbs",
         "submission",
     ),
+    "publish": Verb(
+        "Write a folder for the Hugging Face hub, with its model card; nothing is pushed",
+        "tools.publish.verbs",
+        "publish",
+    ),
     "lint-submission": Verb(
         "Would this folder build, start and be scored by the organizers?",
         "tools.lint.verbs",

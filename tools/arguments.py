@@ -145,6 +145,13 @@ def _submission(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dist", default="dist", metavar="FOLDER", help="where submissions live")
 
 
+def _publish(sub: argparse.ArgumentParser) -> None:
+    _submission(sub)
+    where = "hub id that it will have (default: YOU/NAME)"
+    sub.add_argument("--to", default="", metavar="OWNER/NAME", help=where)
+    sub.add_argument("--run", default="", metavar="FOLDER", help="a run folder, not a recipe")
+
+
 def _lint_submission(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("folder", metavar="FOLDER", help="the folder that is handed in")
 
@@ -171,6 +178,7 @@ _OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "score": _score,
     "report": _report,
     "submission": _submission,
+    "publish": _publish,
     "lint-submission": _lint_submission,
     "rehearse": _rehearse,
 }

@@ -74,21 +74,24 @@ def _numbers(adapter: str) -> float:
 
 
 def quantize_memory(job: Job, recipe: Recipe) -> float:
-    """Host memory of quantizing and its proof, bytes; the model itself lies on the card.
+    """Host memory of quantizing and its proof, bytes; 0 where nothing is quantized.
 
-    Without a card it is here: first the quantized one, then to be compared the merged one, then the
-    quantized one again, a layer unpacked at a time; beside them the logits of a row, twice.
+    bitsandbytes packs a matrix at a time on the card; of other quantizers the model is counted
+    whole. Without a card it is here: first the quantized one, then to be compared the merged one,
+    then the quantized one again, a layer unpacked at a time; beside them a row's logits, twice.
     """
+    if recipe.quantize.format == "none":
+        return 0.0
     arch = job.arch
     matrix = 4.0 * arch.hidden * max(arch.mlp, arch.vocab)
+    whole = float(parameters(arch) * job.compute_bytes)
     if recipe.hardware.device != "cpu":
-        return _COMPARED + matrix
+        return _COMPARED + (matrix if recipe.quantize.format in ("nf4", "int8") else whole)
     # What the worker computes in there is fp32: the embeddings of the quantized one, too.
     packed = 0.0
     if recipe.quantize.format != "none":
         packed = footprint.weights(arch, recipe.quantize.format, 4)
     logits = 2.0 * 4 * job.sequence * arch.vocab
-    whole = float(parameters(arch) * job.compute_bytes)
     return _COMPARED + max(whole, packed + matrix) + logits
 
 

@@ -9,7 +9,7 @@ from tools.base_model import experts
 from tools.day.steps import beyond
 from tools.plan import job as jobs
 from tools.plan import probes, serving
-from tools.plan.disk import Disk, disk, merge_memory
+from tools.plan.disk import Disk, disk, merge_memory, quantize_memory
 from tools.plan.job import Job
 from tools.plan.memory import Peak, peak
 from tools.plan.probes import Probe
@@ -40,6 +40,7 @@ class Plan:
         hours: of training, None when the number of tokens is not known.
         disk: bytes by what lies there.
         host: bytes of host memory that merging takes.
+        quantize_host: the same of quantizing; 0 where nothing is.
         judged: verdict on memory, time, disk and host memory, by name.
         probe: the measured run that speed was taken from; None for published ones.
         offers: every format that the model may be served in.
@@ -53,6 +54,7 @@ class Plan:
     hours: Range | None
     disk: Disk
     host: float
+    quantize_host: float
     judged: dict[str, Verdict]
     probe: Probe | None = None
     offers: list[Offer] = field(default_factory=list)
@@ -98,6 +100,7 @@ def plan(recipe: Recipe, runs: Path) -> Plan:
         hours=hours(cost, speed) if work.tokens else None,
         disk=disk(job, recipe),
         host=merge_memory(job, recipe),
+        quantize_host=quantize_memory(job, recipe),
         judged={},
         probe=nearest(job, recipe.hardware, measured),
         offers=serving.offers(recipe, job),
@@ -123,8 +126,13 @@ def _judge(found: Plan) -> dict[str, Verdict]:
     if card.disk_gb:
         judged["disk"] = share_verdict(found.disk.total / (card.disk_gb * 1e9))
     if card.host_memory_gib:
-        judged["host memory"] = share_verdict(found.host / (card.host_memory_gib * GIB))
+        judged["host memory"] = share_verdict(_host(found) / (card.host_memory_gib * GIB))
     return judged
+
+
+def _host(found: Plan) -> float:
+    """The stages come one after the other."""
+    return max(found.host, found.quantize_host)
 
 
 def _in_time(needed: Range, day: float) -> Verdict:
@@ -174,6 +182,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "disk_bytes": {name: round(size) for name, size in dataclasses.asdict(found.disk).items()},
         "merge_host_bytes": round(found.host),
         "formats": serving.as_json(found.offers),
+        "quantize_host_bytes": round(found.quantize_host),
     }
 
 
@@ -270,9 +279,11 @@ def _rest(found: Plan) -> list[str]:
         listed += "; train.save_total_limit is unset, so every checkpoint stays"
     host = f" of {card.host_memory_gib:g}" if card.host_memory_gib else ""
     how = f"to merge, {found.recipe.merge.method if found.job.method != 'full' else 'whole'}"
+    if found.quantize_host:
+        how = f"{_gib(found.host)} {how}; {_gib(found.quantize_host)} to quantize"
     return [
         _line("disk", f"{found.disk.total / 1e9:.1f}{limit} GB", listed, indent=False),
-        _line("host", f"{_gib(found.host)}{host} GiB", how, indent=False),
+        _line("host", f"{_gib(_host(found))}{host} GiB", how, indent=False),
     ]
 
 

@@ -104,7 +104,8 @@ def _memory(run: Run, found: Plan) -> Iterator[str]:
         )
     if found.judged.get("host memory") == "does not fit":
         yield (
-            f"hardware.host_memory_gib: merging needs {found.host / GIB:.1f} of the "
+            f"hardware.host_memory_gib: merging needs {found.host / GIB:.1f}, quantizing "
+            f"{found.quantize_host / GIB:.1f} of the "
             f'{card.host_memory_gib:g} GiB; {more}: SET="hardware.host_memory_gib=0"'
         )
 

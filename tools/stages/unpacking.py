@@ -25,7 +25,7 @@ class Unpacking(torch.nn.Linear):
         self._state = getattr(layer, "state", None)
 
     @property
-    def weight(self) -> torch.Tensor:  # type: ignore[override]
+    def weight(self) -> torch.Tensor:
         """As ``dequantize()`` of transformers has it."""
         return dequantize_bnb_weight(self.packed, self._state)
 

@@ -186,6 +186,20 @@ def test_a_model_that_is_trained_whole_is_merged_without_an_adapter(tmp_path: Pa
     assert planned("cpu", several).host - lora.host == 8 * 500
 
 
+def test_quantizing_holds_one_model_and_a_layer_unpacked() -> None:
+    """On a card a matrix; on the CPU the larger of the merged model and the packed one."""
+    assert planned("4090", "quantize.format=none").quantize_host == 0
+    matrix = 4 * 4096 * 32000
+    assert planned("4090", "quantize.format=nf4").quantize_host == pytest.approx(0.6e9 + matrix)
+    found = planned("cpu")
+    logits = 8 * 512 * 49152
+    assert found.quantize_host == pytest.approx(0.6e9 + 134.5e6 * 4 + logits, rel=0.001)
+    assert "to quantize" in render(found)
+    tight = planned("cpu", "hardware.host_memory_gib=1.1", "merge.method=plain")
+    assert tight.host < 1.1 * GIB < tight.quantize_host
+    assert tight.judged["host memory"] == "does not fit"
+
+
 def test_rows_that_are_made_are_counted(tmp_path: Path) -> None:
     recipe = load(RECIPES / "cpu.yaml").recipe
     folder = tmp_path / "cpu" / "data"

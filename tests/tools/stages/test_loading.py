@@ -1,0 +1,111 @@
+"""Packed as it is read: the bytes of the whole model; unpacked by layer: the same logits."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, modeling_utils
+
+from tests.tiny import make_run, save_adapter
+from tests.tools.stages import bases
+from tools.stages import loading, merge, quantize, unpacking
+from tools.stages.four_bits import packed
+
+PACKED = {
+    "nf4": BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    ),
+    "int8": BitsAndBytesConfig(load_in_8bit=True),
+}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.suffix in (".safetensors", ".json")
+    }
+
+
+def logits(net: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = net(torch.tensor([[5, 6, 7, 8]])).logits
+    return found
+
+
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_files_are_those_of_the_whole_model(
+    name: str, family: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    base = tiny_model  # the others have no tokenizer, which GPT-2's can do without
+    if family == "gpt2":
+        base = bases.write(tmp_path / "base", family, "safetensors")
+    run = make_run(tmp_path, quantize__format=name)
+    quantize._by_bitsandbytes(run, base, tmp_path / "streamed")
+    whole = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.float32, quantization_config=PACKED[name], device_map="cpu"
+    )
+    whole.save_pretrained(tmp_path / "whole")
+    found, wanted = digests(tmp_path / "streamed"), digests(tmp_path / "whole")
+    assert {key: found[key] for key in wanted} == wanted and "model.safetensors" in wanted
+
+
+def test_no_file_is_mapped(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = modeling_utils.safe_open, []
+
+    def open_file(*args: Any, **options: Any) -> Any:
+        seen.append(options["backend"])
+        return real(*args, **options)
+
+    monkeypatch.setattr("safetensors.safe_open", open_file)
+    with loading.unmapped():
+        AutoModelForCausalLM.from_pretrained(tiny_model)
+    assert seen == ["pread"]
+    assert modeling_utils.safe_open is real  # as it was, for everybody else
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_unpacked_by_layer_it_computes_the_same(
+    name: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantize._by_bitsandbytes(make_run(tmp_path, quantize__format=name), tiny_model, tmp_path / "q")
+    whole = loading.load(tmp_path / "q", "cpu")
+    monkeypatch.setattr(loading, "SMALL", 0)
+    by_layer = loading.load(tmp_path / "q", "cpu")
+    assert any(isinstance(one, unpacking.Unpacking) for one in by_layer.modules())
+    assert not any(isinstance(one, unpacking.Unpacking) for one in whole.modules())
+    assert not packed(by_layer)
+    assert torch.equal(logits(by_layer), logits(whole))
+
+
+def test_what_is_counted_as_unpacked(tiny_model: Path) -> None:
+    net = AutoModelForCausalLM.from_pretrained(
+        tiny_model, dtype=torch.float32, quantization_config=PACKED["nf4"], device_map="cpu"
+    )
+    layers = [one for one in net.modules() if isinstance(one, unpacking.PACKED)]
+    assert unpacking.whole_size(net) == 4 * sum(
+        one.in_features * one.out_features for one in layers
+    )
+    assert layers
+
+
+def test_an_adapter_is_proven_on_it(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PEFT takes the layers for plain ones: the same logits as on the model unpacked at once."""
+    from peft import PeftModel
+
+    run = make_run(tmp_path, train={"adapter": "qlora"}, merge__method="nf4_aware")
+    adapter = save_adapter(tiny_model, tmp_path / "adapter")
+    found = []
+    for small in (loading.SMALL, 0):
+        monkeypatch.setattr(loading, "SMALL", small)
+        net = merge._load(run, tiny_model, merge._as_trained(run, tiny_model))
+        found.append(logits(PeftModel.from_pretrained(net, adapter).eval()))
+    assert torch.equal(*found)
