@@ -40,6 +40,7 @@ WHY_MORE = {
     "serve/engine": "one step loop and its parts; the engines are small files beside base.py",
     "tools/recipe": "one way from YAML to a Recipe, a file a step; operators/ is a room already",
     "tools/lint/rules": "a file a subject of what is looked for; linter.py lists them",
+    "tools/check/rules": "a file a subject of a recipe; __init__.py lists their rules",
     "benchmarks": "scripts, each run by its own Make target; nothing imports them",
 }
 
