@@ -20,13 +20,13 @@ from benchmarks.serve import run_load
 from benchmarks.servers import SERVERS, Setup, Unavailable, running
 from tools.data.tokens import Row
 from tools.errors import StageError
-from tools.export import merged as asked
 from tools.export import programs
 from tools.files import read_json, write_json
 from tools.recipe import written
 from tools.recipe.load import load
 from tools.run.exports import stage_of
 from tools.run.folder import RECORD, Run
+from tools.stages import gate
 
 LOAD = "c4"  # of benchmarks.loads: 128-token prompts, 64 new tokens, 4 clients
 VLLM = Path(".venv-vllm/bin/python")
@@ -114,7 +114,7 @@ def prepare(run: Run, folder: Path) -> Bench:
         for stage in ("data", "train", "merge"):
             with copy.produce(stage) as work:
                 _link(run.output(stage), work.folder)
-    return Bench(copy, folder, asked.rows_of(copy))
+    return Bench(copy, folder, gate.rows_of(copy))
 
 
 def _link(source: Path, target: Path) -> None:
