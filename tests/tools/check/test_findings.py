@@ -360,9 +360,7 @@ def test_render() -> None:
     findings = check(load(RECIPES / "a100.yaml", ["quantize.format=fp8"]))
     text = render(findings)
     assert "\nfail  quantize format: quantize.format fp8 does not run on a100" in text
-    assert (
-        "\n      --set: set quantize.format=int8, the nearest that works, or one of " in text
-    )
+    assert "\n      --set: set quantize.format=int8, the nearest that works, or one of " in text
     assert "pass  track, family, base model, " in text
     assert text.splitlines()[-1].endswith("1 fail")
     assert exit_code(findings) == 2
