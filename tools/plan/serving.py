@@ -3,7 +3,7 @@
 Time to make is what making it took others, by its weights, and the gate, in which both models go
 over the held-out rows. Published, of Llama-3.1-8B on one GPU (derekl35/quantization-benchmarks, a
 data set of the hub): NF4 1 minute, torchao 20 seconds, AWQ 10 and GPTQ 30 minutes. On a CPU, and
-of the GGUF types, it is what SmolLM2-135M took on two cores of a shared server.
+of the GGUF types, the rates are guesses that no run has confirmed yet.
 """
 
 from collections.abc import Iterator

@@ -317,7 +317,7 @@ class Quantize:
     max_perplexity_ratio: float
     perplexity_rows: int
     max_kl: float = 0.2
-    min_top1: float = 0.8
+    min_top1: float = 0.5
     max_score_drop: float = 0.03
     tier: str = ""
     keep: bool = False

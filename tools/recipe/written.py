@@ -43,7 +43,7 @@ _LATER_OF_SERVE: dict[str, Any] = {
 }
 _LATER_OF_QUANTIZE: dict[str, Any] = {
     "max_kl": 0.2,
-    "min_top1": 0.8,
+    "min_top1": 0.5,
     "max_score_drop": 0.03,
     "tier": "",
     "keep": False,

@@ -1,8 +1,8 @@
 """How two models' next tokens differ on the same rows: perplexity, KL divergence, top-1 agreement.
 
 The two need not be in memory at once: what the first says is kept in a file, which the second is
-held against. A place's log-probabilities are written as float16, whose rounding moves a mean KL by
-less than 1e-6; the file has at most ``MOST`` places, 0.4 GB of a vocabulary of 50,000.
+held against. A place's log-probabilities are written as float16, whose rounding moves a KL by less
+than a thousandth of it; the file has at most ``MOST`` places, 0.4 GB of 50,000 words.
 """
 
 import math
@@ -118,7 +118,8 @@ def _logits(net: Any, data: list[Row], label: str) -> Iterator[tuple[Any, Any]]:
         at = labelled(labels)
         with torch.inference_mode():
             logits = net(torch.tensor([ids], device=net.device)).logits[0, at].float()
-        yield logits, torch.tensor([labels[i + 1] for i in at], device=logits.device)
+        wanted = [labels[i + 1] for i in at]
+        yield logits, torch.tensor(wanted, dtype=torch.long, device=logits.device)
 
 
 def _loss(logits: Any, wanted: Any) -> float:
