@@ -157,6 +157,9 @@ class Deadline(TrainerCallback):
     ) -> None:
         """Start the laps; end at once when not even one step fits."""
         _point_to_best(args, state)
+        # A training that goes on behind its last step evaluates nothing any more.
+        evaluated = [entry["step"] for entry in state.log_history if "eval_loss" in entry]
+        self._evaluated = max(evaluated, default=-1)
         self._meter.evaluation_steps = self._evaluation_steps(train_dataloader)
         self._meter.compares = state.best_metric is not None
         self._lap = self._saved = self._elapsed()

@@ -332,6 +332,17 @@ def interrupted(
     hand.at = {}
 
 
+def test_killed_behind_its_last_step_it_leaves_what_it_would_have(
+    tmp_path: Path, hand: Hand, day: Any
+) -> None:
+    """The evaluation of the last step was made before; a rebuilt run must make it, too."""
+    make(tmp_path, hand).train()
+    again = make(tmp_path, hand)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 12 and evaluations(again) == [4, 8, 12]
+    assert not (tmp_path / schedule.FILE).exists()
+
+
 @pytest.mark.parametrize("sampling", ["group_by_length", "random"])
 @pytest.mark.parametrize("step", [3, 6, 8, 11])
 def test_resuming_is_exact(step: int, sampling: str, tmp_path: Path, hand: Hand, day: Any) -> None:
