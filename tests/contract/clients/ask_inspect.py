@@ -35,7 +35,7 @@ def main() -> None:
     (long,) = over.samples
     tell({
         "status": log.status,
-        "accuracy": log.results.scores[0].metrics["accuracy"].value,
+        "mean": log.results.scores[0].metrics["mean"].value,
         "answers": [choice.message.text for choice in choices],
         "tokens": [one.bytes for one in choices[0].logprobs.content],
         "overflow": {
