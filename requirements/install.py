@@ -23,7 +23,7 @@ SIZE = {
     "helm": (0.9, 3),
     "dev": (0.3, 1),
     "gguf": (0.3, 10),
-    "clients": (1.0, 4),
+    "clients": (1.3, 4),
     "compress": (0.02, 1),
 }
 EVERY = 10.0  # seconds between two lines of progress

@@ -29,9 +29,11 @@ def as_openai(status: int, detail: Any) -> tuple[int, dict[str, Any]]:
 
 
 def _line(fault: dict[str, Any]) -> str:
-    # OpenAI's sentence stands alone: there are clients that look how a message begins.
-    if fault["type"] in _CODES:
-        return str(fault["msg"])
+    # OpenAI's sentence stands first: there are clients that look how a message begins. The code
+    # behind it is for those that look for it in the text of openai's error, where openai 3.57 puts
+    # the message alone (LangChain).
+    if code := _CODES.get(fault["type"]):
+        return f"{fault['msg']} ({code})"
     return f"{_place(fault)}: {fault['msg']}".removeprefix(": ")
 
 

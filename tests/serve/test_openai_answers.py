@@ -184,7 +184,7 @@ def test_an_empty_chat_still_opens_and_closes() -> None:
             ],
             (
                 400,
-                "too long; odd",
+                "too long (context_length_exceeded); odd",
                 "invalid_request_error",
                 "prompt",
                 "context_length_exceeded",

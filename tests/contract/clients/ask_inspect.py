@@ -35,9 +35,9 @@ def main() -> None:
     (long,) = over.samples
     tell({
         "status": log.status,
-        "accuracy": log.results.scores[0].metrics["accuracy"].value,
+        "mean": log.results.scores[0].metrics["mean"].value,
         "answers": [choice.message.text for choice in choices],
-        "tokens": [one.token for one in choices[0].logprobs.content],
+        "tokens": [one.bytes for one in choices[0].logprobs.content],
         "overflow": {
             "stop_reason": long.output.stop_reason,
             "text": long.output.completion,

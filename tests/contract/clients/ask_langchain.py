@@ -24,7 +24,7 @@ def main() -> None:
         "logprobs": (scored.generation_info or {})["logprobs"]["token_logprobs"],
         "streamed": "".join(text.stream(PROMPT)),
         "chat": answer.content,
-        "chat_tokens": [one["token"] for one in answer.response_metadata["logprobs"]["content"]],
+        "chat_tokens": [one["bytes"] for one in answer.response_metadata["logprobs"]["content"]],
         "chat_streamed": "".join(part.text for part in chat.stream(CHAT)),
         "json": formed.invoke(CHAT),
         "usage": answer.usage_metadata["output_tokens"],

@@ -25,7 +25,7 @@ def main() -> None:
         "logprobs": plain.choices[0].logprobs.token_logprobs,
         "streamed": "".join(part.choices[0].text or "" for part in parts),
         "chat": chat.choices[0].message.content,
-        "chat_tokens": [one.token for one in chat.choices[0].logprobs.content],
+        "chat_tokens": [one.bytes for one in chat.choices[0].logprobs.content],
         "chat_streamed": "".join(part.choices[0].delta.content or "" for part in talked),
         "json": formed.choices[0].message.content,
         "usage": chat.usage.completion_tokens,
