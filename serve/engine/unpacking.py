@@ -7,7 +7,6 @@ Activations, which vLLM rounds for ``w8a8`` and ``fp8``, are computed whole.
 """
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +20,11 @@ def without_bars() -> Iterator[None]:
 
     bars: Any = tqdm
     init = bars.__init__
-    bars.__init__ = functools.partialmethod(init, disable=True)
+
+    def hidden(bar: Any, *words: Any, **options: Any) -> None:
+        init(bar, *words, **options | {"disable": True})  # some say themselves that it is not
+
+    bars.__init__ = hidden
     try:
         yield
     finally:
