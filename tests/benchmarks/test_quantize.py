@@ -35,14 +35,15 @@ def test_a_run_without_a_merged_model(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_the_table_and_what_stands_below(tmp_path: Path) -> None:
     lines = [
-        Line("merged", None, 538.1, None, 1.0, 0.0, 1.0, None, 40.0, "yes", "not run: no .venv-vllm",
-             "no: reads GGUF only"),
+        Line("merged", None, 538.1, None, 1.0, 0.0, 1.0, None, 40.0, "yes",
+             "not run: no .venv-vllm", "no: reads GGUF only"),
         Line("fp8", note="not made here: this card has none", transformers="not run",
              vllm="not run", llama_cpp="not run"),
     ]  # fmt: skip
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table(lines).splitlines()]
     assert rows[2] == [
-        "merged", "-", "538.1", "-", "1.0000", "0.00000", "1.000", "-", "40.0", "yes", "not run", "no",
+        "merged", "-", "538.1", "-", "1.0000", "0.00000", "1.000", "-", "40.0",
+        "yes", "not run", "no",
     ]  # fmt: skip
     assert rows[3][1:9] == ["-"] * 8
     about = {"card": "", "cpu": "some CPU", "cores": 2, "memory_gib": 8, "versions": {"torch": "2"},
