@@ -1,6 +1,5 @@
 """Peak of a child's memory, that of its own children included."""
 
-import os
 import subprocess
 import threading
 import time
@@ -54,7 +53,7 @@ def run(words: list[str], log: Path, cwd: Path, **variables: str) -> Ended:
         watch = _Watch(process.pid)
         watch.start()
         try:
-            code, largest = _wait(process)
+            code = process.wait()
         finally:
             if process.poll() is None:
                 process.kill()
@@ -63,14 +62,7 @@ def run(words: list[str], log: Path, cwd: Path, **variables: str) -> Ended:
             watch.join()
     seconds = time.monotonic() - begun
     text = log.read_text(encoding="utf-8", errors="replace")
-    return Ended(code, seconds, max(watch.peak, largest), text)
-
-
-def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
-    """Exit status, and the largest that the process or one of its children alone has been."""
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, used.ru_maxrss * 1024  # the kernel's own: misses no short peak
+    return Ended(code, seconds, watch.peak, text)
 
 
 class _Watch(threading.Thread):
@@ -88,10 +80,22 @@ class _Watch(threading.Thread):
 
 
 def _resident(main: psutil.Process) -> int:
-    total = 0
+    """Bytes resident now, or the most that one of them alone ever had.
+
+    Not ``ru_maxrss``: what a parent held when it forked counts there as the child's.
+    """
+    total = largest = 0
     try:
         for process in (main, *main.children(recursive=True)):
             total += process.memory_info().rss
-    except psutil.Error:  # one ended while it was looked at
+            largest = max(largest, _most(process.pid))
+    except (psutil.Error, OSError):  # one ended while it was looked at
         pass
-    return total
+    return max(total, largest)
+
+
+def _most(pid: int) -> int:
+    """The kernel's own mark of a process, which misses no short peak; 0 where it is ending."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    marks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(marks[0]) * 1024 if marks else 0

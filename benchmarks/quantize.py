@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -73,8 +74,7 @@ def finished(options: argparse.Namespace) -> Run:
     """The run, its merged model made where it is missing.
 
     Raises:
-        UserError: no such run folder, or no merged model in one that was named.
-        StageError: the chain failed.
+        UserError: no such run folder, no merged model in one that was named, or none to be made.
     """
     if options.run:
         run = runs_of({"RUN": options.run}, options.runs)["RUN"]
@@ -84,7 +84,9 @@ def finished(options: argparse.Namespace) -> Run:
     run = Run(load(Path("recipes") / f"{options.hw}.yaml", options.set).recipe, options.runs)
     if not run.done("merge"):
         words = [word for one in options.set for word in ("--set", one)]
-        formed.verb("merge", "--hw", options.hw, "--runs", str(options.runs), *words)
+        command = [sys.executable, "-m", "tools", "merge", "--hw", options.hw]
+        if subprocess.run([*command, "--runs", str(options.runs), *words]).returncode:
+            raise UserError("there is no merged model, and make merge failed: see above")
     return run
 
 

@@ -125,18 +125,10 @@ def _link(source: Path, target: Path) -> None:
             os.link(path.resolve(), place)
 
 
-def verb(name: str, *words: str, log: Path | None = None) -> peak.Ended:
-    """One of the tool's verbs to its end.
-
-    Raises:
-        StageError: it failed; with its last line.
-    """
-    ended = peak.run(
-        [sys.executable, "-m", "tools", name, *words], log or Path(os.devnull), Path.cwd()
-    )
-    if ended.code:
-        raise StageError(f"{name}: {last(ended.output)}")
-    return ended
+def verb(bench: Bench, name: str, words: Sequence[str]) -> peak.Ended:
+    """One of the tool's verbs to its end, in the bench's run."""
+    command = [sys.executable, "-m", "tools", name, *_which(bench), *words]
+    return peak.run(command, bench.folder / "log", Path.cwd())
 
 
 def last(output: str) -> str:
@@ -171,10 +163,8 @@ def cast(bench: Bench, name: str) -> Line:
 def quantized(bench: Bench, name: str, score: bool) -> Line:
     """A format of ``make quantize``, as far as it goes here."""
     line = Line(name)
-    words = (*_which(bench), "--set", f"quantize.format={name}")
-    ended = peak.run(
-        [sys.executable, "-m", "tools", "quantize", *words], bench.folder / "log", Path.cwd()
-    )
+    words = ("--set", f"quantize.format={name}")
+    ended = verb(bench, "quantize", words)
     line.seconds, line.peak = ended.seconds, ended.peak / 1e9
     if ended.code:
         line.seconds = line.peak = None
@@ -183,17 +173,14 @@ def quantized(bench: Bench, name: str, score: bool) -> Line:
         return line
     line = _judged(bench, bench.run.output("quantize"), line)
     if score:
-        line.score = _score(bench, words)
+        _score(bench, words, line)
     return line
 
 
 def gguf(bench: Bench, name: str) -> Line:
     """A type of ``make export``."""
     line = Line(name, vllm="not run: its GGUF wants a card")
-    words = (*_which(bench), "--type", name)
-    ended = peak.run(
-        [sys.executable, "-m", "tools", "export", *words], bench.folder / "log", Path.cwd()
-    )
+    ended = verb(bench, "export", ("--type", name))
     if ended.code:
         line.note = f"not made here: {last(ended.output)}"
         line.transformers = line.llama_cpp = "not run"
@@ -274,12 +261,14 @@ def _speed(bench: Bench, folder: Path) -> float:
         return asyncio.run(ask(worker.url))
 
 
-def _score(bench: Bench, words: Sequence[str]) -> float | None:
+def _score(bench: Bench, words: Sequence[str], line: Line) -> None:
     """HELM's quick tier: the mean over its run specs."""
-    verb("eval", *words, "--set", "eval.tier=quick", log=bench.folder / "log")
+    ended = verb(bench, "eval", (*words, "--set", "eval.tier=quick"))
+    if ended.code:
+        line.note = f"quick tier: {last(ended.output)}"
     scores = read_json(bench.run.output("eval_tuned") / "scores.json") or {}
     values = [one["value"] for one in scores.values()]
-    return sum(values) / len(values) if values else None
+    line.score = sum(values) / len(values) if values and not ended.code else None
 
 
 def _which(bench: Bench) -> tuple[str, ...]:

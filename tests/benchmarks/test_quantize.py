@@ -42,8 +42,8 @@ def test_the_table_and_what_stands_below(tmp_path: Path) -> None:
     ]  # fmt: skip
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table(lines).splitlines()]
     assert rows[2] == [
-        "merged", "-", "538.1", "-", "1.0000", "0.00000", "1.000", "-", "40.0", "yes",
-        "not run", "no",
+        "merged", "-", "538.1", "-", "1.0000", "0.00000", "1.000", "-", "40.0",
+        "yes", "not run", "no",
     ]  # fmt: skip
     assert rows[3][1:9] == ["-"] * 8
     about = {"card": "", "cpu": "some CPU", "cores": 2, "memory_gib": 8, "versions": {"torch": "2"},
