@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from tools.check.findings import check
-from tools.check.rules import losses
+from tools.check.rules import compressed, losses
 from tools.errors import UserError
 from tools.plan.job import job
 from tools.plan.verdict import plan, render
@@ -192,7 +192,7 @@ def test_the_gates_keys_are_the_codes() -> None:
         value = getattr(quantize, key)
         said = {"": "none", False: "false"}.get(value, f"{value:g}" if value else "")
         assert default == said, key
-    silent = {"format", "perplexity_rows", "need", "chosen"}
+    silent = {"format", "perplexity_rows", "need", "chosen", *compressed._OWN}
     keys = {field.name for field in dataclasses.fields(Quantize)} - silent
     assert {row[0] for row in table("The gate")} == keys
     assert f"at {divergence.MOST:,} places" in TEXT

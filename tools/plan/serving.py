@@ -78,7 +78,9 @@ def seconds(recipe: Recipe, job: Job, name: str) -> float:
     rates = _ON_A_CPU if cpu or tool == "llama.cpp" else _ON_A_CARD
     tokens = 2 * recipe.quantize.perplexity_rows * TOKENS_A_ROW
     passes = tokens * 2 * parameters(job.arch) / (_SHARE * recipe.hardware.tflops * 1e12)
-    return rates[tool] * linear_parameters(job.arch) / 1e9 + passes
+    # Rounded to nearest, no rows are looked at: as quick as torchao.
+    rate = rates["axolotl" if tool == "llm-compressor" and not FORMATS[name].rows else tool]
+    return rate * linear_parameters(job.arch) / 1e9 + passes
 
 
 def render(found: list[Offer], recipe: Recipe) -> list[str]:

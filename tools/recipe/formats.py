@@ -32,7 +32,7 @@ class Format:
         tool: what makes it; empty: nothing is to be made.
         engines: of ``serve.engine``, or llama.cpp: those that compute with its weights as they are
             stored. Another one unpacks them as it loads: no smaller and no faster than none.
-        rows: whether making it takes rows of the run to calibrate by.
+        rows: whether making it, as is usual, takes rows of the run to calibrate by.
     """
 
     name: str
@@ -55,7 +55,7 @@ _ALL = (
     Format("none", 16.0, (0, 0), True, None, "", (*_TORCH, "vllm")),
     Format("fp8", 8.0, (8, 9), True, "throughput", "llm-compressor", ("vllm",)),
     # A scale an output channel, which is too little to count.
-    Format("w8a16", 8.0, (8, 0), True, "latency", "llm-compressor", ("vllm",), rows=True),
+    Format("w8a16", 8.0, (8, 0), True, "latency", "llm-compressor", ("vllm",)),
     Format("w8a8", 8.0, (7, 5), True, "throughput", "llm-compressor", ("vllm",), rows=True),
     Format("int8", 8.0, (7, 5), True, None, "bitsandbytes", (*_TORCH, "vllm")),
     # A 16-bit scale a group of 128.

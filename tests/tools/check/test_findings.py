@@ -379,7 +379,7 @@ def test_render() -> None:
 
 def test_what_auto_takes_is_told() -> None:
     findings = check(load(RECIPES / "4090.yaml", ["quantize.format=auto"]))
-    told = "pass  quantize.format auto takes fp8: for throughput on 4090 with transformers: "
+    told = "pass  quantize.format auto takes int8: for throughput on 4090 with transformers: "
     assert f"\n{told}" in render(findings)
     assert "auto takes" not in render(check(load(RECIPES / "4090.yaml")))
 

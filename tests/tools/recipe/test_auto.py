@@ -20,7 +20,7 @@ def chosen(name: str, *sets: str) -> Loaded:
 @pytest.mark.parametrize(
     ("name", "sets", "wanted", "why"),
     [
-        ("4090", [], "fp8", "for throughput on 4090 with transformers: 15.5 of 23.5 GiB"),
+        ("4090", [], "int8", "for throughput on 4090 with transformers: 15.5 of 23.5 GiB"),
         ("4090", [LATENCY], "int8", "(none 22.0 would not fit)"),  # 92 % are 21.6 GiB
         ("4090", [VLLM], "fp8", "with vllm"),
         ("4090", [VLLM, LATENCY], "w4a16", "for latency on 4090 with vllm"),
@@ -49,7 +49,7 @@ def test_a_model_without_numbers_is_chosen_for_without_memory(tmp_path: Path) ->
         f"defaults: [{RECIPES}/4090]\nquantize: {{format: auto}}\nmodel: {{arch: null}}\n"
     )
     found = load(mine).recipe.quantize
-    assert found.format == "fp8" and found.chosen.endswith("model.arch is missing")
+    assert found.format == "none" and found.chosen.endswith("model.arch is missing")
 
 
 def test_a_local_model_tells_its_own_numbers(tiny_model: Path) -> None:
@@ -59,18 +59,18 @@ def test_a_local_model_tells_its_own_numbers(tiny_model: Path) -> None:
 
 
 def test_who_names_the_same_format_has_made_the_same_model() -> None:
-    taken, named = chosen("4090"), load(RECIPES / "4090.yaml", ["quantize.format=fp8"])
+    taken, named = chosen("4090"), load(RECIPES / "4090.yaml", ["quantize.format=int8"])
     assert taken.recipe.quantize != named.recipe.quantize
     assert settled(taken.recipe) == settled(named.recipe)
 
 
 def test_a_written_recipe_keeps_the_reason_until_the_format_changes(tmp_path: Path) -> None:
     loaded = chosen("4090")
-    assert "format: fp8  # --set: auto" in show(loaded)
+    assert "format: int8  # --set: auto" in show(loaded)
     file = tmp_path / "4090.yaml"
     file.write_text(show(loaded), encoding="utf-8")
     assert load(file).recipe == loaded.recipe
-    assert load(file, ["quantize.format=int8"]).recipe.quantize.chosen == ""
+    assert load(file, ["quantize.format=nf4"]).recipe.quantize.chosen == ""
 
 
 def test_the_ranking_is_by_need() -> None:

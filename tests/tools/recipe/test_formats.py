@@ -38,7 +38,7 @@ def test_formats_are_listed_finest_first() -> None:
         ("nf4", "cuda", "6.0", True),
         ("none", "cuda", "5.0", True),
         ("int8_int4", "cuda", "9.0", False),
-        ("fp8", "cpu", "", False),
+        ("fp8", "cpu", "", True),
         ("nf4", "cpu", "", True),
     ],
 )

@@ -111,8 +111,3 @@ def test_the_package_is_missing(
     compress, tensors = faults(quantize__format="fp8", **values)
     assert compress.verdict == tensors.verdict == verdict
     assert compress.remedy.startswith("make compress (") and tensors.remedy == "make setup"
-
-
-def test_our_own_worker_unpacks_it_on_a_card(installed: None) -> None:
-    [fault] = faults(quantize__format="fp8", hardware__device="cuda")
-    assert fault.verdict == "warn" and "unpacks it to 16 bits" in fault.message
