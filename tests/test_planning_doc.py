@@ -89,5 +89,5 @@ def test_shares_are_the_codes() -> None:
 def test_the_formats_shown_are_those_that_are_said() -> None:
     words = ["make", "--silent", "plan", "HW=4090", "SET=quantize.format=auto"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    shown = re.findall(r"^(formats: .*|  +disk .*|[* ] (?:none|fp8) .*)$", TEXT, re.MULTILINE)
+    shown = re.findall(r"^(formats: .*|  +disk .*|[* ] (?:none|int8) .*)$", TEXT, re.MULTILINE)
     assert len(shown) == 4 and set(shown) <= set(done.stdout.splitlines())

@@ -137,7 +137,10 @@ BREAKS = [
     ("quantize format", "4090", "quantize.format=fp8", "warn"),  # our worker unpacks it
     ("quantize format", "4090", "quantize.format=fp8 serve.engine=vllm", "pass"),
     ("quantize format", "4090", "quantize.format=auto", "pass"),
-    ("quantize format", "4090", "hardware.capability='8.0'", "fail"),  # by its own list it would
+    # By its own list it would.
+    ("quantize format", "4090", "hardware.capability='8.0' quantize.format=fp8", "fail"),
+    ("merged adapters", "4090", "merge.adapters={own: {weight: 0}}", "fail"),
+    ("merged adapters", "4090", "merge.adapters={own: {weight: 1}}", "pass"),
     ("quantize format", "a100", "hardware.capability='7.5'", "warn"),  # the list, not the format
     ("quantize format", "a100", "quantize.format=w8a8", "warn"),  # the engine unpacks it
     ("quantize format", "a100", "quantize.format=w8a8 serve.engine=vllm", "pass"),

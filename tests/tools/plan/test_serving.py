@@ -23,7 +23,7 @@ def test_the_card_decides_which() -> None:
     four, a100, cpu = (planned(name) for name in ("4090", "a100", "cpu"))
     assert list(four) == ["none", "fp8", "w8a16", "w8a8", "int8", "w4a16", "nf4", *GGUF]
     assert "fp8" not in a100 and "int8_int4" not in a100 and "int8_int4" in cpu
-    assert [one.name for one in four.values() if one.chosen] == ["fp8"]
+    assert [one.name for one in four.values() if one.chosen] == ["int8"]
     assert [one.name for one in a100.values() if one.chosen] == ["int8"]
 
 

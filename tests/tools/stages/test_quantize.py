@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import make_run
 from tests.tools.stages import bases
 from tools.data.prepare import prepare
-from tools.errors import StageError, UserError
+from tools.errors import StageError
 from tools.run.folder import Run
 from tools.stages import quantize
 
@@ -152,14 +152,6 @@ def test_the_tier_is_asked_of_both(
         return
     found = quantize.quantize(run)
     assert found["tier"] == tier and bool(found.get("beyond")) is keep
-
-
-def test_a_format_whose_tool_is_not_built_in(
-    merged: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(quantize.FORMATS, "w8a8", quantize.FORMATS["Q8_0"])
-    with pytest.raises(UserError, match=r"quantize\.format w8a8: made by llama\.cpp"):
-        quantize.quantize(merged(quantize__format="w8a8"))
 
 
 def test_files_that_do_not_load(
