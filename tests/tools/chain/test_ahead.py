@@ -16,6 +16,7 @@ from tools import __main__ as cli
 from tools.recipe.compose import RECIPES
 
 Usage = namedtuple("Usage", "total used free")
+NO_FP8 = "quantize.format=fp8 hardware.quantize_formats=[none]"  # which check fails
 SPENDING = ["train", "merge", "quantize", "eval", "day"]
 
 
@@ -49,7 +50,7 @@ def test_what_check_fails_is_not_begun(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["--runs", tmp_path, "--set", "train.warmup_ratio=-1 quantize.format=fp8"]
+    words = ["--runs", tmp_path, "--set", f"train.warmup_ratio=-1 {NO_FP8}"]
     assert call(monkeypatch, *verb.split(), *words) == 2
     told = capsys.readouterr().err
     assert "train.warmup_ratio is -1" in told and "fp8 does not run on cpu" in told
@@ -63,7 +64,7 @@ def test_rows_are_checked_first_where_the_base_model_is_asked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["data", "--runs", tmp_path, "--set", "quantize.format=fp8"]
+    words = ["data", "--runs", tmp_path, "--set", NO_FP8]
     scored = "data.operators=[{score: {by: base}}, {sample: {below: 1}}]"
     assert call(monkeypatch, *words, "--set", scored) == 2
     assert "fp8 does not run on cpu" in capsys.readouterr().err and made == []
@@ -78,7 +79,7 @@ def test_force_goes_on_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["--runs", tmp_path, "--set", "quantize.format=fp8", "--force"]
+    words = ["--runs", tmp_path, "--set", NO_FP8, "--force"]
     assert call(monkeypatch, verb, *words) == 0
     said = capsys.readouterr().out
     assert "check: FORCE=1, so this is gone past: quantize.format fp8 does not run" in said
@@ -242,7 +243,7 @@ def test_a_rebuild_is_checked_too(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    wrong = ["--set", "quantize.format=fp8"]
+    wrong = ["--set", NO_FP8]
     assert call(monkeypatch, "train", "--runs", tmp_path, *wrong, "--force") == 0
     made.clear()
     words = ["reproduce", "--run", tmp_path / "cpu", "--into", tmp_path / "again"]
