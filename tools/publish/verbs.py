@@ -10,7 +10,7 @@ from tools.run.asked import run_of
 
 
 def publish(args: Args) -> None:
-    """Write a folder for the hub, with its model card; the command that pushes it is printed."""
+    """Write a folder for the Hugging Face hub, with its model card; nothing is pushed."""
     from tools.publish import folder
 
     if args.run and (args.recipe or args.set):
