@@ -87,8 +87,10 @@ def test_attention_is_trained_merged_packed_and_served(
     )
     assert base.keys() == merged.keys(), "a tensor a matrix, as the base has them"
     moved = {name for name in base if not torch.equal(base[name], merged[name])}
-    ours = {
-        name for name in base if ".self_attn." in name and name.split(".")[-2] in bases.ATTENTION
+    ours = {  # Qwen's biases stay
+        f"{at}.weight"
+        for at, _, leaf in (name.rpartition(".") for name in base)
+        if leaf == "weight" and ".self_attn." in at and at.rpartition(".")[2] in bases.ATTENTION
     }
     rounded = {name for name in base if "shared_expert" in name}  # qlora: layers, so in 4 bits, too
     assert moved == (ours | rounded if adapter == "qlora" else ours)
