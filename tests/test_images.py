@@ -46,7 +46,7 @@ def test_nothing_unpinned_is_installed(card: str) -> None:
     joined = text(card).replace("\\\n", " ")
     assert "apt" not in re.sub(r"^#.*$", "", joined, flags=re.MULTILINE)
     installs = re.findall(r"pip (?:install|wheel)[^&\n]*", joined)
-    assert len(installs) == 3
+    assert len(installs) == 4
     assert all("--require-hashes" in one or "--no-index" in one for one in installs)
     for name in re.findall(r"--requirement (\S+)", joined):
         for device in ("cuda", "cpu"):
@@ -74,7 +74,8 @@ def test_what_is_copied_passes_the_ignore_file(card: str) -> None:
 
 def test_there_is_a_lock_for_each_environment() -> None:
     names = {path.stem for path in LOCKS}
-    assert names == {"serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "gguf"}
+    cards = {"serve-cuda", "serve-cpu", "train-cuda", "train-cpu"}
+    assert names == cards | {"helm", "gguf", "compress"}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)

@@ -192,7 +192,7 @@ def test_the_gates_keys_are_the_codes() -> None:
         value = getattr(quantize, key)
         said = {"": "none", False: "false"}.get(value, f"{value:g}" if value else "")
         assert default == said, key
-    silent = {"format", "perplexity_rows", "need", "chosen", *compressed._OWN}
+    silent = {"format", "perplexity_rows", "need", "chosen", *compressed.OWN}
     keys = {field.name for field in dataclasses.fields(Quantize)} - silent
     assert {row[0] for row in table("The gate")} == keys
     assert f"at {divergence.MOST:,} places" in TEXT

@@ -22,7 +22,7 @@ _NO_LINEAR = {
 _SMOOTHED = {"llama", "mistral", "qwen2", "qwen3"}
 _WIDTHS = ("hidden_size", "n_embd", "d_model", "intermediate_size", "n_inner", "ffn_dim")
 # Keys that only these formats have, and the values that say nothing.
-_OWN: dict[str, Any] = {
+OWN: dict[str, Any] = {
     "modifier": "",
     "group_size": 0,
     "smoothing_strength": 0.0,
@@ -47,7 +47,7 @@ def formats(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def _set(wanted: Quantize) -> list[str]:
-    return [key for key, silent in _OWN.items() if getattr(wanted, key) != silent]
+    return [key for key, silent in OWN.items() if getattr(wanted, key) != silent]
 
 
 def _ways(wanted: Quantize) -> Faults:
