@@ -15,20 +15,11 @@ from tests.e2e.conftest import RECIPE, call
 from tests.serve.conftest import _start_server, byte_level_tokenizer
 from tests.tools.stages import bases
 
-#: A minute and more each: one of them, with a shared expert; ``make test-all`` runs the others.
+#: A minute and more each; the matrix of tests/tools/stages merges every kind in every run.
 slow = pytest.mark.skipif(
     not os.environ.get("ONEDAY_TEST_ALL"), reason="slow: make test-all runs it"
 )
-CASES = [
-    pytest.param("qlora", "qwen1.5-moe"),
-    *(
-        pytest.param(adapter, kind, marks=slow)
-        for adapter, kind in [
-            ("lora", "mixtral"), ("lora", "qwen1.5-moe"), ("lora", "qwen3-moe"),
-            ("qlora", "mixtral"), ("qlora", "qwen3-moe"),
-        ]
-    ),
-]  # fmt: skip
+KINDS = ["mixtral", "qwen1.5-moe", "qwen3-moe"]
 PROMPT = "The capital of France is"
 
 
@@ -72,7 +63,9 @@ def served(model: Path, prompt: str, new: int, log: Path) -> dict[str, Any]:
         return found
 
 
-@pytest.mark.parametrize(("adapter", "kind"), CASES)
+@slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("adapter", ["lora", "qlora"])
 def test_attention_is_trained_merged_packed_and_served(
     adapter: str, kind: str, tmp_path: Path
 ) -> None:
