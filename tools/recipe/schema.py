@@ -133,7 +133,8 @@ class Model:
         family: as the challenge's list of approved families names it.
         licence: SPDX id or the licence's usual short name.
         instruct: true when the model was instruction-tuned by its maker (not eligible).
-        kind: architecture class; only causal models for now.
+        kind: what the model computes: the next token (causal), an answer to an encoded question
+            (seq2seq), or what stands behind a mask (encoder); see ``tools.recipe.kinds``.
         context: the longest sequence the model was trained on, tokens.
         bos: BOS token of a converted tokenizer, empty when the model uses none; whether a prompt
             gets it is for the tokenizer to say (``serve.text``).
@@ -150,7 +151,7 @@ class Model:
     eos: str
     pad: str
     bos: str = ""
-    kind: Literal["causal"] = "causal"
+    kind: Literal["causal", "seq2seq", "encoder"] = "causal"
     revision: str = ""
     path: str = ""
     package: GgufPackage | None = None
