@@ -103,6 +103,7 @@ def measure(bench: Bench, names: Sequence[str], score: bool) -> list[Line]:
             line = formed.quantized(bench, name, score)
         say(f"bench: {json.dumps(dataclasses.asdict(line))}")
         lines.append(line)
+    lines[0].score = bench.score
     return lines
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from benchmarks import divergence, peak
+from benchmarks import peak
 from benchmarks.client import connect, poster
 from benchmarks.loads import STANDARD
 from benchmarks.prompts import Writer
@@ -20,8 +20,7 @@ from benchmarks.serve import run_load
 from benchmarks.servers import SERVERS, Setup, Unavailable, running
 from tools.data.tokens import Row
 from tools.errors import StageError
-from tools.export import programs
-from tools.files import read_json, write_json
+from tools.files import write_json
 from tools.recipe import written
 from tools.recipe.load import load
 from tools.run.exports import stage_of
@@ -30,7 +29,6 @@ from tools.stages import gate
 
 LOAD = "c4"  # of benchmarks.loads: 128-token prompts, 64 new tokens, 4 clients
 VLLM = Path(".venv-vllm/bin/python")
-ALL = 1e9  # ratio of perplexities that no format is refused for: it is what is to be seen
 _VLLM_TRY = (
     "import sys; from vllm import LLM, SamplingParams;"
     "net = LLM(sys.argv[1], enforce_eager=True, max_model_len=512);"
@@ -50,7 +48,7 @@ class Line:
         ratio: of perplexities, to the merged model's.
         kl: mean KL(merged || this), nats.
         top1: share of tokens whose likeliest is the merged model's.
-        score: mean of HELM's quick tier.
+        score: mean of HELM's quick tier, as the gate asks it.
         speed: new tokens a second of the worker.
         transformers, vllm, llama_cpp: whether each loads it: yes, no, or why it was not tried.
         note: where it ended.
@@ -80,12 +78,14 @@ class Bench:
         folder: for files.
         rows: held-out rows.
         perplexity: of the merged model; 0 until it was asked.
+        score: of the merged model on the quick tier; None until a format was scored beside it.
     """
 
     run: Run
     folder: Path
     rows: list[Row]
     perplexity: float = 0.0
+    score: float | None = None
 
     @property
     def recipe(self) -> Path:
@@ -94,8 +94,8 @@ class Bench:
 
     @property
     def reference(self) -> Path:
-        """The merged model's logits."""
-        return self.folder / "merged.npy"
+        """What the merged model says of the rows, as ``tools.stages.divergence`` writes it."""
+        return self.folder / "merged.f16"
 
 
 def prepare(run: Run, folder: Path) -> Bench:
@@ -105,9 +105,9 @@ def prepare(run: Run, folder: Path) -> Bench:
         run: has data, adapter and merged model, of this version or an older one.
         folder: an empty one on the same disk.
     """
-    recipe = dataclasses.replace(
-        run.recipe, quantize=dataclasses.replace(run.recipe.quantize, max_perplexity_ratio=ALL)
-    )
+    # Kept whatever it is: that is what is to be seen.
+    kept = dataclasses.replace(run.recipe.quantize, keep=True, max_score_drop=1.0)
+    recipe = dataclasses.replace(run.recipe, quantize=kept)
     (folder / f"{recipe.name}.yaml").write_text(written.text(recipe), encoding="utf-8")
     copy = Run(load(folder / f"{recipe.name}.yaml").recipe, folder / "runs")
     with copy.lock():
@@ -141,7 +141,7 @@ def last(output: str) -> str:
 def merged(bench: Bench) -> Line:
     """The merged model itself, which all others are held against."""
     line = Line("merged", megabytes=_megabytes(bench.run.output("merge")))
-    found = _job(bench, "judge", folder=bench.run.output("merge"), logits=bench.reference)
+    found = _job(bench, "reference", folder=str(bench.run.output("merge")))
     bench.perplexity = found["perplexity"]
     line.ratio, line.kl, line.top1 = 1.0, 0.0, 1.0
     _elsewhere(bench, bench.run.output("merge"), line)
@@ -157,24 +157,42 @@ def cast(bench: Bench, name: str) -> Line:
     if made.code:
         line.note = last(made.output)
         return line
-    return _judged(bench, folder, line)
+    try:
+        found = _job(bench, "compare", folder=str(folder))
+    except StageError as error:
+        line.transformers, line.note = "no", str(error)
+        return line
+    _tell(line, found)
+    line.megabytes = _megabytes(folder)
+    _elsewhere(bench, folder, line)
+    return line
 
 
 def quantized(bench: Bench, name: str, score: bool) -> Line:
     """A format of ``make quantize``, as far as it goes here."""
     line = Line(name)
-    words = ("--set", f"quantize.format={name}")
-    ended = verb(bench, "quantize", words)
-    line.seconds, line.peak = ended.seconds, ended.peak / 1e9
+    tier = ("--set", "quantize.tier=quick") if score else ()
+    ended = verb(bench, "quantize", ("--set", f"quantize.format={name}", *tier))
     if ended.code:
-        line.seconds = line.peak = None
         line.note = f"not made here: {last(ended.output)}"
         line.transformers = line.vllm = line.llama_cpp = "not run"
         return line
-    line = _judged(bench, bench.run.output("quantize"), line)
+    line.seconds, line.peak = ended.seconds, ended.peak / 1e9
+    record = bench.run.record("quantize")
+    assert record
+    _tell(line, record["metrics"])
     if score:
-        _score(bench, words, line)
+        asked = record["metrics"]["tier"]
+        line.score, bench.score = asked["quantized"], asked["merged"]
+    _elsewhere(bench, bench.run.output("quantize"), line)
     return line
+
+
+def _tell(line: Line, found: dict[str, Any]) -> None:
+    """The figures that the gate has, by its names."""
+    line.ratio, line.kl = found["perplexity_ratio"], found.get("kl")
+    line.top1 = found.get("top1")  # neither where llama.cpp has other words
+    line.megabytes = found.get("quantized_mb", found.get("mb"))
 
 
 def gguf(bench: Bench, name: str) -> Line:
@@ -188,43 +206,17 @@ def gguf(bench: Bench, name: str) -> Line:
     line.seconds, line.peak = ended.seconds, ended.peak / 1e9
     record = bench.run.record(stage_of(name))
     assert record
-    line.megabytes, line.ratio = record["metrics"]["mb"], record["metrics"]["perplexity_ratio"]
-    file = next(bench.run.output(stage_of(name)).glob("*.gguf"))
-    line.kl, line.top1 = _by_llama(bench, file)
+    _tell(line, record["metrics"])
     line.llama_cpp = "yes"
-    found = _child(bench, "gguf", {"file": str(file), **_request(bench, name)})
-    line.transformers = last(found.output)[:60] if found.code else _agrees(found, line.top1)
-    return line
-
-
-def _agrees(found: peak.Ended, top1: float) -> str:
-    """Whether transformers computes of a GGUF what llama.cpp does."""
-    theirs = json.loads(found.output.splitlines()[-1])["top1"]
-    return "yes" if theirs >= top1 - 0.05 else f"wrong: top-1 {theirs:.2f}"
-
-
-def _by_llama(bench: Bench, file: Path) -> tuple[float, float]:
-    into = bench.folder / "llama.npy"
-    request = {
-        "file": str(file),
-        "threads": max(1, (os.cpu_count() or 2) - 1),
-        "asked": list(divergence.wanted(bench.rows)),
-        "into": str(into),
-    }
-    programs.write_logits(request, bench.folder / "llama.log")
-    return divergence.compare(bench.reference, into)
-
-
-def _judged(bench: Bench, folder: Path, line: Line) -> Line:
-    line.megabytes = _megabytes(folder)
+    file = next(bench.run.output(stage_of(name)).glob("*.gguf"))
     try:
-        found = _job(bench, "judge", folder=folder, logits=bench.folder / "other.npy")
+        theirs: float = _job(bench, "gguf", file=str(file))["top1"]
     except StageError as error:
-        line.transformers, line.note = "no", str(error)
+        line.transformers = str(error)[:60]
         return line
-    line.ratio = found["perplexity"] / bench.perplexity
-    line.kl, line.top1 = found["kl"], found["top1"]
-    _elsewhere(bench, folder, line)
+    # Whether transformers computes of it what llama.cpp does.
+    right = theirs >= (line.top1 or 0.0) - 0.05
+    line.transformers = "yes" if right else f"wrong: top-1 {theirs:.2f}"
     return line
 
 
@@ -261,39 +253,22 @@ def _speed(bench: Bench, folder: Path) -> float:
         return asyncio.run(ask(worker.url))
 
 
-def _score(bench: Bench, words: Sequence[str], line: Line) -> None:
-    """HELM's quick tier: the mean over its run specs."""
-    ended = verb(bench, "eval", (*words, "--set", "eval.tier=quick"))
-    if ended.code:
-        line.note = f"quick tier: {last(ended.output)}"
-    scores = read_json(bench.run.output("eval_tuned") / "scores.json") or {}
-    values = [one["value"] for one in scores.values()]
-    line.score = sum(values) / len(values) if values and not ended.code else None
-
-
 def _which(bench: Bench) -> tuple[str, ...]:
     return "--recipe", str(bench.recipe), "--runs", str(bench.run.path.parent)
 
 
-def _request(bench: Bench, name: str) -> dict[str, Any]:
-    return {
-        "rows": bench.rows,
-        "device": bench.run.recipe.hardware.device,
-        "logits": str(bench.folder / f"{name}.npy"),
-        "reference": str(bench.reference),
-    }
-
-
-def _job(bench: Bench, job: str, folder: Path, logits: Path) -> dict[str, Any]:
+def _job(bench: Bench, job: str, **request: Any) -> dict[str, Any]:
     """A job's answer.
 
     Raises:
         StageError: it failed.
     """
-    request = {**_request(bench, job), "folder": str(folder), "logits": str(logits)}
-    if logits == bench.reference:
-        del request["reference"]
-    ended = _child(bench, job, request)
+    shared = {
+        "rows": bench.rows,
+        "device": bench.run.recipe.hardware.device,
+        "reference": str(bench.reference),
+    }
+    ended = _child(bench, job, {**shared, **request})
     if ended.code:
         raise StageError(last(ended.output))
     found: dict[str, Any] = json.loads(ended.output.splitlines()[-1])

@@ -1,37 +1,38 @@
-"""What ``benchmarks.quantize`` does in processes of their own: judge a folder, try to load it.
+"""What ``benchmarks.quantize`` does in processes of their own: ask a folder, cast it, load a GGUF.
 
 ``python -m benchmarks.quantize_jobs JOB request.json``; the last line printed is the answer, JSON.
 """
 
+import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import divergence
 from tools.data.tokens import Row
-from tools.stages import divergence as gate
+from tools.files import write_json
+from tools.stages import divergence, gate
 
 Request = dict[str, Any]
 
 
-def judge(request: Request) -> dict[str, Any]:
-    """Perplexity of a folder, and its logits in ``logits``; beside ``reference``, where it is."""
+def reference(request: Request) -> dict[str, Any]:
+    """What a folder says of the rows goes to ``reference``; its perplexity."""
     from tools.stages.loading import load
 
-    rows = [(ids, labels) for ids, labels in request["rows"]]
     net = load(Path(request["folder"]), request["device"])
-    found: dict[str, Any] = {"perplexity": _perplexity(net, rows)}
-    divergence.write_logits(net, rows, Path(request["logits"]))
-    return found | _beside(request)
+    with Path(request["reference"]).open("wb") as file:
+        told = divergence.record(net, _rows(request), file, "perplexity")
+    write_json(_told(request), [dataclasses.asdict(one) for one in told])
+    labels = sum(one.labels for one in told)
+    return {"perplexity": divergence.perplexity(sum(one.loss for one in told), labels)}
 
 
-def _perplexity(net: Any, rows: list[Row]) -> float:
-    """As the gate of ``make quantize`` has it."""
-    with Path(os.devnull).open("wb") as nowhere:
-        told = gate.record(net, rows, nowhere, "perplexity")
-    return gate.perplexity(sum(one.loss for one in told), sum(one.labels for one in told))
+def compare(request: Request) -> dict[str, Any]:
+    """The gate's figures of a folder beside the reference."""
+    from tools.stages.loading import load
+
+    return _figures(load(Path(request["folder"]), request["device"]), request)
 
 
 def gguf(request: Request) -> dict[str, Any]:
@@ -39,12 +40,27 @@ def gguf(request: Request) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    file, rows = Path(request["file"]), [(ids, labels) for ids, labels in request["rows"]]
+    file = Path(request["file"])
     net = AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, dtype=torch.float32
-    ).eval()
-    divergence.write_logits(net, rows, Path(request["logits"]))
-    return _beside(request)
+    )
+    return _figures(net.eval(), request)
+
+
+def _figures(net: Any, request: Request) -> dict[str, Any]:
+    told = [divergence.Told(**one) for one in json.loads(_told(request).read_text("utf-8"))]
+    with Path(request["reference"]).open("rb") as file:
+        apart = divergence.compare(net, _rows(request), told, file, "compared")
+    return gate.figures(told, apart)
+
+
+def _rows(request: Request) -> list[Row]:
+    return [(ids, labels) for ids, labels in request["rows"]]
+
+
+def _told(request: Request) -> Path:
+    """Beside the file of log-probabilities: what else was said of each row."""
+    return Path(request["reference"]).with_suffix(".json")
 
 
 def cast(request: Request) -> dict[str, Any]:
@@ -53,7 +69,7 @@ def cast(request: Request) -> dict[str, Any]:
 
     import torch
 
-    from tools.files import read_json, write_json
+    from tools.files import read_json
     from tools.stages.merging import weights
 
     source, target = Path(request["source"]), Path(request["folder"])
@@ -80,20 +96,12 @@ def cast(request: Request) -> dict[str, Any]:
 
 
 def _as(one: Any, kind: str, dtype: Any) -> Any:
-    import dataclasses
     from math import prod
 
     return dataclasses.replace(one, dtype=kind, size=prod(one.shape) * dtype.itemsize)
 
 
-def _beside(request: Request) -> dict[str, Any]:
-    if not request.get("reference"):
-        return {}
-    kl, top1 = divergence.compare(Path(request["reference"]), Path(request["logits"]))
-    return {"kl": kl, "top1": top1}
-
-
-JOBS = {"judge": judge, "gguf": gguf, "cast": cast}
+JOBS = {"reference": reference, "compare": compare, "gguf": gguf, "cast": cast}
 
 
 def main() -> None:

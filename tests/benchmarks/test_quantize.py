@@ -70,3 +70,19 @@ def test_a_merged_model_in_other_numbers(model: Path, tmp_path: Path) -> None:
         for place in (model, tmp_path / "bf16")
     )
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_folder_is_held_against_what_the_merged_model_said(model: Path, tmp_path: Path) -> None:
+    asked = {
+        "rows": [([1, 2, 3, 4], [-100, -100, 3, 4]), ([5, 6], [-100, 6])],
+        "device": "cpu",
+        "reference": str(tmp_path / "merged.f16"),
+    }
+    own = quantize_jobs.reference({**asked, "folder": str(model)})
+    same = quantize_jobs.compare({**asked, "folder": str(model)})
+    assert same["merged_perplexity"] == own["perplexity"] == same["quantized_perplexity"]
+    assert (same["top1"], same["compared_tokens"]) == (1, 3) and same["kl"] < 1e-5
+    cast = {"source": str(model), "folder": str(tmp_path / "bf16"), "format": "bf16"}
+    quantize_jobs.cast(cast)
+    other = quantize_jobs.compare({**asked, "folder": str(tmp_path / "bf16")})
+    assert other["kl"] > same["kl"] and other["quantized_perplexity"] != own["perplexity"]

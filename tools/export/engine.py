@@ -6,9 +6,7 @@
 - ``{"ask": {"file", "threads", "texts", "rows", "prompts", "steps", "first"}}``: the answer has the
   file's special tokens and chat template, the ids of ``texts``, the sum of the negative
   log-likelihood of ``rows`` over their labels and how far that is from ``first`` (what the merged
-  model says of them), and ``steps`` likeliest ids after each of ``prompts``;
-- ``{"logits": {"file", "threads", "asked", "into"}}``: write the logits at places of sequences,
-  ``asked`` has the ids and places of each, to ``into``, a file of numpy's, float32.
+  model says of them), and ``steps`` likeliest ids after each of ``prompts``.
 
 Nothing of this project is imported: the environment has only llama.cpp and numpy.
 """
@@ -242,17 +240,6 @@ def _opened(first: dict[str, Any] | None) -> Iterator[Iterator[First]]:
         yield (First(file, first["vocabulary"], frozenset(at), best) for at, best in rows)
 
 
-def write_logits(
-    file: str, threads: int, asked: list[tuple[list[int], list[int]]], into: str
-) -> dict[str, Any]:
-    """What stands for the next token at some places of some sequences, [places, vocabulary]."""
-    began = time.monotonic()
-    model = Asked(file, threads, max(len(ids) for ids, _ in asked) + 8)
-    rows = [row.copy() for ids, places in asked for _, row in model.logits(ids, 0, set(places))]
-    np.save(into, np.stack(rows))
-    return {"places": len(rows), "seconds": time.monotonic() - began}
-
-
 @lib.llama_log_callback
 def _log(level: int, text: bytes, _: Any) -> None:
     """Warnings and errors; of what llama.cpp tells else there are hundreds of lines a file."""
@@ -266,7 +253,7 @@ def main() -> None:
     lib.llama_backend_init()
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     does: dict[str, Callable[..., dict[str, Any]]]
-    does = {"pack": pack, "ask": ask, "logits": write_logits}
+    does = {"pack": pack, "ask": ask}
     ((name, what),) = request.items()
     found = does[name](**what)
     found["engine"] = f"llama-cpp-python {lib.__version__}"

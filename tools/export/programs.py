@@ -93,15 +93,6 @@ def ask(request: dict[str, Any], log: Path) -> dict[str, Any]:
     return _engine({"ask": request}, log, f"llama.cpp does not run {request['file']}")
 
 
-def write_logits(request: dict[str, Any], log: Path) -> dict[str, Any]:
-    """llama.cpp's logits, into the file that the request names (``engine.py``).
-
-    Raises:
-        StageError: it does not load the file, or failed.
-    """
-    return _engine({"logits": request}, log, f"llama.cpp does not run {request['file']}")
-
-
 def _engine(request: dict[str, Any], log: Path, failed: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "answer.json"
