@@ -18,7 +18,7 @@ from tools.console import environment
 from tools.data import tokens
 from tools.errors import StageError
 from tools.files import write_text
-from tools.process import dies_with_parent
+from tools.process import RETURNING, dies_with_parent
 from tools.run.folder import Run
 
 # Our formats that Axolotl makes, through torchao: its own keys for each.
@@ -118,7 +118,7 @@ def call(
     end = signal.SIGTERM if cards > 1 else signal.SIGKILL
     told: deque[str] = deque(maxlen=NEWEST)
     # transformers reads it.
-    here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard"), **_shared(run, cards)}
+    here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard"), **_on_cpu(run, cards)}
     # Unbuffered: the log is whole however we or the child may end.
     with log.open("ab", buffering=0) as sink:
         child = _start(words, end, {**here, **(variables or {})})
@@ -142,12 +142,18 @@ def call(
         raise StageError(f"axolotl {command} ended with code {code}: {reason(told)}\n  log: {log}")
 
 
-def _shared(run: Run, cards: int) -> dict[str, str]:
-    """What several jobs on a CPU are told: no card that may be there, and a share of the cores."""
-    if cards == 1 or run.recipe.hardware.device != "cpu":
+def _on_cpu(run: Run, cards: int) -> dict[str, str]:
+    """What a training on a CPU is told: how to hold memory.
+
+    And several jobs: no card that may be there, and a share of the cores.
+    """
+    if run.recipe.hardware.device != "cpu":
         return {}
+    own = {name: value for name, value in RETURNING.items() if name not in os.environ}
+    if cards == 1:
+        return own
     threads = max(1, len(os.sched_getaffinity(0)) // cards)
-    return {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
+    return {**own, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
 
 
 def _start(
