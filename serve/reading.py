@@ -24,12 +24,15 @@ class Reader:
         """Token ids, from which the text can be read back."""
         return list(self.tokenizer.encode(self._padded(text), add_special_tokens=False).ids)
 
-    def spans(self, text: str) -> tuple[list[int], list[int]]:
-        """The same, and where in the text each token begins."""
+    def pieces(self, text: str) -> list[tuple[int, int, int]]:
+        """The same ids, each with where in the text it begins and ends."""
         made = self.tokenizer.encode(self._padded(text), add_special_tokens=False)
         found = self.swallows.finditer(text) if self.swallows else ()
         inserted = [match.end() - 1 + count for count, match in enumerate(found)]
-        return list(made.ids), [start - bisect_left(inserted, start) for start, _ in made.offsets]
+        return [
+            (token, start - bisect_left(inserted, start), end - bisect_left(inserted, end))
+            for token, (start, end) in zip(made.ids, made.offsets, strict=True)
+        ]
 
     def _padded(self, text: str) -> str:
         """The text with a second space where the tokenizer swallows the first."""
