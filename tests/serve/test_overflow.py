@@ -1,7 +1,7 @@
 """Prompts that leave no room for their completion."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve.overflow import ContextOverflow, Fitted, fit, fit_examples
@@ -98,10 +98,11 @@ def test_error_is_told_of_the_whole_prompt() -> None:
 
 
 @given(
-    parts=st.lists(st.sampled_from(["Q: a", "b", "\n", "\n\n", "###\n", " c d"]), max_size=30),
+    parts=st.lists(st.sampled_from(["Q: a", "b", "\n", "\n\n", "###\n", " c d"]), max_size=12),
     new=st.integers(0, 20),
     context=st.integers(2, 20),
 )
+@settings(deadline=None)
 def test_any_prompt_fits(parts: list[str], new: int, context: int) -> None:
     text, fitted = shown("".join(parts), new, context)
     assert "".join(parts).split()[-1:] == text.split()[-1:] or not text

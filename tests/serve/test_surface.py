@@ -39,13 +39,14 @@ def exact(codec: TextCodec, text: str) -> None:
 
 @pytest.mark.parametrize("kind", LOSSY)
 @given(text=texts)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_round_trip(kinds: dict[str, TextCodec], kind: str, text: str) -> None:
     exact(kinds[kind], text)
     for special in (False, True):
         prompt = kinds[kind].encode_prompt(text, special)
         assert "".join(prompt.texts) == text
-        assert len(prompt.texts) == len(prompt.ids) - prompt.lead or not text.strip()
+        own = len(prompt.ids) - prompt.lead
+        assert len(prompt.texts) == (own or bool(text)), "a text without a token is one piece"
 
 
 @given(text=texts.map(lambda text: text.replace("\u2581", "")))
