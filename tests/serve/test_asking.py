@@ -69,8 +69,9 @@ def test_whole_examples_are_left_out(kinds: dict[str, TextCodec], kind: str) -> 
     left = f"Be brief.\n\n{ASKED[ASKED.index('Question: 6') :]}"
     assert engine.requests[0].prompt == codec.encode_prompt(left).ids
     assert made["truncated_tokens"] == length - len(codec.encode_prompt(left).ids) > shot // 2
-    echo = answer(reader(engine), job(ASKED, max_new_tokens=1, echo_prompt=True))
-    assert echo["text"] == f"{left} A"
+    if kind in LOSSY:  # of the others the engine tells it
+        echo = answer(reader(engine), job(ASKED, max_new_tokens=1, echo_prompt=True))
+        assert echo["text"] == f"{left} A"
 
 
 def test_a_causal_model_loses_the_head_as_before(kinds: dict[str, TextCodec]) -> None:

@@ -199,7 +199,7 @@ class Run:
         found: dict[str, Any] = {
             "oneday": __version__,
             # A newer key that says nothing is in no recipe, see ``settled``.
-            "recipe": {path: found[0] for path in stage.sections if (found := _at(recipe, path))},
+            "recipe": {path: value for path in stage.sections for value in _at(recipe, path)},
             "upstream": {up: self.fingerprint(up) for up in stage.upstream},
             "versions": {package: _version(package) for package in stage.packages},
         }
