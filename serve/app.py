@@ -43,7 +43,7 @@ from serve.contract import (
 from serve.metrics import Metrics
 from serve.openai import SHORTENED, add_openai_routes
 from serve.openai_fields import IGNORED, header
-from serve.remote import add_remote_routes, tokenized, unknown_ids
+from serve.remote import add_remote_routes, faults_of, tokenized
 from serve.state import State, shared_state
 from serve.supervisor import Server
 from serve.text import TextCodec
@@ -284,7 +284,7 @@ def _add_text_routes(app: Any, text: TextCodec, spec: ProtocolSpec) -> None:
     def decode(input_data: DecodeRequest, response: Response) -> DecodeResponse:
         response.headers.update(header(input_data.ignored))
         start = time.perf_counter()
-        if faults := unknown_ids(text, input_data.tokens):
+        if faults := faults_of(input_data.tokens, text.undecodable(input_data.tokens)):
             raise HTTPException(422, faults)
         decoded = text.decode(input_data.tokens)
         return DecodeResponse(text=decoded, request_time=time.perf_counter() - start)

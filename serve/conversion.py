@@ -1,6 +1,6 @@
-"""Slow tokenizers: from a folder without ``tokenizer.json`` to the tokenizer of such a file.
+"""From a model folder to its tokenizer: ``tokenizer.json``, or what such a file is made of.
 
-Imports transformers (seconds, and torch with it), so only folders that need it pay for it.
+The latter imports transformers (seconds, and torch with it), so only folders that need it pay.
 """
 
 import json
@@ -16,11 +16,38 @@ _BPE = 2
 
 
 class TokenizerFiles(NamedTuple):
-    """What a model folder says of its tokenizer: itself and the texts of its BOS and EOS."""
+    """What a model folder says of its tokenizer: itself and the texts of its BOS, EOS and mask."""
 
     tokenizer: Tokenizer
     bos: str | None
     eos: str | None
+    mask: str | None = None
+
+
+def read(model_dir: Path) -> TokenizerFiles:
+    """Reads ``tokenizer.json`` or, where there is none, converts what there is.
+
+    Raises:
+        FileNotFoundError: the folder has no file of a tokenizer.
+        ValueError: transformers cannot convert the tokenizer.
+    """
+    fast = (model_dir / "tokenizer.json").exists()
+    return _fast(model_dir) if fast else convert(model_dir)
+
+
+def _fast(model_dir: Path) -> TokenizerFiles:
+    """The tokenizer of a ``tokenizer.json``, special tokens from ``tokenizer_config.json``."""
+    path = model_dir / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+    names = ("bos_token", "eos_token", "mask_token")
+    return TokenizerFiles(tokenizer, *(_token_text(config, name) for name in names))
+
+
+def _token_text(config: dict[str, Any], name: str) -> str | None:
+    """A special token of ``tokenizer_config.json``: a string, or a dict with its ``content``."""
+    token = config.get(name)
+    return token["content"] if isinstance(token, dict) else token
 
 
 def convert(model_dir: Path) -> TokenizerFiles:
@@ -42,7 +69,7 @@ def convert(model_dir: Path) -> TokenizerFiles:
         raise ValueError(f"{type(made).__name__} cannot be converted to a tokenizer.json")
     if proto:
         tokenizer = _as_sentencepiece(tokenizer, proto)
-    return TokenizerFiles(tokenizer, made.bos_token, made.eos_token)
+    return TokenizerFiles(tokenizer, made.bos_token, made.eos_token, made.mask_token)
 
 
 def _sentencepiece(path: Path) -> Any:

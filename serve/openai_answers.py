@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from serve.text import BYTES_NAME, name_bytes
+from serve.entries import BYTES_NAME, name_bytes
 
 Json = dict[str, Any]
 

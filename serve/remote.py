@@ -33,7 +33,7 @@ def add_remote_routes(app: Any, text: TextCodec, model_dir: Path) -> None:
 
     @app.post("/detokenize")
     def detokenize(input_data: DecodeRequest) -> DetokenizeResponse:
-        if faults := unknown_ids(text, input_data.tokens):
+        if faults := faults_of(input_data.tokens, text.unknown_ids(input_data.tokens)):
             raise HTTPException(422, faults)
         pieces = Detokenizer(text, at_start=True)
         written = "".join(pieces.push(token, special=True) for token in input_data.tokens)
@@ -65,13 +65,13 @@ def tokenized(text: TextCodec, body: TokenizeRequest, context: int) -> dict[str,
     return {"tokens": ids, "count": len(ids), "max_model_len": context, "request_time": seconds}
 
 
-def unknown_ids(text: TextCodec, ids: list[int]) -> list[dict[str, Any]]:
-    """A fault for each id in no vocabulary; ten show the mistake, however long the body is."""
+def faults_of(ids: list[int], wrong: list[int]) -> list[dict[str, Any]]:
+    """A fault for each id at a wrong place; ten show the mistake, however long the body is."""
     return [
         {
             "loc": ["body", "tokens", place],
             "msg": f"id {ids[place]} is not in the vocabulary",
             "type": "unknown_token",
         }
-        for place in text.unknown_ids(ids)[:10]
+        for place in wrong[:10]
     ]

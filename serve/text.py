@@ -13,61 +13,48 @@ Rules:
 
 What cannot come back: characters that the tokenizer itself drops or rewrites (a normalizer such as
 NFC, a vocabulary without bytes), of which loading warns, and U+2581, SentencePiece's own mark for a
-space, which comes back as one.
+space, which comes back as one. WordPiece and Unigram models that drop ordinary text (line ends,
+capitals) are told from the others by trying; for them ``encode`` and ``decode`` speak in ids of
+:mod:`serve.surface`, which keep everything, and the model's own ids are those of a prompt.
 """
 
 import codecs
-import json
 import logging
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models
 
-from serve.conversion import TokenizerFiles, convert
+from serve import entries
+from serve.conversion import read
+from serve.entries import ID_NAME
+from serve.reading import Reader, framing, take_apart
+from serve.spacing import Spacing
+from serve.surface import Surface
 
 log = logging.getLogger(__name__)
 
-_SPACE_MARK = "\u2581"  # SentencePiece's stand-in for a space
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
-
-#: What the names of parts of characters, and of tokens without a text of their own, begin with.
-BYTES_NAME, ID_NAME = "bytes:", "token_id:"
-_PART_NAME = re.compile(rf"{BYTES_NAME}((?:\\x[0-9a-f]{{2}})+)")
+#: How the families write the token behind which an encoder guesses, and that of unknown words.
+_MASKS, _UNKNOWN = ("[MASK]", "<mask>"), ("[UNK]", "<unk>")
 
 #: What a tokenizer's normalizer or vocabulary may not give back: spaces, line ends, capitals,
 #: compatibility forms (NFKC), decomposed letters (NFC), characters far from any training text.
-_PROBES = (
+_ORDINARY = (
     " The  end ",
     "a\n\n\tb\r\n",
     "Hello , world .",
     "it 's",
+)
+_PROBES = (
+    *_ORDINARY,
     "\ufb01 \u2163 x\u00b2",
     "e\u0301",
     "café 東京 😀",
     "\u200b\u00a0\x00\U0001b000",
 )
-
-
-@lru_cache(maxsize=1)
-def _byte_level_table() -> dict[str, int]:
-    """GPT-2's map between bytes and printable characters, character to byte.
-
-    Printable Latin-1 bytes stand for themselves, the other 68 take the characters from U+0100 on.
-    """
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-def _byte_level_bytes(entry: str) -> bytes:
-    table = _byte_level_table()
-    return bytes(table[c] for c in entry if c in table)
 
 
 @dataclass(frozen=True)
@@ -79,39 +66,14 @@ class PromptTokens:
         lead: how many of them, at the front, are the model's own (BOS) and not the prompt's text.
         written: how many after those are a BOS that the prompt itself wrote: part of its text, yet
             as little to be cut off as the model's own.
+        texts: what each id behind the lead stands for in the prompt, joined the prompt; empty where
+            the ids alone tell it.
     """
 
     ids: tuple[int, ...]
     lead: int
     written: int = 0
-
-
-@dataclass(frozen=True)
-class _Encoder:
-    """A tokenizer in one of its two modes: special tokens as text, or read as such.
-
-    Attributes:
-        tokenizer: in that mode.
-        swallows: finds the spaces that the tokenizer takes for its own; None: it takes none.
-    """
-
-    tokenizer: Tokenizer
-    swallows: re.Pattern[str] | None
-
-    def ids(self, text: str) -> list[int]:
-        """Token ids, from which the text can be read back."""
-        return list(self.tokenizer.encode(self._padded(text), add_special_tokens=False).ids)
-
-    def spans(self, text: str) -> tuple[list[int], list[int]]:
-        """The same, and where in the text each token begins."""
-        made = self.tokenizer.encode(self._padded(text), add_special_tokens=False)
-        found = self.swallows.finditer(text) if self.swallows else ()
-        inserted = [match.end() - 1 + count for count, match in enumerate(found)]
-        return list(made.ids), [start - bisect_left(inserted, start) for start, _ in made.offsets]
-
-    def _padded(self, text: str) -> str:
-        """The text with a second space where the tokenizer swallows the first."""
-        return self.swallows.sub(r"\1  ", text) if self.swallows else text
+    texts: tuple[str, ...] = ()
 
 
 class TextCodec:
@@ -121,9 +83,19 @@ class TextCodec:
         tokenizer: a ``tokenizers.Tokenizer``; it is set to read special tokens as plain text.
         bos: the BOS token's text, if the model has one.
         eos: the EOS token's text, if the model has one.
+        mask: the mask token's text, if it has one.
+
+    Attributes:
+        trail: ids that the tokenizer puts behind a prompt: [SEP], </s>; mostly none. What reads
+            them (an encoder) puts them there; ``encode_prompt`` does not.
+        eos_id: ends an answer; without an EOS of its own the last of the trail. None: nothing does.
+        mask_id: stands for what an encoder is asked; None: it has none.
+        never_answered: ids that are no answer: special tokens but EOS, and the unknown token.
     """
 
-    def __init__(self, tokenizer: Tokenizer, bos: str | None, eos: str | None) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, bos: str | None, eos: str | None, mask: str | None = None
+    ) -> None:
         # A tokenizer.json may store both, from whoever trained with it.
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -131,13 +103,19 @@ class TextCodec:
         self._byte_level = "ByteLevel" in str(tokenizer.decoder)  # str: or one of several
         self._added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
         self._names: dict[int, str] = {}
-        self._lead = _added_in_front(tokenizer)
+        # The mark of a word piece that goes on with the word before it.
+        word_pieces = isinstance(tokenizer.model, models.WordPiece)
+        self._goes_on = tokenizer.model.continuing_subword_prefix if word_pieces else None
+        self._lead, self.trail = framing(tokenizer)
         # Asked before special tokens become text: one of them may be the separator.
         self.prefixes_space = self._puts_space("")
         self.prefixes_everywhere = self.prefixes_space and self._puts_space(self._separator())
-        self._plain = self._encoder(tokenizer, specials_as_text=True)
-        self.eos_id: int | None = tokenizer.token_to_id(eos) if eos else None
+        self._plain = self._reader(tokenizer, specials_as_text=True)
+        self.eos_id = self._end_id(eos)
+        self.mask_id = self._mask_id(mask)
+        self.never_answered = self._never_answered()
         self._start_id = self._first_id(bos)
+        self._surface = self._surface_if_lossy()
 
     @classmethod
     def load(cls, model_dir: Path) -> "TextCodec":
@@ -150,8 +128,7 @@ class TextCodec:
             FileNotFoundError: the folder has none of these.
             ValueError: transformers cannot convert the slow tokenizer.
         """
-        fast = (model_dir / "tokenizer.json").exists()
-        codec = cls(*(_read(model_dir) if fast else convert(model_dir)))
+        codec = cls(*read(model_dir))
         for before in codec.lost()[:1]:
             log.warning(
                 "%s: its tokenizer does not keep every text: %r is read back as %r",
@@ -160,11 +137,22 @@ class TextCodec:
         return codec
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, without special tokens; ``decode`` of them is the text again."""
-        return self._plain.ids(text)
+        """Ids of a text, without special tokens; ``decode`` of them is the text again.
+
+        Any first few of them decode to a beginning of the text.
+        """
+        return self._surface.encode(text) if self._surface else self._plain.ids(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; special tokens are left out, bytes that are not UTF-8 give U+FFFD."""
+        """The text of which ``encode`` gave these ids; special tokens have none."""
+        return self._surface.decode(ids) if self._surface else self.spelled(ids)
+
+    def undecodable(self, ids: Sequence[int]) -> list[int]:
+        """Places of the ids that ``decode`` cannot take."""
+        return self._surface.undecodable(ids) if self._surface else self.unknown_ids(ids)
+
+    def spelled(self, ids: Iterable[int]) -> str:
+        """Text of the model's own ids, special tokens left out; of a part of a character U+FFFD."""
         pieces = Detokenizer(self, at_start=True)
         return "".join(map(pieces.push, ids)) + pieces.flush()
 
@@ -178,13 +166,15 @@ class TextCodec:
             parse_special: special tokens written in it are read as such, not as text. A BOS at its
                 head is then the one BOS.
         """
-        ids = tuple((self._parsing if parse_special else self._plain).ids(prompt))
-        lead = self._lead
+        reader = self._parsing if parse_special else self._plain
+        ids, texts, lead = tuple(reader.ids(prompt)), (), self._lead
+        if self._surface:
+            texts = tuple(self._surface.texts(reader, prompt))
         if lead and ids[: len(lead)] == lead:
-            return PromptTokens(ids, 0, written=len(lead))
+            return PromptTokens(ids, 0, len(lead), texts)
         if not lead and not ids:
             lead = (self._start_id,)
-        return PromptTokens((*lead, *ids), len(lead))
+        return PromptTokens((*lead, *ids), len(lead), 0, texts)
 
     def encode_spans(self, text: str, parse_special: bool = False) -> tuple[list[int], list[int]]:
         """A prompt's ids as ``encode_prompt`` gives them, and where in the text each token begins.
@@ -196,9 +186,10 @@ class TextCodec:
             text: the text.
             parse_special: as in ``encode_prompt``.
         """
-        ids, starts = (self._parsing if parse_special else self._plain).spans(text)
+        pieces = (self._parsing if parse_special else self._plain).pieces(text)
+        ids = [token for token, _, _ in pieces]
         lead = () if tuple(ids[: len(self._lead)]) == self._lead else self._lead
-        return [*lead, *ids], [-1] * len(lead) + starts
+        return [*lead, *ids], [-1] * len(lead) + [start for _, start, _ in pieces]
 
     def unknown_ids(self, ids: Iterable[int]) -> list[int]:
         """Positions of the ids that are in no vocabulary entry."""
@@ -225,17 +216,37 @@ class TextCodec:
         if entry is None:  # models often have more embedding rows than the tokenizer has entries
             return b""
         if self._byte_level:
-            return _byte_level_bytes(entry) if not added else str(entry).encode("utf-8")
-        byte = _BYTE_TOKEN.fullmatch(entry)
-        if byte and not added:
-            return bytes([int(byte.group(1), 16)])
-        return str(entry).replace(_SPACE_MARK, " ").encode("utf-8")
+            return entries.byte_level_bytes(entry) if not added else str(entry).encode("utf-8")
+        if added:
+            return entries.written(entry).encode("utf-8")
+        byte = entries.fallback_byte(entry)
+        return byte or entries.written(entry.removeprefix(self._goes_on or "")).encode("utf-8")
+
+    def spacing(self, at_start: bool) -> Spacing | None:
+        """Puts the blanks between word pieces; None where the tokens have their own.
+
+        Args:
+            at_start: the first token starts a text, as in :class:`Detokenizer`.
+        """
+        return None if self._goes_on is None else Spacing(at_start)
+
+    def goes_on(self, token: int) -> bool:
+        """Whether a word piece goes on with the word before it."""
+        entry = self._tokenizer.id_to_token(token) if self._goes_on else None
+        return entry is not None and entry.startswith(self._goes_on) and token not in self._added
+
+    @cached_property
+    def uncased(self) -> bool:
+        """Whether the model is told no capitals, and can write none."""
+        normalizer = self._tokenizer.normalizer
+        return normalizer is not None and normalizer.normalize_str("ABC").islower()
 
     def names(self, tokens: Iterable[int]) -> dict[int, str]:
         r"""What to call tokens that stand side by side: as they are written, special ones, too.
 
         A part of a character is ``bytes:\xf0\x9f``, as OpenAI names it. An id without text, and
         the second of two that are written alike, is ``token_id:7``, vLLM's form: no name is twice.
+        A word piece has the blank that it has behind a word.
         """
         names: dict[int, str] = {}
         taken: set[str] = set()
@@ -248,12 +259,10 @@ class TextCodec:
 
     def _name(self, token: int) -> str:
         if token not in self._names:
-            data = self.token_bytes(token, special=True)
-            try:
-                name = data.decode("utf-8") or f"{ID_NAME}{token}"
-            except UnicodeDecodeError:
-                name = BYTES_NAME + "".join(f"\\x{byte:02x}" for byte in data)
-            self._names[token] = name
+            name = entries.name(self.token_bytes(token, special=True)) or f"{ID_NAME}{token}"
+            spacing = None if self.is_added(token) else self.spacing(at_start=False)
+            gap = spacing.before(name, self.goes_on(token)) if spacing else ""
+            self._names[token] = gap + name
         return self._names[token]
 
     def written(self, token: int) -> str | None:
@@ -275,13 +284,26 @@ class TextCodec:
         added = [f"a {token.content} b" for token in self._added.values() if not token.special]
         return [text for text in (*_PROBES, *added) if self.decode(self.encode(text)) != text]
 
-    @cached_property
-    def _parsing(self) -> _Encoder:
-        """The encoder that reads special tokens; a copy, because the mode is the tokenizer's."""
-        return self._encoder(Tokenizer.from_str(self._tokenizer.to_str()), specials_as_text=False)
+    def _surface_if_lossy(self) -> Surface | None:
+        """What keeps texts whole where word pieces or a Unigram model drop ordinary text."""
+        kept = (self.spelled(self._plain.ids(text)) == text for text in _ORDINARY)
+        if not isinstance(self._tokenizer.model, models.WordPiece | models.Unigram) or all(kept):
+            return None
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        plain = {
+            token: self.token_bytes(token).decode("utf-8", "replace").removeprefix(" ")
+            for token in vocabulary.values()
+            if token not in self.never_answered and token != self.eos_id
+        }
+        return Surface(self._plain, plain, 1 + max(vocabulary.values()))
 
-    def _encoder(self, tokenizer: Tokenizer, specials_as_text: bool) -> _Encoder:
-        """The encoder of one mode.
+    @cached_property
+    def _parsing(self) -> Reader:
+        """The reader of special tokens; a copy, because the mode is the tokenizer's."""
+        return self._reader(Tokenizer.from_str(self._tokenizer.to_str()), specials_as_text=False)
+
+    def _reader(self, tokenizer: Tokenizer, specials_as_text: bool) -> Reader:
+        """The reader of one mode.
 
         Metaspace tokenizers (transformers' LlamaTokenizer) and byte-level ones that put a space
         before a text put none before a text that starts with one, yet decoding strips one: such a
@@ -289,15 +311,15 @@ class TextCodec:
         """
         tokenizer.encode_special_tokens = specials_as_text
         if specials_as_text:
-            _take_apart(tokenizer, [t.content for t in self._added.values() if t.special])
+            take_apart(tokenizer, [t.content for t in self._added.values() if t.special])
         alike = {tuple(tokenizer.encode(t, add_special_tokens=False).ids) for t in ("a", " a")}
         if not self.prefixes_space or len(alike) > 1:
-            return _Encoder(tokenizer, None)
+            return Reader(tokenizer, None)
         added = [t.content for t in self._added.values() if not (t.special and specials_as_text)]
         # The longest first: of alternatives re takes the first that fits.
         splits = map(re.escape, sorted(added, key=len, reverse=True))
         heads = "|".join([r"\A", *(splits if self.prefixes_everywhere else [])])
-        return _Encoder(tokenizer, re.compile(f"({heads}) "))
+        return Reader(tokenizer, re.compile(f"({heads}) "))
 
     def _puts_space(self, before: str | None) -> bool:
         """Whether the tokenizer puts a space of its own between ``before`` and a letter."""
@@ -311,57 +333,24 @@ class TextCodec:
         contents = (str(token.content) for token in self._added.values())
         return next((text for text in contents if not text[-1:].isspace()), None)
 
+    def _end_id(self, eos: str | None) -> int | None:
+        found: int | None = self._tokenizer.token_to_id(eos) if eos else None
+        return self.trail[-1] if found is None and self.trail else found
+
+    def _mask_id(self, mask: str | None) -> int | None:
+        ids = (self._tokenizer.token_to_id(name) for name in (mask, *_MASKS) if name)
+        return next((token for token in ids if token in self._added), None)
+
+    def _never_answered(self) -> frozenset[int]:
+        special = {token for token, added in self._added.items() if added.special}
+        unknown = {self._tokenizer.token_to_id(name) for name in _UNKNOWN} - {None}
+        return frozenset(special | unknown) - {self.eos_id}
+
     def _first_id(self, bos: str | None) -> int:
         """The token to start from where there is nothing to start from."""
         first = self._tokenizer.token_to_id(bos) if bos else self.eos_id
         special = (token for token, added in self._added.items() if added.special)
         return next(special, 0) if first is None else first
-
-
-def _added_in_front(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The special tokens the tokenizer puts before a text by itself (BOS or nothing)."""
-    bare = tokenizer.encode("a", add_special_tokens=False).ids
-    full = tokenizer.encode("a", add_special_tokens=True).ids
-    return tuple(full[: full.index(bare[0])])
-
-
-def _take_apart(tokenizer: Tokenizer, specials: Iterable[str]) -> None:
-    """Keeps the model from finding special tokens in a text by itself.
-
-    To a unigram model they are entries like any other, and merges may lead to them. Splitting off
-    their first character leaves nothing to find.
-    """
-    found = [
-        f"{re.escape(text[0])}(?={re.escape(text[1:])})"
-        for text in specials
-        if tokenizer.token_to_id(text) in tokenizer.encode(text, add_special_tokens=False).ids
-    ]
-    if found:
-        split = pre_tokenizers.Split(Regex("|".join(found)), "isolated")
-        steps = [step for step in (tokenizer.pre_tokenizer, split) if step]
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
-
-
-def _read(model_dir: Path) -> TokenizerFiles:
-    """The tokenizer of a ``tokenizer.json``, special tokens from ``tokenizer_config.json``."""
-    path = model_dir / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
-    return TokenizerFiles(
-        tokenizer, _token_text(config, "bos_token"), _token_text(config, "eos_token")
-    )
-
-
-def _token_text(config: dict[str, Any], name: str) -> str | None:
-    """A special token of ``tokenizer_config.json``: a string, or a dict with its ``content``."""
-    token = config.get(name)
-    return token["content"] if isinstance(token, dict) else token
-
-
-def name_bytes(name: str) -> bytes:
-    """The bytes of a token of that name, see :meth:`TextCodec.names`."""
-    part = _PART_NAME.fullmatch(name)
-    return bytes.fromhex(part[1].replace("\\x", "")) if part else name.encode("utf-8")
 
 
 class Detokenizer:
@@ -378,6 +367,7 @@ class Detokenizer:
     def __init__(self, codec: TextCodec, at_start: bool) -> None:
         self._codec = codec
         self._strip = at_start and codec.prefixes_space
+        self._spacing = codec.spacing(at_start)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int, special: bool = False) -> str:
@@ -394,6 +384,9 @@ class Detokenizer:
         added = self._codec.is_added(token)
         if self._strip and not added:
             data = data.removeprefix(b" ")
+        if self._spacing:
+            piece = data.decode("utf-8")
+            return self._spacing.before(piece, self._codec.goes_on(token)) + piece
         self._strip = added and self._codec.prefixes_everywhere
         return self._decoder.decode(data)
 

@@ -311,7 +311,7 @@ class Worker(litserve.LitAPI):
         if self._config.log_prompts:
             texts = ["".join(token.text for token in result.tokens) for result in results]
             text = self._engine.result().text
-            prompt = job.body.prompt if job.ids is None else text.decode(job.ids)
+            prompt = job.body.prompt if job.ids is None else text.spelled(job.ids)
             figures |= {"prompt": prompt, "answers": texts}
         log.info("answered", extra=figures)
 
