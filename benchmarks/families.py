@@ -51,7 +51,10 @@ SHAPES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "t5-tiny": (
         "seq2seq",
         "t5",
-        {"vocab_size": 320, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+        {
+            "vocab_size": 320, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2,
+            "num_heads": 4,
+        },
     ),
     "bert-tiny": (
         "encoder",

@@ -90,9 +90,7 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
     if config.adapters:
         folders = {name: Path(folder) for name, folder in config.adapters.items()}
         adapters = attach(model, folders, one_shape=config.deterministic)
-    from serve.engine.standin import framed
-
-    text = framed(TextCodec.load(model_dir))
+    text = TextCodec.load(model_dir)
     behind = len(text.trail) if kind.ends_prompt else 0
     info = _info(model, model_dir, config, device, method, kind, behind)
     # Now, because llguidance holds Python's lock over it: 1 s for 128,000 tokens.

@@ -165,11 +165,14 @@ class Rows:
         self.end += 1
 
     def masks(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``[rows, 1, 1, columns]`` each, to be added: of what was said with the new column, and
-        of what was read.
+        """What is to be added to scores: 0, or as good as minus infinity where nothing is seen.
 
         Args:
             like: a tensor of the type and place that are wanted.
+
+        Returns:
+            ``[rows, 1, 1, columns]`` twice: of what was said, the new column with it, and of what
+            was read.
         """
         columns = torch.arange(self.first, self.end + 1)
         starts = torch.tensor([row.start for row in self._rows])
