@@ -30,7 +30,8 @@ class Memo:
 
     def put(self, prompt: Prompt, states: torch.Tensor) -> None:
         """Keeps them; those unused for longest go where there is no room."""
-        self._bytes += states.nbytes
+        former = self._states.pop(prompt, None)
+        self._bytes += states.nbytes - (0 if former is None else former.nbytes)
         self._states[prompt] = states
         while self._bytes > self._most:
             self._bytes -= self._states.popitem(last=False)[1].nbytes
