@@ -7,6 +7,9 @@ import torch
 #: Most places, padding included, of one pass over whole sequences: more is not faster a token.
 PLACES = 4096
 
+#: Padding that is cheaper than one more pass, in places.
+WORTH = 128
+
 
 def alike(lengths: Sequence[int], most: int = PLACES) -> list[list[int]]:
     """Parts sequences into groups of like length.
@@ -16,13 +19,19 @@ def alike(lengths: Sequence[int], most: int = PLACES) -> list[list[int]]:
         most: places of a group, unless one sequence alone has more.
 
     Returns:
-        Groups of indices; within each the longest is last.
+        Groups of indices; within each the longest is last, and at most a quarter, or little, is
+        padding.
     """
     groups: list[list[int]] = []
+    tokens = 0  # of the last group
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not groups or (len(groups[-1]) + 1) * padded(lengths[index]) > most:
+        places = (len(groups[-1]) + 1) * padded(lengths[index]) if groups else 0
+        padding = places - tokens - lengths[index]
+        if not groups or places > most or padding > WORTH + places // 4:
             groups.append([])
+            tokens = 0
         groups[-1].append(index)
+        tokens += lengths[index]
     return groups
 
 

@@ -18,9 +18,10 @@ def test_each_is_in_one_group_and_none_is_too_large(lengths: list[int], most: in
         assert len(group) == 1 or len(group) * longest <= most
 
 
-def test_the_long_ones_pad_no_short_one() -> None:
-    assert alike([400, 8, 401, 9], most=900) == [[1, 3, 0], [2]]
-    assert alike([400, 8, 401, 9], most=820) == [[1, 3], [0, 2]]
+def test_the_long_ones_pad_no_short_ones() -> None:
+    assert alike([400, 8, 401, 9]) == [[1, 3], [0, 2]]
+    assert alike([400, 8, 401, 9], most=810) == [[1, 3], [0], [2]]
+    assert alike([40, 8, 41, 9]) == [[1, 3, 0, 2]], "another pass costs more than that"
 
 
 def test_padding() -> None:
