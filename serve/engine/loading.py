@@ -133,6 +133,7 @@ def _info(
 
 def _eos_ids(model: PreTrainedModel, text: TextCodec) -> frozenset[int]:
     """Tokens that end an answer: generation_config's (one, several, none) and the tokenizer's."""
-    configured = model.generation_config.eos_token_id if model.generation_config else None
+    generation = getattr(model, "generation_config", None)  # encoders have none
+    configured = generation.eos_token_id if generation else None
     listed = configured if isinstance(configured, list) else [configured]
     return frozenset(token for token in (*listed, text.eos_id) if token is not None)

@@ -10,18 +10,20 @@ import transformers
 from serve.text import TextCodec
 from tests import kin
 
-#: Random nets are flat, and BART's ends at once: larger weights make them speak. T5's are large.
-SCALE = dict.fromkeys(kin.FAMILIES, 3.0) | dict.fromkeys(("t5", "t5-v1_1", "ul2"), 1.0)
+#: Random nets only repeat what they read: heavier layers over the embeddings make them speak.
+LAYERS = dict.fromkeys(kin.FAMILIES, 3.0) | {"bart": 20.0}
+EMBEDDINGS = dict.fromkeys(kin.FAMILIES, 3.0) | dict.fromkeys(("t5", "t5-v1_1", "ul2"), 0.3)
 
 
 def speaking(family: str, path: Path, seed: int = 0) -> Path:
-    """A folder of the family whose greedy answers vary."""
-    kin.folder(family, path, seed)
+    """A folder of the family whose greedy answers vary, with a text for each of its ids."""
+    kin.folder(family, path, seed, vocab=0)
     model = plain_model(family, path)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
-                parameter.mul_(SCALE[family])
+                embeds = "embed" in name or "shared" in name or "lm_head" in name
+                parameter.mul_((EMBEDDINGS if embeds else LAYERS)[family])
     model.save_pretrained(path)
     return path
 

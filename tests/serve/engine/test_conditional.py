@@ -19,7 +19,7 @@ from serve.engine.loop import FAILURES
 from tests import kin
 from tests.serve.engine.families import Plain, plain_model, speaking
 
-LARGEST = 170  # of the tokenizers here the smallest has some 200 ids
+LARGEST = 100  # of the tokenizers here the smallest has some more ids
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +103,9 @@ def assert_close(one: GenResult, other: GenResult, tolerance: float = 1e-5) -> N
     assert [token.id for token in one.tokens] == [token.id for token in other.tokens]
     assert one.finish_reason == other.finish_reason
     for a, b in zip(one.tokens, other.tokens, strict=True):
-        assert a.logprob == pytest.approx(b.logprob, abs=tolerance)
+        assert a.logprob == pytest.approx(b.logprob, abs=tolerance, rel=2e-6)
         best, same = ([value for _, value in token.candidates] for token in (a, b))
-        assert best == pytest.approx(same, abs=tolerance)
+        assert best == pytest.approx(same, abs=tolerance, rel=2e-6)  # some are far down
 
 
 def test_together_is_alone_is_plain(served: tuple[Engine, Plain]) -> None:
@@ -131,7 +131,7 @@ def test_what_may_come_next_is_sure_to(served: tuple[Engine, Plain]) -> None:
     request = GenRequest("p", (7, 8, 9), max_new_tokens=3, candidates=1000, ignore_eos=True)
     result = engine.submit(request).result(timeout=60)
     for token in result.tokens:
-        assert len(token.candidates) >= 300
+        assert len(token.candidates) >= LARGEST
         total = sum(torch.tensor([value for _, value in token.candidates]).double().exp())
         assert float(total) == pytest.approx(1, abs=1e-5)
 
@@ -324,32 +324,21 @@ def test_a_failed_pass_fails_its_requests_and_no_later_ones(
 
 
 @pytest.mark.parametrize("family", ["t5", "bart", "bert"])
-def test_a_damaged_row_fails_alone(
-    folders: Callable[[str], Path], tmp_path: Path, family: str
-) -> None:
+def test_a_damaged_row_fails_alone(start: Callable[..., Any], family: str) -> None:
     """One token's embedding is NaN: only the prompts that have it fail, and none after them."""
-    model = plain_model(family, folders(family))
-    with torch.no_grad():
-        model.get_input_embeddings().weight[LARGEST] = float("nan")
-    copy = model.get_input_embeddings().weight.clone()
-    if model.get_output_embeddings() is not None:  # tied: else every logit of that id is NaN
-        model.get_output_embeddings().weight = torch.nn.Parameter(copy.nan_to_num())
-        model.config.tie_word_embeddings = False
-    model.save_pretrained(tmp_path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((folders(family) / name).read_bytes())
-    engine = build_engine(tmp_path, ServeConfig(max_batch=2), "cpu")
+    engine = start(family, max_batch=2)
     good = GenRequest("good", (5, 6, 7), max_new_tokens=6, ignore_eos=True)
     expected = engine.submit(good).result(timeout=30)
+    with torch.no_grad():  # its head has weights of its own, packed for the CPU
+        engine._net._model.get_input_embeddings().weight[LARGEST] = float("nan")
     futures = []
     for i in range(4):
-        bad = replace(good, id=f"bad{i}", prompt=(5, LARGEST, 7, 8, 9, 10), max_new_tokens=6)
+        bad = replace(good, id=f"bad{i}", prompt=(5, LARGEST, 7, 8, 9, 10))
         futures.append((engine.submit(bad), engine.submit(replace(good, id=f"good{i}"))))
     for failed, answered in futures:
         with pytest.raises(EngineError, match="NaN"):
             failed.result(timeout=30)
         assert_close(answered.result(timeout=30), expected)
-    engine.close()
 
 
 def test_close_cancels_and_is_final(start: Callable[..., Any]) -> None:

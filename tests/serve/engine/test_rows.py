@@ -34,7 +34,7 @@ def step(rows: Rows, numbers: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
     cache = rows.cache()
     said, read = rows.masks(LIKE)
     keys, values = cache.self_attention_cache.update(states(numbers, 1), states(numbers, 1), 0)
-    assert torch.equal(keys, values)
+    assert torch.equal(keys.nan_to_num(7), values.nan_to_num(7))
     rows.stepped()
     crossed = cache.cross_attention_cache.layers[0].keys
     return _seen(keys, said), _seen(crossed, read)
@@ -85,9 +85,9 @@ def test_columns_run_out_and_those_of_nobody_go() -> None:
         if len(rows) > 1:
             assert numbers_seen(said)[1] == [2.0] * (1 + length % 10 + 1)
     rows.keep({"b"})
-    for _ in range(100):  # the columns of "a" are given up
+    for _ in range(300):  # the columns of "a" are given up where room is made the next time
         step(rows, [2.0])
-    assert rows.end < 200
+    assert rows.end < 400
 
 
 def test_what_is_no_number_leaves_nothing() -> None:
