@@ -11,7 +11,7 @@ from serve.text import TextCodec
 from tests import kin
 
 #: Random nets only repeat what they read: heavier layers over the embeddings make them speak.
-LAYERS = dict.fromkeys(kin.FAMILIES, 3.0) | {"bart": 20.0}
+LAYERS = dict.fromkeys(kin.FAMILIES, 3.0) | {"bart": 20.0, "t5-v1_1": 2.0, "ul2": 2.0}
 EMBEDDINGS = dict.fromkeys(kin.FAMILIES, 3.0) | dict.fromkeys(("t5", "t5-v1_1", "ul2"), 0.3)
 
 

@@ -14,7 +14,7 @@ from serve.engine import build_engine
 from serve.engine.loading import load_model
 from serve.startup import StartError
 from tests import kin
-from tests.serve.engine.families import plain_model, speaking
+from tests.serve.engine.families import plain_model
 
 
 @torch.inference_mode()
@@ -31,7 +31,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def folder(family: str) -> Path:
         path = root / family
-        return path if path.exists() else speaking(family, path)
+        return path if path.exists() else kin.folder(family, path)
 
     return folder
 
