@@ -99,7 +99,7 @@ class ProtocolSpec(LitSpec):
 
     async def process_request(self, input_data: ProcessRequest, request: Request) -> Response:
         """Continue or score one prompt."""
-        job = Job(uuid.uuid4().hex, input_data, time.monotonic(), request.state.request_id)
+        job = process_job(input_data, request.state.request_id)
         try:
             answer: Response = await self._exchange(job.id, job, self._limit_s, request)
             answer.headers.update(header(input_data.ignored))
@@ -203,6 +203,13 @@ class ProtocolSpec(LitSpec):
             raise Unanswered(500, "the worker died while it had this request")
         if self._state.stopping:
             raise Unanswered(503, "the server was stopped before the answer was complete")
+
+
+def process_job(body: ProcessRequest, request_id: str) -> Job:
+    """What the worker is asked for /process."""
+    # An echo before new tokens shows the text; one without any is there for its scores.
+    scores = "max_new_tokens" if body.echo_prompt and not body.max_new_tokens else None
+    return Job(uuid.uuid4().hex, body, time.monotonic(), request_id, scores=scores)
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

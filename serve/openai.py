@@ -214,7 +214,8 @@ def completion_jobs(body: CompletionRequest, request_id: str) -> list[Job]:
     }
     # Scores, and an echoed prompt, are there when all is: such a stream has one part.
     streams = body.stream and not body.echo and body.logprobs is None
-    more = _more(body, "prompt") | {"parse_special": body.parse_special}
+    scores = "echo" if body.echo and body.logprobs is not None else None
+    more = _more(body, "prompt") | {"parse_special": body.parse_special, "scores": scores}
     return [
         _job(prompt, asked, request_id, streams and body.best_of in (None, body.n), **more)
         for prompt in body.prompt

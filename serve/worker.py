@@ -83,6 +83,8 @@ class Job:
         ignore_eos: the model's EOS ends none.
         min_tokens: least tokens of each.
         schema: the JSON schema that the answer must follow; no rule meets it then.
+        scores: the field by which logprobs of the prompt's tokens are asked for; None: they are
+            not, and an echo may go without.
     """
 
     id: str
@@ -100,6 +102,7 @@ class Job:
     ignore_eos: bool = False
     min_tokens: int = 0
     schema: str | None = None
+    scores: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +214,9 @@ class Worker(litserve.LitAPI):
     async def _answer(self, job: Job) -> Response:
         # Shielded: a job that is cancelled must not cancel the loading that all wait for.
         engine = await asyncio.shield(asyncio.wrap_future(self._engine))
+        if job.scores and engine.info.unscored:
+            said = f"asks for the logprobs of the prompt: {engine.info.unscored}"
+            raise HTTPException(422, [fault(job.scores, said, "unscored")])
         ruled = job.ids is None and not job.schema
         plan = self._plan(job.body, engine.text.uncased) if ruled else None
         fitted = fit_job(job, engine, plan, self._config, self._reads_whole)

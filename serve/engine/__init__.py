@@ -24,6 +24,7 @@ def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
+        StartError: the engine does not answer with a model of this kind.
         Exception: whatever the loader raises when the folder cannot be loaded.
     """
     # libgomp lets idle threads spin only while it has no more threads than cores, and every thread
@@ -34,6 +35,10 @@ def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
 
 def _build(model_dir: Path, config: ServeConfig, device: str) -> Engine:
     # Imported where they are built: none needs the libraries of another.
+    from serve.engine.kinds import check_engine, kind_of
+
+    kind = kind_of(model_dir)
+    check_engine(kind, config)
     if config.engine == "vllm":
         from serve.engine.vllm import Vllm
 
@@ -43,9 +48,24 @@ def _build(model_dir: Path, config: ServeConfig, device: str) -> Engine:
     from serve.engine.reference import Reference
 
     loaded = load_model(model_dir, config, device)
+    if kind.name != "causal":
+        return _conditional(loaded, config, kind.name)
     if config.engine == "transformers":
         return _batching(loaded, config)
     return Reference(loaded) if config.engine == "reference" else HfDynamic(loaded)
+
+
+def _conditional(loaded: "LoadedModel", config: ServeConfig, kind: str) -> Engine:
+    """The engine of an encoder, with a decoder or alone."""
+    from serve.engine.conditional import Conditional
+    from serve.engine.encdec import EncoderDecoder
+    from serve.engine.filling import MaskFilling
+    from serve.engine.packed import pack
+
+    net = (EncoderDecoder if kind == "seq2seq" else MaskFilling)(loaded)
+    if loaded.info.device == "cpu":
+        pack(loaded.model)
+    return Conditional(loaded, net, config)
 
 
 def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:

@@ -43,7 +43,7 @@ class GenRequest:
         top_p: sample among the likeliest tokens that hold this much probability, 0 to 1.
         seed: of this request's own generator: what runs beside it changes nothing.
         candidates: how many likeliest tokens are reported at each place.
-        echo: score the prompt's tokens too.
+        echo: give the prompt's tokens too, scored where the model can (``ModelInfo.unscored``).
         stops: strings that end the text; they may span tokens, special ones included (as they are
             written), and are cut off.
         ends: more token ids that end the answer, beside the model's EOS.
@@ -131,6 +131,7 @@ class ModelInfo:
         quantization: method of the stored weights, or ``none``.
         parameters: number of weights.
         context: most tokens of prompt and completion together.
+        unscored: why the tokens of a prompt have no logprobs; empty: they have.
     """
 
     name: str
@@ -140,6 +141,7 @@ class ModelInfo:
     quantization: str
     parameters: int
     context: int
+    unscored: str = ""
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,9 @@ class Grammars:
     @classmethod
     def load(cls, text: TextCodec, size: int) -> "Grammars | None":
         """The same; None, and why in the log, where there can be none."""
+        if text.spacing(at_start=True):
+            log.info("word pieces have no text of their own: response_format is refused")
+            return None
         try:
             return cls(text, size)
         except ImportError:
@@ -199,7 +202,8 @@ class _Vocabulary:
         """
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        ids, skipped = self._text.encode(_MARK + text), b""
+        made, skipped = self._text.encode_prompt(_MARK + text), b""
+        ids = list(made.ids[made.lead :])
         if max(ids) >= self.eos_token_id:  # the model has fewer ids than its tokenizer
             return self.longest(text)
         while ids and not skipped.endswith(_MARK.encode()):

@@ -77,6 +77,7 @@ def draw(
     requests: Sequence[GenRequest],
     numbers: Sequence[torch.Generator],
     barred: Sequence[Collection[int]],
+    never: Collection[int] = (),
 ) -> list[tuple[int, Score] | EngineError]:
     """The next token of each row with its score, or what is wrong with the row.
 
@@ -85,6 +86,7 @@ def draw(
         requests: how each row is to be chosen from and scored.
         numbers: the requests' generators.
         barred: ids that may not be chosen in each row; scores are the model's own all the same.
+        never: ids that may not be chosen in any.
     """
     total = logits.logsumexp(-1)
     # One number a row tells of all: a NaN or +inf makes the sum so, a lone -inf does not.
@@ -98,7 +100,7 @@ def draw(
         return drawn
     if len(fine) < len(sums):
         logits, total = logits[fine], total[fine]
-    open_ = _without(logits, [barred[row] for row in fine])
+    open_ = _without(logits, [barred[row] for row in fine], never)
     tokens = choose_all(open_, [requests[row] for row in fine], [numbers[row] for row in fine])
     scores = score(logits, tokens, max(requests[row].candidates for row in fine), total)
     for row, token, value in zip(fine, tokens, scores, strict=True):
@@ -124,14 +126,20 @@ def only(logits: torch.Tensor, allowed: Sequence[torch.Tensor | None]) -> torch.
     return closed
 
 
-def _without(logits: torch.Tensor, barred: Sequence[Collection[int]]) -> torch.Tensor:
-    """The logits, where the barred ids of each row have no chance."""
-    places = [(row, i) for row, ids in enumerate(barred) for i in ids if i < logits.shape[-1]]
-    if not places:
+def _without(
+    logits: torch.Tensor, barred: Sequence[Collection[int]], never: Collection[int]
+) -> torch.Tensor:
+    """The logits, where the barred ids of each row, and of all rows, have no chance."""
+    size = logits.shape[-1]
+    places = [(row, i) for row, ids in enumerate(barred) for i in ids if i < size]
+    everywhere = [i for i in never if i < size]
+    if not places and not everywhere:
         return logits
-    rows, ids = zip(*places, strict=True)
     open_ = logits.clone()
-    open_[list(rows), list(ids)] = -math.inf
+    open_[:, everywhere] = -math.inf
+    if places:
+        rows, ids = zip(*places, strict=True)
+        open_[list(rows), list(ids)] = -math.inf
     return open_
 
 

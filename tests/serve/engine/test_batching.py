@@ -13,10 +13,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from serve.config import ServeConfig
-from serve.engine import batching, build_engine
+from serve.engine import build_engine, loop
 from serve.engine.base import DeadlineExceeded, Engine, EngineError, GenRequest, GenResult
-from serve.engine.batching import FAILURES, Batching
+from serve.engine.batching import Batching
 from serve.engine.hf_dynamic import HfDynamic
+from serve.engine.loop import FAILURES
 from tests.serve.conftest import byte_level_tokenizer, save_model
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 425}
@@ -501,7 +502,7 @@ def test_a_request_that_comes_while_the_engine_closes_is_refused(
 ) -> None:
     """Closed between its arrival and its place in the queue, which nobody reads any more."""
     engine = start(context=64)
-    monkeypatch.setattr(batching, "check_request", lambda *given: engine.close())
+    monkeypatch.setattr(loop, "check_request", lambda *given: engine.close())
     with pytest.raises(EngineError, match="the engine is closed"):
         engine.submit(GenRequest("late", (5,), max_new_tokens=3)).result(timeout=5)
     assert engine.stats().waiting == 0
