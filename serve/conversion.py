@@ -16,11 +16,12 @@ _BPE = 2
 
 
 class TokenizerFiles(NamedTuple):
-    """What a model folder says of its tokenizer: itself and the texts of its BOS and EOS."""
+    """What a model folder says of its tokenizer: itself and the texts of its BOS, EOS and mask."""
 
     tokenizer: Tokenizer
     bos: str | None
     eos: str | None
+    mask: str | None = None
 
 
 def convert(model_dir: Path) -> TokenizerFiles:
@@ -42,7 +43,7 @@ def convert(model_dir: Path) -> TokenizerFiles:
         raise ValueError(f"{type(made).__name__} cannot be converted to a tokenizer.json")
     if proto:
         tokenizer = _as_sentencepiece(tokenizer, proto)
-    return TokenizerFiles(tokenizer, made.bos_token, made.eos_token)
+    return TokenizerFiles(tokenizer, made.bos_token, made.eos_token, made.mask_token)
 
 
 def _sentencepiece(path: Path) -> Any:

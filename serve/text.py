@@ -20,16 +20,16 @@ import codecs
 import json
 import logging
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer
 
 from serve.conversion import TokenizerFiles, convert
+from serve.reading import Reader, framing, take_apart
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 #: What the names of parts of characters, and of tokens without a text of their own, begin with.
 BYTES_NAME, ID_NAME = "bytes:", "token_id:"
 _PART_NAME = re.compile(rf"{BYTES_NAME}((?:\\x[0-9a-f]{{2}})+)")
+
+#: How the families write the token behind which an encoder guesses, and that of unknown words.
+_MASKS, _UNKNOWN = ("[MASK]", "<mask>"), ("[UNK]", "<unk>")
 
 #: What a tokenizer's normalizer or vocabulary may not give back: spaces, line ends, capitals,
 #: compatibility forms (NFKC), decomposed letters (NFC), characters far from any training text.
@@ -86,34 +89,6 @@ class PromptTokens:
     written: int = 0
 
 
-@dataclass(frozen=True)
-class _Encoder:
-    """A tokenizer in one of its two modes: special tokens as text, or read as such.
-
-    Attributes:
-        tokenizer: in that mode.
-        swallows: finds the spaces that the tokenizer takes for its own; None: it takes none.
-    """
-
-    tokenizer: Tokenizer
-    swallows: re.Pattern[str] | None
-
-    def ids(self, text: str) -> list[int]:
-        """Token ids, from which the text can be read back."""
-        return list(self.tokenizer.encode(self._padded(text), add_special_tokens=False).ids)
-
-    def spans(self, text: str) -> tuple[list[int], list[int]]:
-        """The same, and where in the text each token begins."""
-        made = self.tokenizer.encode(self._padded(text), add_special_tokens=False)
-        found = self.swallows.finditer(text) if self.swallows else ()
-        inserted = [match.end() - 1 + count for count, match in enumerate(found)]
-        return list(made.ids), [start - bisect_left(inserted, start) for start, _ in made.offsets]
-
-    def _padded(self, text: str) -> str:
-        """The text with a second space where the tokenizer swallows the first."""
-        return self.swallows.sub(r"\1  ", text) if self.swallows else text
-
-
 class TextCodec:
     """One model's tokenizer. Safe to use from several threads.
 
@@ -121,9 +96,19 @@ class TextCodec:
         tokenizer: a ``tokenizers.Tokenizer``; it is set to read special tokens as plain text.
         bos: the BOS token's text, if the model has one.
         eos: the EOS token's text, if the model has one.
+        mask: the mask token's text, if it has one.
+
+    Attributes:
+        trail: ids that the tokenizer puts behind a prompt: [SEP], </s>; mostly none. What reads
+            them (an encoder) puts them there; ``encode_prompt`` does not.
+        eos_id: ends an answer; without an EOS of its own the last of the trail. None: nothing does.
+        mask_id: stands for what an encoder is asked; None: it has none.
+        never_answered: ids that are no answer: special tokens but EOS, and the unknown token.
     """
 
-    def __init__(self, tokenizer: Tokenizer, bos: str | None, eos: str | None) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, bos: str | None, eos: str | None, mask: str | None = None
+    ) -> None:
         # A tokenizer.json may store both, from whoever trained with it.
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -131,12 +116,14 @@ class TextCodec:
         self._byte_level = "ByteLevel" in str(tokenizer.decoder)  # str: or one of several
         self._added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
         self._names: dict[int, str] = {}
-        self._lead = _added_in_front(tokenizer)
+        self._lead, self.trail = framing(tokenizer)
         # Asked before special tokens become text: one of them may be the separator.
         self.prefixes_space = self._puts_space("")
         self.prefixes_everywhere = self.prefixes_space and self._puts_space(self._separator())
-        self._plain = self._encoder(tokenizer, specials_as_text=True)
-        self.eos_id: int | None = tokenizer.token_to_id(eos) if eos else None
+        self._plain = self._reader(tokenizer, specials_as_text=True)
+        self.eos_id = self._end_id(eos)
+        self.mask_id = self._mask_id(mask)
+        self.never_answered = self._never_answered()
         self._start_id = self._first_id(bos)
 
     @classmethod
@@ -276,12 +263,12 @@ class TextCodec:
         return [text for text in (*_PROBES, *added) if self.decode(self.encode(text)) != text]
 
     @cached_property
-    def _parsing(self) -> _Encoder:
-        """The encoder that reads special tokens; a copy, because the mode is the tokenizer's."""
-        return self._encoder(Tokenizer.from_str(self._tokenizer.to_str()), specials_as_text=False)
+    def _parsing(self) -> Reader:
+        """The reader of special tokens; a copy, because the mode is the tokenizer's."""
+        return self._reader(Tokenizer.from_str(self._tokenizer.to_str()), specials_as_text=False)
 
-    def _encoder(self, tokenizer: Tokenizer, specials_as_text: bool) -> _Encoder:
-        """The encoder of one mode.
+    def _reader(self, tokenizer: Tokenizer, specials_as_text: bool) -> Reader:
+        """The reader of one mode.
 
         Metaspace tokenizers (transformers' LlamaTokenizer) and byte-level ones that put a space
         before a text put none before a text that starts with one, yet decoding strips one: such a
@@ -289,15 +276,15 @@ class TextCodec:
         """
         tokenizer.encode_special_tokens = specials_as_text
         if specials_as_text:
-            _take_apart(tokenizer, [t.content for t in self._added.values() if t.special])
+            take_apart(tokenizer, [t.content for t in self._added.values() if t.special])
         alike = {tuple(tokenizer.encode(t, add_special_tokens=False).ids) for t in ("a", " a")}
         if not self.prefixes_space or len(alike) > 1:
-            return _Encoder(tokenizer, None)
+            return Reader(tokenizer, None)
         added = [t.content for t in self._added.values() if not (t.special and specials_as_text)]
         # The longest first: of alternatives re takes the first that fits.
         splits = map(re.escape, sorted(added, key=len, reverse=True))
         heads = "|".join([r"\A", *(splits if self.prefixes_everywhere else [])])
-        return _Encoder(tokenizer, re.compile(f"({heads}) "))
+        return Reader(tokenizer, re.compile(f"({heads}) "))
 
     def _puts_space(self, before: str | None) -> bool:
         """Whether the tokenizer puts a space of its own between ``before`` and a letter."""
@@ -311,6 +298,19 @@ class TextCodec:
         contents = (str(token.content) for token in self._added.values())
         return next((text for text in contents if not text[-1:].isspace()), None)
 
+    def _end_id(self, eos: str | None) -> int | None:
+        found: int | None = self._tokenizer.token_to_id(eos) if eos else None
+        return self.trail[-1] if found is None and self.trail else found
+
+    def _mask_id(self, mask: str | None) -> int | None:
+        ids = (self._tokenizer.token_to_id(name) for name in (mask, *_MASKS) if name)
+        return next((token for token in ids if token in self._added), None)
+
+    def _never_answered(self) -> frozenset[int]:
+        special = {token for token, added in self._added.items() if added.special}
+        unknown = {self._tokenizer.token_to_id(name) for name in _UNKNOWN} - {None}
+        return frozenset(special | unknown) - {self.eos_id}
+
     def _first_id(self, bos: str | None) -> int:
         """The token to start from where there is nothing to start from."""
         first = self._tokenizer.token_to_id(bos) if bos else self.eos_id
@@ -318,38 +318,13 @@ class TextCodec:
         return next(special, 0) if first is None else first
 
 
-def _added_in_front(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The special tokens the tokenizer puts before a text by itself (BOS or nothing)."""
-    bare = tokenizer.encode("a", add_special_tokens=False).ids
-    full = tokenizer.encode("a", add_special_tokens=True).ids
-    return tuple(full[: full.index(bare[0])])
-
-
-def _take_apart(tokenizer: Tokenizer, specials: Iterable[str]) -> None:
-    """Keeps the model from finding special tokens in a text by itself.
-
-    To a unigram model they are entries like any other, and merges may lead to them. Splitting off
-    their first character leaves nothing to find.
-    """
-    found = [
-        f"{re.escape(text[0])}(?={re.escape(text[1:])})"
-        for text in specials
-        if tokenizer.token_to_id(text) in tokenizer.encode(text, add_special_tokens=False).ids
-    ]
-    if found:
-        split = pre_tokenizers.Split(Regex("|".join(found)), "isolated")
-        steps = [step for step in (tokenizer.pre_tokenizer, split) if step]
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
-
-
 def _read(model_dir: Path) -> TokenizerFiles:
     """The tokenizer of a ``tokenizer.json``, special tokens from ``tokenizer_config.json``."""
     path = model_dir / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
-    return TokenizerFiles(
-        tokenizer, _token_text(config, "bos_token"), _token_text(config, "eos_token")
-    )
+    names = ("bos_token", "eos_token", "mask_token")
+    return TokenizerFiles(tokenizer, *(_token_text(config, name) for name in names))
 
 
 def _token_text(config: dict[str, Any], name: str) -> str | None:
