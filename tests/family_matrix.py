@@ -107,8 +107,10 @@ def untie(folder: Path) -> None:
 
 def load(folder: Path) -> Any:
     """The model in fp32; nothing of it may be missing, nor be there for nobody."""
-    net, told = of_folder(folder).loader().from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True
+    net, told = (
+        of_folder(folder)
+        .loader()
+        .from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     )
     wrong = {key: sorted(map(str, names)) for key, names in told.items() if names}
     if wrong:

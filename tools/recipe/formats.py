@@ -91,10 +91,9 @@ def made_of(name: str, kind: KindName) -> bool:
     return kind == "causal" or FORMATS[name].tool in _ANY_KIND
 
 
-def not_made(name: str, kind: KindName) -> str:
+def not_made(name: str) -> str:
     """Why a format is not of a kind of models, in words."""
-    tool = FORMATS[name].tool
-    return f"{name} is made by {tool}, here of causal models only; set quantize.format=int8 or nf4"
+    return f"{name} is made by {FORMATS[name].tool}, here of causal models"
 
 
 def capability(text: str) -> Capability:

@@ -1,7 +1,7 @@
 """Models with an encoder in numbers: their matrices, their parameters, their ``config.json``.
 
-Sources: the modules of transformers' ``modeling_*.py`` of each ``model_type``; a test counts them on
-torch's meta device. Of a T5 v1.1 transformers counts one matrix less, for it ties what the files
+Sources: the modules of transformers' ``modeling_*.py`` of each ``model_type``; a test counts them
+on torch's meta device. Of a T5 v1.1 transformers counts one matrix less, for it ties what the files
 hold apart.
 """
 

@@ -118,9 +118,7 @@ def compare(
     return apart
 
 
-def _logits(
-    net: Any, data: list[Row], label: str, ask: Asking
-) -> Iterator[tuple[Any, Any]]:
+def _logits(net: Any, data: list[Row], label: str, ask: Asking) -> Iterator[tuple[Any, Any]]:
     """By row, fp32 logits [labels, vocabulary] and the tokens that come next there."""
     import torch
 

@@ -58,7 +58,10 @@ def _make(run: Run, merged: Path, folder: Path) -> dict[str, Any]:
     """
     name, kind = run.recipe.quantize.format, of_folder(merged).name
     if not made_of(name, kind):
-        raise UserError(f"quantize: {merged} is {KINDS[kind].said}: {not_made(name, kind)}")
+        raise UserError(
+            f"quantize: {merged} is {KINDS[kind].said}: {not_made(name)}; set "
+            "quantize.format=int8, nf4 or none"
+        )
     makers = {
         "bitsandbytes": _by_bitsandbytes,
         "axolotl": _by_axolotl,
@@ -132,8 +135,12 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
         )
         _demand_wide(merged, how)
     with unmapped():  # packed as it is read: the merged model is never whole in memory
-        net = of_folder(merged).loader().from_pretrained(
-            merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
+        net = (
+            of_folder(merged)
+            .loader()
+            .from_pretrained(
+                merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
+            )
         )
     if not packed(net):
         raise StageError(
