@@ -26,7 +26,7 @@ from tests import kin
 from tests.tiny import make_run
 from tools.recipe.kinds import of_folder
 from tools.run.folder import Run
-from tools.stages import loading, quantize
+from tools.stages import loading, quantize, unpacking
 from tools.stages.asking import asking
 from tools.stages.merging import merge_folders
 
@@ -72,7 +72,7 @@ LAYERS = {
 }
 #: What is trained whole: of encoders what stands before the head, as where it had to be written.
 HEADS = {
-    **dict.fromkeys(kin.SEQ2SEQ, ["lm_head"]),
+    **{family: ["lm_head"] for family in kin.SEQ2SEQ},
     "bert": ["cls.predictions.transform"],
     "roberta": ["lm_head.dense", "lm_head.layer_norm"],
     "albert": ["predictions.dense", "predictions.LayerNorm"],
@@ -201,10 +201,12 @@ def in_memory(run: Run, base: Path) -> Any:
         kept.append(real(*args, **options))
         return kept[-1]
 
-    with tempfile.TemporaryDirectory() as folder:
-        with mock.patch.object(loader, "from_pretrained", from_pretrained):
-            quantize._by_bitsandbytes(run, base, Path(folder))
-    return loading.unpacked(kept[0]).eval()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(loader, "from_pretrained", from_pretrained),
+    ):
+        quantize._by_bitsandbytes(run, base, Path(folder))
+    return unpacking.by_layer(kept[0]).eval()
 
 
 def cell(family: str, column: str, folder: Path) -> tuple[str, str]:
