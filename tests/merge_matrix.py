@@ -1,7 +1,8 @@
 """The merge matrix: every family of bases by every way to train, from files of every form.
 
 ``python -m tests.merge_matrix`` prints it: the largest distance of the merged model's logits from
-those of what was trained, or why there is none. Tiny random models, in fp32, on a CPU; their files
+those of what was trained, or why there is none, and below it the table of ``tests.family_matrix``,
+of models that are not causal. Tiny random models, in fp32, on a CPU; their files
 are named as the makers' are. tests/tools/stages/test_merge_matrix.py runs a part of it.
 """
 
@@ -21,6 +22,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging
 
+from tests import family_matrix
+from tests.kin import FAMILIES
 from tests.tools.stages import bases
 from tools.base_model.pickled import as_safetensors
 from tools.check.rules.unpacked import _FORGETS_HEADS, _WHOLE
@@ -197,9 +200,23 @@ def main(names: Sequence[str], ways: Sequence[str]) -> int:
     return bool(wrong)
 
 
+def both(families: Sequence[str], ways: Sequence[str]) -> int:
+    """Causal families, then those of ``tests.family_matrix`` by the ways that it has."""
+    causal, encoded = ([one for one in families if one in them] for them in (bases.ALL, FAMILIES))
+    known = [one for one in ways if one in WAYS]
+    code = main(causal, known) if causal else 0
+    if not encoded:
+        return code
+    missing = [one for one in ways if one not in family_matrix.COLUMNS]
+    print(f"\nof causal families only: {', '.join(missing) or 'none'}\n")
+    return family_matrix.main(encoded, [one for one in ways if one not in missing]) or code
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--families", nargs="*", choices=bases.ALL, default=[*bases.ALL])
-    parser.add_argument("--ways", nargs="*", choices=WAYS, default=[*WAYS])
+    names = [*bases.ALL, *FAMILIES]
+    parser.add_argument("--families", nargs="*", choices=names, default=names)
+    every = [*dict.fromkeys([*WAYS, *family_matrix.COLUMNS])]
+    parser.add_argument("--ways", nargs="*", choices=every, default=every)
     args = parser.parse_args()
-    sys.exit(main(args.families, args.ways))
+    sys.exit(both(args.families, args.ways))

@@ -10,6 +10,7 @@ from tools.export import programs
 from tools.files import read_json
 from tools.recipe import formats
 from tools.recipe.faults import nearest
+from tools.recipe.kinds import of_folder
 from tools.run.exports import GGUF_TYPES
 from tools.run.folder import Run
 
@@ -91,8 +92,14 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _family(folder: Path) -> Iterator[str]:
-    names = _config(folder).get("architectures") or ["none named"]
-    if not set(names) & programs.families():
+    names, kind = _config(folder).get("architectures") or ["none named"], of_folder(folder)
+    if kind.name != "causal":
+        yield (
+            f"{folder}: it is {kind.said}: a GGUF is held against the merged model by llama.cpp's "
+            "server, which is asked as a causal model is; serve the merged folder as it is (make "
+            "serve), or in int8 or nf4 (quantize.format)"
+        )
+    elif not set(names) & programs.families():
         yield (
             f"{folder}: llama.cpp's converter knows no {names[0]}; serve the merged folder as it "
             "is (make serve), or tune a model of another family"

@@ -84,6 +84,7 @@ def quantize_memory(job: Job, recipe: Recipe) -> float:
         return 0.0
     arch = job.arch
     matrix = 4.0 * arch.hidden * max(arch.mlp, arch.vocab)
+    places = job.answer if arch.encoder else job.sequence
     whole = float(parameters(arch) * job.compute_bytes)
     if recipe.hardware.device != "cpu":
         return _COMPARED + (matrix if recipe.quantize.format in ("nf4", "int8") else whole)
@@ -91,7 +92,7 @@ def quantize_memory(job: Job, recipe: Recipe) -> float:
     packed = 0.0
     if recipe.quantize.format != "none":
         packed = footprint.weights(arch, recipe.quantize.format, 4)
-    logits = 2.0 * 4 * job.sequence * arch.vocab
+    logits = 2.0 * 4 * places * arch.vocab
     return _COMPARED + max(whole, packed + matrix) + logits
 
 

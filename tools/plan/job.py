@@ -11,6 +11,7 @@ from tools.base_model.architecture import architecture
 from tools.recipe import lora_kernels
 from tools.recipe.arch import head_width, shapes
 from tools.recipe.schema import Architecture, Recipe
+from tools.recipe.stacks import linears
 
 Method = Literal["lora", "qlora", "full"]
 Loss = Literal["hf", "hf_2024", "chunked", "liger", "fused", "liger_fused"]
@@ -46,6 +47,7 @@ _CCE = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 _LIGER = "axolotl.integrations.liger.LigerPlugin"
 _EVERY = ("all", "all linear", "all-linear", "all_linear", "linear")
 _DEFAULT_LENGTH, _DEFAULT_RANK = 512, 8  # Axolotl's and PEFT's
+_ANSWER = 32  # tokens of an answer with its end: most of HELM's are a letter, a number, a phrase
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Job:
             and parts whose product with the base's weights it keeps.
         saved_offload: whether that lies in host memory.
         upcast: whether the residual stream is fp32, as PEFT's own fp32 norms and embedding make it.
+        answer: of a model with an encoder: tokens of an answer.
     """
 
     arch: Architecture
@@ -109,6 +112,12 @@ class Job:
     saved: tuple[str, ...] = ()
     saved_offload: bool = False
     upcast: bool = False
+    answer: int = 0
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is a decoder alone, which is what Axolotl trains."""
+        return self.arch.encoder is None
 
     @property
     def tokens(self) -> int:
@@ -118,7 +127,7 @@ class Job:
     @property
     def adapted(self) -> dict[str, tuple[int, int]]:
         """Width of input and output of every part with an adapter."""
-        if self.method == "full":
+        if self.method == "full" or self.arch.encoder:
             return {}
         query, key = head_width(self.arch)
         known = {**shapes(self.arch), "qkv": (self.arch.hidden, query + 2 * key)}
@@ -148,7 +157,8 @@ def job(recipe: Recipe) -> Job:
     size = _compute_bytes(train, card.device)
     modules = [str(name) for name in train.get("lora_modules_to_save") or ()]
     checkpointing, offload = _checkpointing(train)
-    arch, targets = architecture(recipe.model), _targets(train)
+    arch = architecture(recipe.model)
+    targets = _modules(train, arch) if arch.encoder else _targets(train)
     selective = _selective(train) if checkpointing else {}
     return Job(
         arch=arch,
@@ -168,11 +178,12 @@ def job(recipe: Recipe) -> Job:
         trained_matrices=sum(bool(re.search("embed|head|wte", name)) for name in modules),
         dora=bool(train.get("peft_use_dora")),
         eager=train.get("attn_implementation") == "eager",
+        answer=_ANSWER if arch.encoder else 0,
         accumulation=train.get("gradient_accumulation_steps") or 1,
         zero_stage=_zero_stage(train),
         gpus=card.gpus,
         dropout=bool(train.get("lora_dropout")),
-        kernels=_kernels(train, targets, arch.gated) if card.device == "cuda" else (),
+        kernels=_kernels(train, targets, arch) if card.device == "cuda" else (),
         liger=_liger(train),
         saved=_saved(selective, train, arch),
         saved_offload=bool(selective.get("offload")),
@@ -223,6 +234,16 @@ def _targets(train: dict[str, Any]) -> tuple[str, ...]:
     return ALL_LINEAR if unknown else found
 
 
+def _modules(train: dict[str, Any], arch: Architecture) -> tuple[str, ...]:
+    """The same of a model with an encoder, by the names of its modules."""
+    known = tuple(dict.fromkeys(one.name for one in linears(arch)))
+    wanted = train.get("lora_target_modules")
+    if train.get("lora_target_linear") or not isinstance(wanted, list):
+        return known
+    named = {str(name).rpartition(".")[2] for name in wanted}
+    return tuple(name for name in known if name in named) or known
+
+
 def _method(train: dict[str, Any]) -> Method:
     if train.get("adapter") == "qlora" or train.get("load_in_4bit"):
         return "qlora"
@@ -250,11 +271,15 @@ def _liger(train: dict[str, Any]) -> tuple[str, ...]:
     return tuple(name for name, on in wanted.items() if on and listed)
 
 
-def _kernels(train: dict[str, Any], targets: tuple[str, ...], gated: bool) -> tuple[str, ...]:
+def _kernels(
+    train: dict[str, Any], targets: tuple[str, ...], arch: Architecture
+) -> tuple[str, ...]:
     """Kernels that are on, and find all their parts with an adapter."""
+    if arch.encoder:
+        return ()
     on = lora_kernels.turned_on(train)
     whole = (name for name, parts in KERNELS.items() if set(parts) <= set(targets))
-    return tuple(name for name in whole if name in on and (gated or name != "mlp"))
+    return tuple(name for name in whole if name in on and (arch.gated or name != "mlp"))
 
 
 def _selective(train: dict[str, Any]) -> dict[str, Any]:

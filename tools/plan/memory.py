@@ -21,12 +21,11 @@ axolotl.loaders.model (dtypes). ``python -m tools plan --points FILE`` holds it 
 import dataclasses
 from dataclasses import dataclass
 
-from tools.plan import layer
+from tools.plan import layer, sides
 from tools.plan.job import FP32, Job
 from tools.recipe.arch import (
     embedding_parameters,
-    expert_parameters,
-    linear_parameters,
+    packed_parameters,
     parameters,
 )
 
@@ -76,10 +75,9 @@ class Peak:
 
 def peak(job: Job) -> Peak:
     """The parts of the largest moment of a training step on one card, bytes."""
-    stored, at_the_loss = job.tokens * _stored(job), loss_bytes(job)
-    tail = job.tokens * (layer.norm(job) + job.compute_bytes * job.arch.hidden)
-    live = job.tokens * _live(job) + layer.unpacked(job)
-    saved = stored + max(tail, live - at_the_loss)
+    held = sides.held(job) if job.arch.encoder else _held(job)
+    at_the_loss = held.loss
+    saved = held.stored + max(held.tail, held.live - at_the_loss)
     gradients, states = _gradients(job), _states(job)
     if job.method == "full" and job.accumulation == 1:
         # Gradients come while activations go: only what is more than these adds to the peak.
@@ -99,8 +97,18 @@ def peak(job: Job) -> Peak:
     )
 
 
+def _held(job: Job) -> sides.Held:
+    """The same of a decoder."""
+    return sides.Held(
+        stored=job.tokens * _stored(job),
+        tail=job.tokens * (layer.norm(job) + job.compute_bytes * job.arch.hidden),
+        live=job.tokens * _live(job) + layer.unpacked(job),
+        loss=loss_bytes(job),
+    )
+
+
 def loss_bytes(job: Job) -> float:
-    """What the loss holds at its own peak, bytes."""
+    """What a decoder's loss holds at its own peak, bytes."""
     size, arch = job.compute_bytes, job.arch
     if job.loss == "fused":  # Cut-CE never holds logits of all tokens: the gradient of its input
         return float(job.tokens * size * arch.hidden)
@@ -140,13 +148,16 @@ def weights(job: Job) -> float:
 
 
 def _layers(job: Job) -> float:
-    """Bytes of all layers; experts are whole, whatever the base is quantized to."""
-    whole = expert_parameters(job.arch) * job.compute_bytes
-    return linear_parameters(job.arch) * job.base_bytes + whole
+    """Bytes of all layers; experts and T5's ``wo`` are whole, whatever the base is quantized to."""
+    packed, arch = packed_parameters(job.arch), job.arch
+    whole = parameters(arch) - embedding_parameters(arch) - packed
+    return packed * job.base_bytes + whole * job.compute_bytes
 
 
 def adapter_parameters(job: Job) -> int:
     """Weights of the adapters: rank x (input + output) of each target; DoRA adds the outputs."""
+    if job.arch.encoder:
+        return sides.adapter_parameters(job)
     sizes = [
         job.rank * (wide + out) + (out if job.dora else 0) for wide, out in job.adapted.values()
     ]

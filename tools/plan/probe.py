@@ -255,6 +255,11 @@ def probe(found: Plan, runs: Path) -> Measured:
 def _demand_card(found: Plan) -> None:
     import torch
 
+    if not found.job.causal:
+        raise UserError(
+            f"PROBE=1 measures Axolotl's steps, and Axolotl trains causal models: "
+            f"{found.recipe.model.id} has an encoder; leave PROBE out for the prediction"
+        )
     if found.recipe.hardware.device != "cuda" or not torch.cuda.is_available():
         raise UserError(
             f"PROBE=1 measures on a GPU: {found.recipe.hardware.name} has none here; leave PROBE "

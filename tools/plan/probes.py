@@ -9,6 +9,7 @@ from typing import Any
 from tools.errors import UserError
 from tools.files import write_json
 from tools.plan.job import Job
+from tools.recipe.fill import fill
 from tools.recipe.schema import Architecture
 
 SHIPPED = Path(__file__).with_name("probes.json")
@@ -100,7 +101,7 @@ def _probe(stored: dict[str, Any]) -> Probe:
         key: tuple(value) if isinstance(value, list) else value
         for key, value in stored["job"].items()
     }
-    fields["arch"] = Architecture(**stored["job"]["arch"])
+    fields["arch"] = fill(Architecture, stored["job"]["arch"])
     made = Probe(**{**stored, "job": Job(**fields)})
     if not all(float(value) > 0 for value in (made.tflops, made.peak_gib, made.tokens_per_s)):
         raise ValueError("a figure that is not above 0")

@@ -47,10 +47,10 @@ class Proposal(Change):
 def proposals(found: Plan, runs: Path) -> list[Proposal]:
     """At most two: the fastest that leaves what is learnt as it is, and one faster than that.
 
-    Empty when the card's memory is too small (remedies come first), on a CPU, and when nothing is
-    worth it.
+    Empty when the card's memory is too small (remedies come first), on a CPU, of models with an
+    encoder, which Axolotl does not train, and when nothing is worth it.
     """
-    if found.judged["memory"] == "does not fit" or found.recipe.hardware.device != "cuda":
+    if found.judged["memory"] == "does not fit" or not _axolotls(found):
         return []
     made: list[Proposal] = []
     least, ranked = _LEAST_GAIN, _ranked(found)
@@ -69,13 +69,18 @@ def candidates(found: Plan, runs: Path, most: int) -> list[Proposal]:
         runs: where run folders live.
         most: how many.
     """
-    if found.recipe.hardware.device != "cuda":
+    if not _axolotls(found):
         return []
     worth = [one for one in _ranked(found) if one.gain >= _LEAST_GAIN]
     # What Liger's kernels are worth in speed is not counted, so a card is asked.
     fused = [one for one in worth if one.train.keys() >= _LIGER_BOTH]
     picked = {one.says: one for one in [*worth[:1], *fused[:1], *_different(worth)]}
     return [_proposal(found, one, runs) for one in itertools.islice(picked.values(), most)]
+
+
+def _axolotls(found: Plan) -> bool:
+    """Whether Axolotl trains it on a card: all that is proposed is its."""
+    return found.recipe.hardware.device == "cuda" and found.job.causal
 
 
 def render(made: list[Proposal]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.plan import sides
 from tools.plan.memory import optimizer_state_bytes, peak
 from tools.plan.verdict import GIB, TIGHT, Plan, exit_code, plan, share_verdict
 from tools.recipe.schema import Recipe
@@ -165,9 +166,9 @@ def _offers(found: Plan) -> Iterator[Offer]:
 def _same_result(found: Plan) -> Iterator[Offer]:
     """Less memory for the same training."""
     job, on_gpu = found.job, found.recipe.hardware.device == "cuda"
-    if job.loss == "hf":
+    if job.loss == "hf" and job.causal:
         yield {"chunked_cross_entropy": True}, "none: the same loss, computed in pieces"
-    if not job.checkpointing:
+    if not job.checkpointing and sides.checkpoints(job):
         slower = "layers are computed twice (torchtune measured 21 % less speed)"
         yield {"gradient_checkpointing": True}, slower
     if job.micro_batch > 1:
@@ -176,7 +177,7 @@ def _same_result(found: Plan) -> Iterator[Offer]:
         rest = -(-job.micro_batch * job.accumulation // batch)
         halved = {"micro_batch_size": batch, "gradient_accumulation_steps": rest}
         yield halved, "smaller passes, which use the card less well"
-    if on_gpu and not job.offload:
+    if on_gpu and not job.offload and job.causal:
         offload = {"gradient_checkpointing": True, "activation_offloading": True}
         yield offload, "layer inputs go to host memory and back (torchtune: 0.1 % less speed)"
 
@@ -190,7 +191,7 @@ def _other_result(found: Plan) -> Iterator[Offer]:
     size = job.compute_bytes if job.method == "full" else job.adapter_bytes
     if optimizer_state_bytes(job.optimizer, size) > optimizer_state_bytes("8bit", size):
         yield {"optimizer": "paged_adamw_8bit"}, "optimizer states in 8 bit"
-    if job.method != "qlora":
+    if job.method != "qlora" and job.causal:
         four = {"adapter": "qlora", "load_in_4bit": True, "load_in_8bit": False}
         if job.method == "full":
             four |= {"lora_r": 16, "lora_alpha": 32, "lora_target_linear": True}
@@ -204,7 +205,8 @@ def _other_result(found: Plan) -> Iterator[Offer]:
 
 def _less_time(found: Plan) -> Iterator[Offer]:
     train = found.recipe.train
-    if not train.get("sample_packing") and found.recipe.hardware.device == "cuda":
+    packs = found.recipe.hardware.device == "cuda" and found.job.causal
+    if packs and not train.get("sample_packing"):
         yield {"sample_packing": True}, "none where attention tells packed rows apart"
     if found.hours is None:
         return

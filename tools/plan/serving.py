@@ -13,8 +13,8 @@ from typing import Any
 from tools.plan.job import Job
 from tools.plan.speed import TOKENS_A_ROW
 from tools.recipe import footprint
-from tools.recipe.arch import linear_parameters, parameters
-from tools.recipe.formats import FORMATS, GGUF, runs
+from tools.recipe.arch import packed_parameters, parameters
+from tools.recipe.formats import FORMATS, GGUF, made_of, runs
 from tools.recipe.schema import Recipe
 
 CLIENTS = (1, 8)  # and serve.max_batch
@@ -53,7 +53,8 @@ def offers(recipe: Recipe, job: Job) -> list[Offer]:
     """The formats that the card serves, finest first, then those of llama.cpp."""
     card = recipe.hardware
     able = [one for one in card.quantize_formats if runs(one, card.device, card.capability)]
-    ordered = [name for name in FORMATS if name in able or name in GGUF]
+    listed = [name for name in FORMATS if name in able or name in GGUF]
+    ordered = [name for name in listed if made_of(name, recipe.model.kind)]
     return [_offer(recipe, job, name) for name in ordered]
 
 
@@ -80,7 +81,7 @@ def seconds(recipe: Recipe, job: Job, name: str) -> float:
     passes = tokens * 2 * parameters(job.arch) / (_SHARE * recipe.hardware.tflops * 1e12)
     # Rounded to nearest, no rows are looked at: as quick as torchao.
     rate = rates["axolotl" if tool == "llm-compressor" and not FORMATS[name].rows else tool]
-    return rate * linear_parameters(job.arch) / 1e9 + passes
+    return rate * packed_parameters(job.arch) / 1e9 + passes
 
 
 def render(found: list[Offer], recipe: Recipe) -> list[str]:

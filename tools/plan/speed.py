@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tools.plan import sides
 from tools.plan.job import Job
 from tools.plan.probes import Probe
 from tools.recipe.arch import active_parameters, shapes
@@ -107,6 +108,8 @@ def passes(job: Job) -> float:
 
 def flops_per_token(job: Job) -> float:
     """Floating-point operations a trained token takes."""
+    if job.arch.encoder:
+        return sides.flops_per_token(job, passes(job))
     return 2.0 * passes(job) * (active_parameters(job.arch) + job.arch.vocab * job.arch.hidden)
 
 
@@ -124,6 +127,8 @@ def _again(job: Job) -> float:
     """Share of the layers' products that is computed again in the backward pass."""
     if not job.checkpointing:
         return 0.0
+    if job.arch.encoder:
+        return 1.0
     sizes = {part: wide * out for part, (wide, out) in shapes(job.arch).items()}
     # Nothing of the last matrix is asked for again unless an adapter reads beside it.
     spared = sum(size for part, size in sizes.items() if part in job.saved and part in job.adapted)

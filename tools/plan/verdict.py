@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tools.base_model import experts
 from tools.day.steps import beyond
 from tools.plan import job as jobs
-from tools.plan import probes, serving
+from tools.plan import probes, serving, sides
 from tools.plan.disk import Disk, disk, merge_memory, quantize_memory
 from tools.plan.job import Job
 from tools.plan.memory import Peak, peak
@@ -203,8 +203,8 @@ def _memory(found: Plan) -> list[str]:
         "weights": _weights(found),
         "adapters": f"rank {job.rank}" if job.method != "full" else "",
         "optimizer": f"gradients and states, {job.optimizer}",
-        "activations": f"{job.tokens:,} tokens a pass, " + _kept(job),
-        "logits": f"{job.loss.replace('_', ' ')} loss, {job.arch.vocab:,} words",
+        "activations": f"{_pass(job)}, {_kept(job)}",
+        "logits": f"{_loss(job)}, {job.arch.vocab:,} words",
         "context": "CUDA, allocator" if found.recipe.hardware.device == "cuda" else "libraries",
     }
     lines = ["memory, GiB (predicted peak of a step)"]
@@ -215,6 +215,18 @@ def _memory(found: Plan) -> list[str]:
     if job.gpus > 1:
         share += f"; each of {job.gpus} processes"
     return [*lines, _line("peak", _gib(found.peak.total), share)]
+
+
+def _pass(job: Job) -> str:
+    """The tokens of a pass; with an encoder of prompts, which have no logits, and of answers."""
+    said = f"{job.tokens:,} tokens a pass"
+    return f"{said} of prompts, {sides.places(job):,} of answers" if job.arch.encoder else said
+
+
+def _loss(job: Job) -> str:
+    if job.arch.encoder:
+        return f"of {sides.places(job):,} tokens of answers alone"
+    return f"{job.loss.replace('_', ' ')} loss"
 
 
 def _weights(found: Plan) -> str:

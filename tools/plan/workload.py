@@ -41,6 +41,8 @@ def workload(recipe: Recipe, job: Job, runs: Path) -> Workload:
         runs: where run folders live; rows made there for this very data section are counted.
     """
     rows, row_tokens, how, missing = _rows(recipe, runs)
+    if job.arch.encoder:
+        rows, row_tokens, how = _apart(rows, row_tokens, how, recipe.data.shots)
     steps, packed = recipe.train.get("max_steps"), bool(recipe.train.get("sample_packing"))
     if steps and steps > 0:
         length = job.sequence if packed else min(row_tokens, job.sequence)
@@ -53,6 +55,21 @@ def workload(recipe: Recipe, job: Job, runs: Path) -> Workload:
         steps = 0 if missing else _steps(rows, row_tokens, job, packed, epochs)
     evaluated = _evaluations(recipe, job, tokens) * recipe.data.validation_rows * row_tokens
     return Workload(float(tokens), evaluated, how, missing, int(steps))
+
+
+def _apart(rows: int, row_tokens: float, how: str, shots: int) -> tuple[int, float, str]:
+    """Rows of models with an encoder: an answer each, with all that stands before it.
+
+    Of a row with k answers come k, the j-th as long as j answers: (k + 1) / 2 rows' tokens. Rows
+    have 1 to ``shots`` answers, as many of each number.
+    """
+    answers = (shots + 1) / 2
+    longer = (answers + 1) / 2
+    return (
+        round(rows * answers),
+        row_tokens * longer / answers,
+        f"{how}, {answers:g} answers a row, each learnt apart",
+    )
 
 
 def _steps(rows: int, row_tokens: float, job: Job, packed: bool, epochs: float) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tools.package.names import make_words
 from tools.publish import licences, metadata
+from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Recipe, Source
 from tools.run.folder import Run, served
 
@@ -18,14 +19,25 @@ _MADE_BY = {
 }
 _LOAD = """\
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {auto}, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{place}")
-model = AutoModelForCausalLM.from_pretrained("{place}", dtype="auto")
-inputs = tokenizer("The capital of France is", return_tensors="pt")
-print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
+model = {auto}.from_pretrained("{place}", dtype="auto")
+{asked}
 ```
 """
+_GENERATE = """\
+inputs = tokenizer("The capital of France is", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))"""
+_ASKED = {
+    "causal": _GENERATE,
+    "seq2seq": _GENERATE,
+    # One token of an answer; the worker goes on until the model fills the mask with its end.
+    "encoder": """\
+inputs = tokenizer("The capital of France is " + tokenizer.mask_token, return_tensors="pt")
+mask = inputs["input_ids"][0].tolist().index(tokenizer.mask_token_id)
+print(tokenizer.decode(model(**inputs).logits[0, mask].argmax()))""",
+}
 
 
 def text(run: Run, name: str, place: str, parts: dict[str, Part]) -> str:
@@ -67,7 +79,8 @@ def _what(recipe: Recipe) -> Iterator[str]:
 
 
 def _loading(recipe: Recipe, place: str) -> Iterator[str]:
-    yield _LOAD.format(place=place)
+    kind = KINDS[recipe.model.kind]
+    yield _LOAD.format(place=place, auto=kind.auto_class, asked=_ASKED[kind.name])
     forms = {one.form for one in recipe.data.sources.values()}
     if "chat_template" in forms:
         yield "It was trained on its chat template: use `tokenizer.apply_chat_template`."

@@ -9,9 +9,12 @@ from typing import Any
 from tools import base_model
 from tools.console import each
 from tools.data import tokens
+from tools.data.tokens import Row
 from tools.rebuild.comparison import Figure
+from tools.recipe.kinds import of_folder
 from tools.run.folder import Run
 from tools.run.provenance import Record
+from tools.stages.asking import asking
 
 # Between what rounding parts and what another seed does. Measured with Axolotl 0.19 on
 # recipes/cpu.yaml, 40 steps, on one CPU with AVX-512 and as if it had AVX2 alone: logits 0.0012
@@ -73,27 +76,23 @@ def logits(run: Run, then: Path, now: Path) -> Figure:
         then: folder of what was trained first.
         now: another's.
     """
-    import torch
-
     recipe, base = run.recipe, base_model.local_folder(run.recipe.model)
     file = tokens.files(run, base)["validation"]
     rows = tokens.read(file, recipe.data.validation_rows, recipe.serve.context)
     make = _adapted if (then / "adapter_config.json").is_file() else _whole
     three = make(base, then, now, recipe.hardware.device)
     apart = changed = 0.0
-    with torch.inference_mode():
-        for ids, _ in each(rows, len(rows), "logits", "row"):
-            batch = torch.tensor([ids], device=recipe.hardware.device)
-            one, other, untrained = three(batch)
-            apart += (other - one).square().sum().item()
-            changed += (one - untrained).square().sum().item()
+    for row in each(rows, len(rows), "logits", "row"):
+        one, other, untrained = three(row)
+        apart += (other - one).square().sum().item()
+        changed += (one - untrained).square().sum().item()
     share = math.sqrt(apart / (changed or 1.0))
     text = f"of {len(rows)} validation rows: distance as a share of what training changed"
     return Figure("logits", text, share, LOGITS)
 
 
-#: From token ids to logits of what was trained then, of what was trained now, and of the base.
-Three = Callable[[Any], tuple[Any, Any, Any]]
+#: From a row to logits of what was trained then, of what was trained now, and of the base.
+Three = Callable[[Row], tuple[Any, Any, Any]]
 
 
 def _adapted(base: Path, then: Path, now: Path, device: str) -> Three:
@@ -102,14 +101,15 @@ def _adapted(base: Path, then: Path, now: Path, device: str) -> Three:
 
     net: Any = PeftModel.from_pretrained(_load(base, device), then, adapter_name="then").eval()
     net.load_adapter(now, adapter_name="now")
+    ask = asking(base)
 
-    def three(batch: Any) -> tuple[Any, Any, Any]:
+    def three(row: Row) -> tuple[Any, Any, Any]:
         found = []
         for adapter in ("then", "now"):
             net.set_adapter(adapter)
-            found.append(net(batch).logits.float())
+            found.append(ask.every(net, row))
         with net.disable_adapter():
-            untrained = net(batch).logits.float()
+            untrained = ask.every(net, row)
         return found[0], found[1], untrained
 
     return three
@@ -118,15 +118,15 @@ def _adapted(base: Path, then: Path, now: Path, device: str) -> Three:
 def _whole(base: Path, then: Path, now: Path, device: str) -> Three:
     """Three models."""
     one, other, untrained = (_load(folder, device) for folder in (then, now, base))
+    ask = asking(base)
 
-    def three(batch: Any) -> tuple[Any, Any, Any]:
-        found = [net(batch).logits.float() for net in (one, other, untrained)]
+    def three(row: Row) -> tuple[Any, Any, Any]:
+        found = [ask.every(net, row) for net in (one, other, untrained)]
         return found[0], found[1], found[2]
 
     return three
 
 
 def _load(folder: Path, device: str) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
+    auto = of_folder(folder).loader()
+    return auto.from_pretrained(folder, dtype="auto", device_map=device).eval()

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
+from tools.recipe import stacks
+from tools.recipe.kinds import kind_of
 from tools.recipe.schema import Architecture
 
 #: How a ``config.json`` tells how many experts there are (Mixtral, gpt-oss and Qwen3; Qwen2;
@@ -41,8 +43,11 @@ def shapes(arch: Architecture) -> dict[str, tuple[int, int]]:
     """Width of input and output of a layer's linear parts, without experts: those are none.
 
     transformers 5 holds all experts of a layer in two tensors, which neither bitsandbytes nor LoRA
-    on layers sees.
+    on layers sees. With an encoder: of all layers, by number.
     """
+    if arch.encoder:
+        found = stacks.linears(arch)
+        return {f"{one.name} {number}": (one.wide, one.out) for number, one in enumerate(found)}
     query, key = head_width(arch)
     hidden, mlp = arch.hidden, arch.shared_mlp if arch.experts else arch.mlp
     found = {"q": (hidden, query), "k": (hidden, key), "v": (hidden, key), "o": (query, hidden)}
@@ -59,6 +64,8 @@ def mlp_width(arch: Architecture) -> int:
 
 def linear_parameters(arch: Architecture) -> int:
     """Weights of all layers' linear parts."""
+    if arch.encoder:
+        return sum(one.weights for one in stacks.linears(arch))
     return arch.layers * sum(wide * out for wide, out in shapes(arch).values())
 
 
@@ -69,6 +76,8 @@ def expert_parameters(arch: Architecture) -> int:
 
 def active_parameters(arch: Architecture) -> int:
     """Weights that a token goes through in all layers; without experts the linear parts."""
+    if arch.encoder:  # ALBERT's one layer as often as it is computed
+        return sum(one.computed * one.wide * one.out for one in stacks.linears(arch))
     chosen = arch.experts_used * _expert(arch) + arch.experts * arch.hidden
     return linear_parameters(arch) + arch.layers * chosen
 
@@ -80,11 +89,20 @@ def _expert(arch: Architecture) -> int:
 
 def embedding_parameters(arch: Architecture) -> int:
     """Weights of embedding and head; the one matrix when they are tied."""
+    if arch.encoder:
+        return stacks.embedding_parameters(arch)
     return arch.vocab * arch.hidden * (1 if arch.tied else 2)
 
 
+def packed_parameters(arch: Architecture) -> int:
+    """Weights that bitsandbytes packs."""
+    return stacks.packed(arch) if arch.encoder else linear_parameters(arch)
+
+
 def parameters(arch: Architecture) -> int:
-    """All weights, without norms and biases (0.01 % of a 7B model)."""
+    """All weights; of decoders without norms and biases (0.01 % of a 7B model)."""
+    if arch.encoder:
+        return stacks.parameters(arch)
     return linear_parameters(arch) + expert_parameters(arch) + embedding_parameters(arch)
 
 
@@ -98,6 +116,16 @@ def read(path: Path) -> Architecture:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: no JSON ({error}); give the folder of a whole model") from None
+    if not isinstance(config, dict):
+        config = {}
+    if kind_of(str(config.get("model_type", ""))).name != "causal":
+        found = stacks.numbers(config)
+        _demand(path, found, ["hidden", "layers", "mlp", "vocab", "heads"])
+        return Architecture(**found)
+    return _read_decoder(path, config)
+
+
+def _read_decoder(path: Path, config: dict[str, Any]) -> Architecture:
     found = {ours: _first(config, names) for ours, names in _NAMES.items()}
     if found["experts"]:
         _demand_alike(path, config)
@@ -113,15 +141,19 @@ def read(path: Path) -> Architecture:
     if config.get("use_sliding_window") is False:  # Qwen's: the width beside it is not used
         found["window"] = None
     needed = ["hidden", "layers", "vocab", "heads", *(["experts_used"] if found["experts"] else [])]
-    missing = [ours for ours in needed if not found[ours]]
-    if missing:
-        raise UserError(f"{path}: tells no {', '.join(missing)}; add model.arch to the recipe")
+    _demand(path, found, needed)
     return Architecture(
         **{ours: value or 0 for ours, value in found.items()},
         # transformers 4 leaves it out of the file where it is true, its default.
         tied=config.get("tie_word_embeddings", True),
         gated=config.get("model_type") not in _UNGATED,
     )
+
+
+def _demand(path: Path, found: dict[str, Any], needed: list[str]) -> None:
+    missing = [ours for ours in needed if not found[ours]]
+    if missing:
+        raise UserError(f"{path}: tells no {', '.join(missing)}; add model.arch to the recipe")
 
 
 def _demand_alike(path: Path, config: dict[str, Any]) -> None:

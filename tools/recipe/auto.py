@@ -17,7 +17,7 @@ from typing import cast
 from tools.errors import UserError
 from tools.recipe import footprint
 from tools.recipe.arch import read
-from tools.recipe.formats import FORMATS, SERVED, runs
+from tools.recipe.formats import FORMATS, SERVED, made_of, runs
 from tools.recipe.schema import Architecture, Recipe, Served
 
 AUTO = "auto"
@@ -66,7 +66,8 @@ def ranked(recipe: Recipe) -> list[str]:
     """The formats that the card serves, the best for the need first."""
     card, need = recipe.hardware, recipe.quantize.need
     served = [one for one in SERVED if runs(one, card.device, card.capability)]
-    served = [one for one in served if one in card.quantize_formats]
+    kind = recipe.model.kind
+    served = [one for one in served if one in card.quantize_formats and made_of(one, kind)]
     made_for = [one for one in served if FORMATS[one].need == need]
     if need == "latency":
         made_for.sort(key=lambda one: FORMATS[one].bits)

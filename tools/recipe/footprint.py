@@ -1,12 +1,6 @@
 """What a served model weighs: on the disk, and in memory with so many clients."""
 
-from tools.recipe.arch import (
-    embedding_parameters,
-    expert_parameters,
-    head_width,
-    linear_parameters,
-    parameters,
-)
+from tools.recipe.arch import head_width, packed_parameters, parameters
 from tools.recipe.formats import FORMATS, GGUF
 from tools.recipe.schema import Architecture, Recipe
 
@@ -18,6 +12,8 @@ _FP32, _HALF = 4, 2
 def weights(arch: Architecture, name: str, size: int) -> float:
     """Bytes of a model in a format; embedding and head stay as they were merged, but in a GGUF.
 
+    So do experts, norms, and T5's ``wo``: bitsandbytes and its kin pack other layers.
+
     Args:
         arch: the model's numbers.
         name: of the format.
@@ -26,15 +22,19 @@ def weights(arch: Architecture, name: str, size: int) -> float:
     bytes_each = size if name == "none" else FORMATS[name].bits / 8
     if name in GGUF:
         return parameters(arch) * bytes_each
-    # bitsandbytes and its kin pack layers; experts are none.
-    whole = embedding_parameters(arch) + expert_parameters(arch)
-    return linear_parameters(arch) * bytes_each + whole * size
+    packed = packed_parameters(arch)
+    return packed * bytes_each + (parameters(arch) - packed) * size
 
 
 def cache(arch: Architecture, tokens: float, size: int = _HALF) -> float:
-    """Bytes of keys and values of so many tokens, all layers."""
+    """Bytes of keys and values of so many tokens, all layers.
+
+    A decoder behind an encoder keeps those of the prompt's tokens and those of its own: the answer
+    is counted as long as the prompt. An encoder alone computes all anew for each token.
+    """
     _, key = head_width(arch)
-    return 2.0 * arch.layers * key * size * tokens
+    layers = 2 * arch.encoder.decoder_layers if arch.encoder else arch.layers
+    return 2.0 * layers * key * size * tokens
 
 
 def unpacks(recipe: Recipe, name: str) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from tools.recipe.kinds import KindName
+
 Need = Literal["latency", "throughput"]
 Tool = Literal["", "bitsandbytes", "axolotl", "llm-compressor", "llama.cpp"]
 Capability = tuple[int, int]
@@ -78,6 +80,20 @@ FORMATS: dict[str, Format] = {one.name: one for one in _ALL}
 SERVED = tuple(name for name, one in FORMATS.items() if one.tool != "llama.cpp")
 #: Weight types of a GGUF, finest first, as llama.cpp names them.
 GGUF = tuple(name for name, one in FORMATS.items() if one.tool == "llama.cpp")
+
+
+#: What makes a format of models that are not causal, too: it knows any ``nn.Linear``.
+_ANY_KIND: tuple[Tool, ...] = ("", "bitsandbytes")
+
+
+def made_of(name: str, kind: KindName) -> bool:
+    """Whether there is a format of a kind of models: all there are of causal ones."""
+    return kind == "causal" or FORMATS[name].tool in _ANY_KIND
+
+
+def not_made(name: str) -> str:
+    """Why a format is not of a kind of models, in words."""
+    return f"{name} is made by {FORMATS[name].tool}, here of causal models"
 
 
 def capability(text: str) -> Capability:

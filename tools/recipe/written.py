@@ -34,7 +34,12 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "form": "plain",
 }
 _LATER_OF_MERGE: dict[str, Any] = {"adapters": {}, "combine": "cat", "density": 0.5, "seed": 17}
-_LATER_OF_ARCH: dict[str, Any] = {"experts": 0, "experts_used": 0, "shared_mlp": 0}
+_LATER_OF_ARCH: dict[str, Any] = {
+    "experts": 0,
+    "experts_used": 0,
+    "shared_mlp": 0,
+    "encoder": None,
+}
 _LATER_OF_SERVE: dict[str, Any] = {
     "chat_overflow": "error",
     "body_s": 60.0,

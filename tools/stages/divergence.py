@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from tools.console import each
-from tools.data.tokens import IGNORED, Row
+from tools.data.tokens import Row
+from tools.stages.asking import CAUSAL, Asking
 
 MOST = 4096  # places whose whole distributions are compared
 
@@ -48,37 +49,38 @@ class Apart:
     places: int
 
 
-def places(data: list[Row], most: int = MOST) -> list[list[int]]:
+def places(data: list[Row], most: int = MOST, ask: Asking = CAUSAL) -> list[list[int]]:
     """The places of each row whose distributions are compared: evenly, ``most`` in all at most.
 
     Args:
         data: token ids and labels.
         most: places of all rows.
+        ask: how the model's kind is asked.
 
     Returns:
-        By row, indices into its places with a label, as ``labelled`` counts them.
+        By row, indices into its tokens that are to be told, as ``ask.wanted`` lists them.
     """
-    counts = [len(labelled(labels)) for _, labels in data]
+    counts = [len(ask.wanted(row)) for row in data]
     step = max(1, math.ceil(sum(counts) / most))
     return [list(range(0, count, step)) for count in counts]
 
 
-def labelled(labels: list[int]) -> list[int]:
-    """The places that a label is told from: each is one before its label's own."""
-    return [at - 1 for at, label in enumerate(labels) if at and label != IGNORED]
-
-
-def record(net: Any, data: list[Row], file: IO[bytes], label: str) -> list[Told]:
+def record(
+    net: Any, data: list[Row], file: IO[bytes], label: str, ask: Asking = CAUSAL
+) -> list[Told]:
     """Ask the first model; its log-probabilities go to ``file``.
 
     Args:
-        net: a causal model.
+        net: a model.
         data: token ids and labels.
         file: written to: float16 [places of all rows, vocabulary].
         label: for the progress bar.
+        ask: how its kind is asked.
     """
     told = []
-    for (logits, wanted), chosen in zip(_logits(net, data, label), places(data), strict=True):
+    for (logits, wanted), chosen in zip(
+        _logits(net, data, label, ask), places(data, ask=ask), strict=True
+    ):
         said = logits[chosen].log_softmax(-1)
         said.half().cpu().numpy().tofile(file)
         told.append(Told(_loss(logits, wanted), len(wanted), said.argmax(-1).tolist()))
@@ -87,21 +89,27 @@ def record(net: Any, data: list[Row], file: IO[bytes], label: str) -> list[Told]
 
 
 def compare(
-    net: Any, data: list[Row], told: list[Told], file: IO[bytes], label: str
+    net: Any,
+    data: list[Row],
+    told: list[Told],
+    file: IO[bytes],
+    label: str,
+    ask: Asking = CAUSAL,
 ) -> list[Apart]:
     """Ask the second model, and hold it against the first.
 
     Args:
-        net: a causal model.
+        net: a model.
         data: the very rows that the first was asked.
         told: what the first said.
         file: its log-probabilities.
         label: for the progress bar.
+        ask: how its kind is asked.
     """
     file.seek(0)
     apart = []
     for (logits, wanted), chosen, first in zip(
-        _logits(net, data, label), places(data), told, strict=True
+        _logits(net, data, label, ask), places(data, ask=ask), told, strict=True
     ):
         own = logits[chosen].log_softmax(-1)
         same = sum(a == b for a, b in zip(first.best, own.argmax(-1).tolist(), strict=True))
@@ -110,16 +118,13 @@ def compare(
     return apart
 
 
-def _logits(net: Any, data: list[Row], label: str) -> Iterator[tuple[Any, Any]]:
+def _logits(net: Any, data: list[Row], label: str, ask: Asking) -> Iterator[tuple[Any, Any]]:
     """By row, fp32 logits [labels, vocabulary] and the tokens that come next there."""
     import torch
 
-    for ids, labels in each(data, len(data), label, "row"):
-        at = labelled(labels)
-        with torch.inference_mode():
-            logits = net(torch.tensor([ids], device=net.device)).logits[0, at].float()
-        wanted = [labels[i + 1] for i in at]
-        yield logits, torch.tensor(wanted, dtype=torch.long, device=logits.device)
+    for row in each(data, len(data), label, "row"):
+        logits = ask.logits(net, row)
+        yield logits, torch.tensor(ask.wanted(row), dtype=torch.long, device=logits.device)
 
 
 def _loss(logits: Any, wanted: Any) -> float:

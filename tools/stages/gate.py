@@ -18,6 +18,7 @@ from tools.recipe.schema import Quantize
 from tools.run.folder import Run
 from tools.score import bootstrap
 from tools.stages import divergence
+from tools.stages.asking import asking
 from tools.stages.divergence import Apart, Told
 
 Metrics = dict[str, Any]
@@ -40,11 +41,12 @@ def compare(run: Run, merged: Callable[[], Any], quantized: Callable[[], Any]) -
     Raises:
         StageError: what ``quantized`` raises.
     """
-    data = rows_of(run)
+    data, ask = rows_of(run), asking(base_model.local_folder(run.recipe.model))
     # In the run's folder: /tmp may be memory, and small.
     with tempfile.TemporaryFile(dir=run.path) as file:
-        told = divergence.record(merged(), data, file, "perplexity of merged")
-        apart = divergence.compare(quantized(), data, told, file, "perplexity of quantized")
+        told = divergence.record(merged(), data, file, "perplexity of merged", ask)
+        label = "perplexity of quantized"
+        apart = divergence.compare(quantized(), data, told, file, label, ask)
     return figures(told, apart)
 
 

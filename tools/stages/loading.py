@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tools.recipe.kinds import of_folder
 from tools.stages.four_bits import packed
 
 SMALL = 1e9  # bytes: what is unpacked into less is unpacked once, which is faster
@@ -17,12 +18,11 @@ def load(folder: Path, device: str) -> Any:
     What llm-compressor made rounds activations as its file says, as vLLM does; our own worker
     computes them whole.
     """
-    from transformers import AutoModelForCausalLM
-
     from serve.engine import unpacking
 
+    auto = of_folder(folder).loader()
     with unpacking.without_bars():
-        net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map=device).eval()
+        net = auto.from_pretrained(folder, dtype="auto", device_map=device).eval()
         if unpacking.method_of(net) == "compressed-tensors":
             net.hf_quantizer.compressor.decompress_model(net)
             return net

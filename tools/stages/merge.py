@@ -6,6 +6,7 @@ types.
 
 import contextlib
 import warnings
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 from tools import base_model
 from tools.console import say
 from tools.data import tokens
+from tools.data.tokens import Row
 from tools.errors import StageError
 from tools.files import read_json
+from tools.recipe.kinds import of_folder
 from tools.run.folder import Run
 from tools.stages import generation, mixed
+from tools.stages.asking import Asking, asking
 from tools.stages.four_bits import as_trained, packed, trained_dtype
 from tools.stages.loading import unmapped, unpacked
 from tools.stages.merging import merge_folders
@@ -25,6 +29,18 @@ from tools.stages.merging.trained import is_whole
 from tools.stages.preflight import demand_room
 
 PROBES = 4  # held-out rows whose logits are compared
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Held-out rows, and how a model of the base's kind is asked of them."""
+
+    ask: Asking
+    rows: list[Row]
+
+    def logits(self, net: Any) -> list[Any]:
+        """A row's each, of every place, on the CPU."""
+        return [self.ask.every(net, row).cpu() for row in self.rows]
 
 
 def merge(run: Run) -> dict[str, Any]:
@@ -69,11 +85,11 @@ def _rounding(run: Run, base: Path) -> Rounding | None:
 def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, float]:
     """Largest differences of logits over a few held-out rows."""
     file = tokens.files(run, base)["validation"]
-    prompts = [ids for ids, _ in tokens.read(file, PROBES, run.recipe.serve.context)]
+    probes = Probes(asking(base), tokens.read(file, PROBES, run.recipe.serve.context))
     options = _as_trained(run, base, adapter)
-    before, trained = _trained(run, base, adapter, options, prompts)
+    before, trained = _trained(run, base, adapter, options, probes)
     options.pop("quantization_config", None)  # but in the type that was trained in
-    after = _logits(_load(run, merged, options), prompts)
+    after = probes.logits(_load(run, merged, options))
     diff, change = _distance(trained, after), _distance(before, after)
     allowed = run.recipe.merge.max_logit_error
     if change == 0:
@@ -92,17 +108,17 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
 
 
 def _trained(
-    run: Run, base: Path, adapter: Path, options: dict[str, Any], prompts: list[list[int]]
+    run: Run, base: Path, adapter: Path, options: dict[str, Any], probes: Probes
 ) -> tuple[list[Any], list[Any]]:
     """Logits of the base and of what was trained, one model in memory at a time."""
     from peft import PeftModel
 
     plain = _load(run, base, options)
-    before = _logits(plain, prompts)  # first: PEFT puts its layers into this very model
+    before = probes.logits(plain)  # first: PEFT puts its layers into this very model
     if not is_whole(adapter):
-        return before, _logits(PeftModel.from_pretrained(plain, adapter).eval(), prompts)
+        return before, probes.logits(PeftModel.from_pretrained(plain, adapter).eval())
     del plain
-    return before, _logits(_load(run, adapter, options), prompts)
+    return before, probes.logits(_load(run, adapter, options))
 
 
 def _as_trained(run: Run, base: Path, adapter: Path) -> dict[str, Any]:
@@ -123,14 +139,10 @@ def _load(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     On a CPU with bf16 instructions bitsandbytes multiplies in bf16; a tiny random model's logits
     moved by 7 of several hundred, which would hide a wrong merge.
     """
-    from transformers import AutoModelForCausalLM
-
-    device = _device(run, folder)
+    auto, device = of_folder(folder).loader(), _device(run, folder)
     # In the file's own type its mapped bytes are the weights.
     with unmapped() if options else contextlib.nullcontext():
-        net = AutoModelForCausalLM.from_pretrained(
-            folder, device_map=device, **{"dtype": "auto", **options}
-        )
+        net = auto.from_pretrained(folder, device_map=device, **{"dtype": "auto", **options})
     return (unpacked(net) if packed(net) else net).eval()
 
 
@@ -139,13 +151,6 @@ def _device(run: Run, folder: Path) -> str:
     card = run.recipe.hardware
     whole = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     return card.device if whole < 0.9 * card.memory_gib * 2**30 else "cpu"
-
-
-def _logits(net: Any, prompts: list[list[int]]) -> list[Any]:
-    import torch
-
-    with torch.inference_mode():
-        return [net(torch.tensor([ids], device=net.device)).logits.float().cpu() for ids in prompts]
 
 
 def _distance(one: list[Any], other: list[Any]) -> float:

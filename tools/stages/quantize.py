@@ -6,15 +6,19 @@ from typing import Any
 
 from tools import axolotl
 from tools.console import say
-from tools.errors import StageError
+from tools.errors import StageError, UserError
 from tools.evaluate import side_by_side
-from tools.recipe.formats import FORMATS
+from tools.recipe.formats import FORMATS, made_of, not_made
+from tools.recipe.kinds import KINDS, of_folder
 from tools.recipe.schema import Quantize
 from tools.run.folder import Run
 from tools.stages import gate, generation
 from tools.stages.four_bits import double_quant, packed
 from tools.stages.loading import load, unmapped
+from tools.stages.merging.skeleton import Skeleton
 from tools.stages.quantizing import compressor
+
+NARROWEST = 64  # inputs of a layer: bitsandbytes' block in nf4
 
 
 def quantize(run: Run) -> dict[str, Any]:
@@ -47,13 +51,23 @@ def _named(wanted: Quantize) -> str:
 
 
 def _make(run: Run, merged: Path, folder: Path) -> dict[str, Any]:
-    """Have the format's tool write the folder; what it tells of how."""
+    """Have the format's tool write the folder; what it tells of how.
+
+    Raises:
+        UserError: the tool makes it of causal models only, and this is none.
+    """
+    name, kind = run.recipe.quantize.format, of_folder(merged).name
+    if not made_of(name, kind):
+        raise UserError(
+            f"quantize: {merged} is {KINDS[kind].said}: {not_made(name)}; set "
+            "quantize.format=int8, nf4 or none"
+        )
     makers = {
         "bitsandbytes": _by_bitsandbytes,
         "axolotl": _by_axolotl,
         "llm-compressor": compressor.make,
     }
-    return makers[FORMATS[run.recipe.quantize.format].tool](run, merged, folder) or {}
+    return makers[FORMATS[name].tool](run, merged, folder) or {}
 
 
 def _held(run: Run, merged: Path, quantized: Path) -> dict[str, Any]:
@@ -106,7 +120,7 @@ def _let_go() -> None:
 
 def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import AutoTokenizer, BitsAndBytesConfig
 
     # What the worker computes in: float32 where there is no card.
     dtype = torch.float32 if run.recipe.hardware.device == "cpu" else torch.bfloat16
@@ -119,9 +133,14 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
             bnb_4bit_use_double_quant=double_quant(run.recipe),
             bnb_4bit_compute_dtype=dtype,
         )
+        _demand_wide(merged, how)
     with unmapped():  # packed as it is read: the merged model is never whole in memory
-        net = AutoModelForCausalLM.from_pretrained(
-            merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
+        net = (
+            of_folder(merged)
+            .loader()
+            .from_pretrained(
+                merged, dtype=dtype, quantization_config=how, device_map=run.recipe.hardware.device
+            )
         )
     if not packed(net):
         raise StageError(
@@ -131,6 +150,26 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
     generation.settle_loaded(net.generation_config)  # of a merge by an older version
     net.save_pretrained(folder)
     AutoTokenizer.from_pretrained(merged).save_pretrained(folder)
+
+
+def _demand_wide(merged: Path, how: Any) -> None:
+    """No layer is narrower than what 4 bits share a scale in.
+
+    Raises:
+        UserError: one is: bitsandbytes packs it, and fails as soon as it computes.
+    """
+    skeleton = Skeleton(merged)
+    narrow = [
+        f"{name} reads {width}"
+        for name in skeleton.in_four_bits(how)
+        if (width := skeleton.weights[name].shape[-1]) < NARROWEST
+    ]
+    if narrow:
+        raise UserError(
+            f"quantize: nf4 needs layers of {NARROWEST} inputs or more, and {narrow[0]} "
+            f"({len(narrow)} such layers): bitsandbytes packs them, and cannot compute with them; "
+            "set quantize.format=int8 or none"
+        )
 
 
 def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:

@@ -8,6 +8,8 @@ from tools.base_model import config_file
 from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.check.rules.targets import kind
 from tools.files import read_json
+from tools.recipe.formats import made_of, not_made
+from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Quantize, Recipe
 from tools.run import compressed
 
@@ -34,7 +36,11 @@ OWN: dict[str, Any] = {
 
 def formats(recipe: Recipe, facts: Facts) -> Faults:
     """The format can be made of this model, here, in the way that the recipe says."""
-    wanted = recipe.quantize
+    wanted, kind_name = recipe.quantize, recipe.model.kind
+    if not made_of(wanted.format, kind_name):
+        said = f"quantize.format {wanted.format}: {recipe.model.id} is {KINDS[kind_name].said}: "
+        yield fail("quantize.format", said + not_made(wanted.format), "set it to int8, nf4 or none")
+        return
     if wanted.format not in compressed.FORMATS:
         for key in _set(wanted):
             said = f"quantize.{key} is llm-compressor's, which does not make {wanted.format}"

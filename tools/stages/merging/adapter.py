@@ -73,7 +73,7 @@ class Adapter:
         return {
             weight
             for weight in self._skeleton.weights
-            if any(weight.rpartition(".")[0].endswith(name) for name in names)
+            if any(module.endswith(name) for module in _above(weight) for name in names)
         }
 
     def _rows(self, saved: dict[str, Any]) -> int:
@@ -171,12 +171,19 @@ class Adapter:
         return isinstance(module, BaseTunerLayer) and leaf == "weight"
 
     def _module(self, weight: str) -> tuple[Any, str]:
-        path, _, leaf = weight.rpartition(".")
-        try:
-            return self._skeleton.net.get_submodule(path), leaf
-        except AttributeError:  # below a module that was trained whole
-            parent, _, inner = path.rpartition(".")
-            return self._skeleton.net.get_submodule(parent), f"{inner}.{leaf}"
+        """The module that a weight is of, and its name there; of one that was trained whole that.
+
+        PEFT's wrapper hands out what is inside of it, so it is looked for on the way.
+        """
+        from peft.utils.other import AuxiliaryTrainingWrapper
+
+        module: Any = self._skeleton.net
+        path = weight.split(".")
+        for at, name in enumerate(path[:-1]):
+            if isinstance(module, AuxiliaryTrainingWrapper):
+                return module, ".".join(path[at:])
+            module = getattr(module, name)
+        return module, path[-1]
 
     def part(self, name: str) -> Any:
         """None: no tensor that is only a part of a weight is the adapter's."""
@@ -229,6 +236,12 @@ class Adapter:
         finally:
             below.weight = meta
             layer.merged_adapters = []
+
+
+def _above(weight: str) -> list[str]:
+    """The modules that a weight is in, the whole model's left out."""
+    path = weight.split(".")
+    return [".".join(path[:end]) for end in range(1, len(path))]
 
 
 def read(folder: Path) -> dict[str, Any]:

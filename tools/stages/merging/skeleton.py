@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import StageError, UserError
+from tools.recipe.kinds import kind_of
 
 
 class Skeleton:
-    """A causal model on torch's ``meta`` device, as transformers builds it for a folder.
+    """A model on torch's ``meta`` device, as transformers builds it for a folder's kind.
 
     Transformers renames while it loads (GPT-NeoX's ``embed_out`` is its ``lm_head``; GPT-2's and
     Bloom's files leave ``transformer.`` out), so which tensor of a file is which weight is asked
@@ -18,31 +19,33 @@ class Skeleton:
         base: the model's folder.
 
     Raises:
-        UserError: it is no causal model.
+        UserError: transformers has no model of its kind.
 
     Attributes:
         net: the model.
+        config: transformers' own of it.
         joined: weights that several tensors of the files become, as experts do, and one of those.
     """
 
     def __init__(self, base: Path) -> None:
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoConfig
         from transformers.conversion_mapping import get_model_conversion_mapping
         from transformers.core_model_loading import WeightConverter
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        from transformers.models.auto import modeling_auto
 
-        self._config = AutoConfig.from_pretrained(base)
-        kind = self._config.model_type
+        self.config = AutoConfig.from_pretrained(base)
+        kind = kind_of(self.config.model_type)
         # Asked first: transformers' own refusal imports every model that there is to list them.
-        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:  # T5, ALBERT
+        if self.config.model_type not in getattr(modeling_auto, kind.table):
             raise UserError(
-                f"merge: {base} is a {kind}, which is no causal model: its modules may be shared "
-                "by several layers, and an adapter of one would be merged into all; set model.path "
-                "to a causal model"
+                f"merge: {base} is a {self.config.model_type}, which transformers has as no causal "
+                "model, and which is of no other kind that trains here; docs/recipes.md lists "
+                "layers of models that do"
             )
+        self._auto = kind.loader()
         with torch.device("meta"):
-            self.net: Any = AutoModelForCausalLM.from_config(self._config, dtype=torch.float32)
+            self.net: Any = self._auto.from_config(self.config, dtype=torch.float32)
         self.joined: dict[str, str] = {}
         rules = get_model_conversion_mapping(self.net)
         self._fused = [rule for rule in rules if isinstance(rule, WeightConverter)]
@@ -116,12 +119,11 @@ class Skeleton:
         """
         import bitsandbytes as bnb
         import torch
-        from transformers import AutoModelForCausalLM
         from transformers.pytorch_utils import Conv1D
         from transformers.quantizers import AutoHfQuantizer
 
         with torch.device("meta"):
-            net = AutoModelForCausalLM.from_config(self._config)
+            net = self._auto.from_config(self.config)
         AutoHfQuantizer.from_config(how).preprocess_model(net, device_map=None)
         return {
             f"{name}.weight": issubclass(module.source_cls, Conv1D)

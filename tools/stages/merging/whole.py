@@ -102,17 +102,17 @@ class _Merging:
         import torch
 
         found: dict[str, Tensor] = {}
-        files = {weight: name for name, weight in self._names.items()}
+        files = set(self._names.values())
         for one, other in self._skeleton.tied().items():
             if not (self._adapter.changes(one) or self._adapter.changes(other)):
                 continue
-            held = files.get(one) or files[other]
-            values = [self._value(weight, held) for weight in (one, other)]
+            # T5 v1.1's files hold two that transformers calls tied: each its own.
+            values = [self._value(weight, self._source(weight)) for weight in (one, other)]
             if torch.equal(*values):
                 continue
             self._parted = True
-            for weight in {one, other} - set(files):
-                old = self._tensors[held]
+            for weight in {one, other} - files:
+                old = self._tensors[self._source(weight)]
                 new = old.resized(old.shape)
                 found[weight] = Tensor(weight, new.file, new.dtype, new.shape, 0, new.size)
         return found
@@ -155,7 +155,9 @@ class _Merging:
         config = read_json(folder / "config.json")
         if self._grown != self._rows:
             config["vocab_size"] = self._grown
-        if self._parted:
+        # Where more than the head is tied, that would part all of it; transformers parts what
+        # differs in the files, whatever is said here.
+        if self._parted and len(self._skeleton.tied()) == 1:
             config["tie_word_embeddings"] = False
         if self._parted or self._grown != self._rows:
             write_json(folder / "config.json", config)
@@ -193,12 +195,12 @@ class _Merging:
         return _bytes(self._value(weight, self._source(weight)), tensor.dtype)
 
     def _source(self, weight: str) -> str:
-        """The tensor of the base that a weight is; of tied ones the one that its files hold."""
+        """The tensor of the base that a weight is; of tied ones one that its files hold."""
         files = {one: name for name, one in self._names.items()}
         if weight in files:
             return files[weight]
-        pairs = self._skeleton.tied()
-        return next(files[b if a == weight else a] for a, b in pairs.items() if weight in (a, b))
+        own = self._skeleton.weights[weight]
+        return next(files[one] for one in files if self._skeleton.weights[one] is own)
 
 
 def _bytes(value: Any, dtype: str) -> Any:
