@@ -76,8 +76,8 @@ def fault(folder: Path, model: Model) -> str:
     if not any(name.startswith(_DISCRIMINATES) for name in names):
         return ""
     return (
-        f"model.head: {folder} is a discriminator, trained to tell true tokens from false ones; its "
-        "body may be trained to answer with a head of its own, which begins knowing nothing: set "
+        f"model.head: {folder} is a discriminator, trained to tell true tokens from false ones; "
+        "its body may be trained to answer with a head of its own, which begins knowing nothing: set "
         "model.head=new, or take a generator"
     )
 
@@ -145,9 +145,9 @@ def _write(folder: Path, made: Path, head: Head) -> None:
         _begin(network, head)
         network.save_pretrained(copy)
         for path in folder.iterdir():
-            if path.is_file() and path.suffix in (".json", ".txt", ".model"):
-                if not (copy / path.name).exists() and not path.name.endswith(".index.json"):
-                    shutil.copy(path, copy)
+            ours = path.suffix in (".json", ".txt", ".model") and path.is_file()
+            if ours and not path.name.endswith(".index.json") and not (copy / path.name).exists():
+                shutil.copy(path, copy)
         origin = read_json(folder / _ORIGIN)
         origin = origin if isinstance(origin, dict) else {"folder": folder.name}
         write_json(copy / _ORIGIN, {**origin, _HEAD: [head.dense, head.norm]})

@@ -81,7 +81,7 @@ def settled(recipe: Recipe) -> dict[str, Any]:
 
 
 def model_values(model: Model) -> dict[str, Any]:
-    """What names a base model, by which what is made of it is kept; newer keys as in ``settled``."""
+    """What names a base model, for who keeps what is made of it; newer keys as in ``settled``."""
     values = dict(vars(model))
     _drop(values, _LATER_OF_MODEL)
     return values

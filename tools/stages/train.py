@@ -38,8 +38,8 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
 
     Raises:
         UserError: no token of the rows is learnt, or every one is.
-        StageError: the trainer failed, the day left no time for a step, or the adapter is not a trained
-            one.
+        StageError: the trainer failed, the day left no time for a step, or the adapter is not a
+            trained one.
     """
     base = base_model.local_folder(run.recipe.model)
     share = tokens.learnt_share(tokens.files(run, base)["train"])

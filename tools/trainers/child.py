@@ -178,7 +178,7 @@ def _overrun(child: subprocess.Popen[str], end: signal.Signals, overdue: threadi
 def _stop(child: subprocess.Popen[str], end: signal.Signals) -> None:
     """End a child that still runs.
 
-    Its own session keeps Ctrl+C from a trainer's handler (Axolotl's), which would save a half-trained adapter and
+    Its own session keeps Ctrl+C from Axolotl's handler, which would save a half-trained adapter and
     exit with 0; checkpoints are what a restart goes on from. torchrun puts each job into a session
     of its own, out of our reach: a polite signal lets it end them, within 30 seconds.
     """

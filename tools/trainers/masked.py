@@ -1,7 +1,7 @@
 """Encoders as answerers: what stands at a mask behind the question and the answer so far.
 
-``[CLS] question a1 … a(i-1) [MASK] [SEP]``: the mask's token is ``ai``, or the end of the answer. So
-an answer is a chain from left to right, as everywhere else, and training shows exactly what serving
+``[CLS] question a1 … a(i-1) [MASK] [SEP]``: the mask's token is ``ai``, or the answer's end. So an
+answer is a chain from left to right, as everywhere else, and training shows exactly what serving
 asks. In training one place of an answer is drawn for each epoch; an evaluation looks at all places.
 """
 

@@ -1,4 +1,4 @@
-"""What a trainer's process tells its parent: events, a line of JSON each on stdout; no torch here."""
+"""What a trainer's process tells its parent: events, a line of JSON each; no torch here."""
 
 import json
 import os

@@ -1,6 +1,5 @@
 """A row is an example for each of its answers, with as many blocks before it as fit."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest

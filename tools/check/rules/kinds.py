@@ -64,7 +64,7 @@ def _values(recipe: Recipe, kind: Kind) -> Faults:
 
 
 def checkpointing(recipe: Recipe, facts: Facts) -> Faults:
-    """ALBERT is one layer that is gone through many times: transformers refuses it checkpointing."""
+    """ALBERT is one layer, gone through many times: transformers refuses it checkpointing."""
     folder = _folder(recipe)
     config = read_json(folder / "config.json") if folder else None
     built = str(config.get("model_type", "")) if isinstance(config, dict) else ""
@@ -85,10 +85,9 @@ def heads(recipe: Recipe, facts: Facts) -> Faults:
     if folder and (fault := head.fault(folder, model)):
         said, _, remedy = fault.partition(": set ")
         yield fail("model.head", said, f"set {remedy}")
-    elif not folder and model.family == "ELECTRA" and "discriminator" in parts(model.id):
-        if model.head != "new":
-            said = f"model.id {model.id} is a discriminator: it tells true tokens from false ones"
-            yield fail("model.id", said, "take the generator, or set model.head=new")
+    elif not folder and model.head != "new" and "discriminator" in parts(model.id):
+        said = f"model.id {model.id} is a discriminator: it tells true tokens from false ones"
+        yield fail("model.id", said, "take the generator, or set model.head=new")
 
 
 def words(recipe: Recipe, facts: Facts) -> Faults:
