@@ -77,8 +77,8 @@ def fault(folder: Path, model: Model) -> str:
         return ""
     return (
         f"model.head: {folder} is a discriminator, trained to tell true tokens from false ones; "
-        "its body may be trained to answer with a head of its own, which begins knowing nothing: set "
-        "model.head=new, or take a generator"
+        "its body may be trained to answer with a head of its own, which begins knowing nothing: "
+        "set model.head=new, or take a generator"
     )
 
 

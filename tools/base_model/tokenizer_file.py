@@ -40,11 +40,13 @@ def with_tokenizer(folder: Path, cache: Path) -> Path:
 
 
 def _convert(folder: Path, copy: Path) -> None:
+    from google.protobuf.message import DecodeError
+
     from serve.conversion import convert
 
     try:
         made = convert(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DecodeError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"model: {folder}: its tokenizer cannot be converted: {why}") from None
     for path in folder.iterdir():

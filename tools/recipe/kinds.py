@@ -108,7 +108,7 @@ def kind_of(model_type: str) -> Kind:
 
 
 #: The challenge's families that are not causal, by their plain names.
-_FAMILIES = {
+_FAMILIES: dict[str, KindName] = {
     **dict.fromkeys(("t5", "ul2", "bart"), "seq2seq"),
     **dict.fromkeys(("albert", "bert", "deberta", "distilbert", "electra", "roberta"), "encoder"),
 }

@@ -76,13 +76,14 @@ def _of_the_kind(composed: Composition, tree: dict[str, Any]) -> dict[str, Any]:
     """
     model, train = tree.get("model"), tree.get("train")
     name = model.get("kind") if isinstance(model, dict) else None
-    kind = kinds.KINDS.get(name) if isinstance(name, str) else None
-    if kind is None or kind.train_keys is None or not isinstance(train, dict):
+    kind = next((kind for kind in kinds.KINDS.values() if kind.name == name), None)
+    known = kind.train_keys if kind else None
+    if known is None or not isinstance(train, dict):
         return tree
 
     def stays(key: str) -> bool:
         file = Path(composed.origin(("train", key)).rpartition(":")[0])
-        return key in kind.train_keys or not {file.name, file.parent.name}.intersection(_FOR_ALL)
+        return key in known or not {file.name, file.parent.name}.intersection(_FOR_ALL)
 
     return {**tree, "train": {key: value for key, value in train.items() if stays(key)}}
 

@@ -24,7 +24,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.unlink()
     (folder.parent / "text.txt").write_text(TEXT * 20)
     sentencepiece.SentencePieceTrainer.Train(
-        input=str(folder.parent / "text.txt"), model_prefix=str(folder / "spiece"), vocab_size=60,
+        input=str(folder.parent / "text.txt"), model_prefix=str(folder / "spiece"), vocab_size=36,
         model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
     )  # fmt: skip
     (folder / "spiece.vocab").unlink()

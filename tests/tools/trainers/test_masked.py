@@ -11,7 +11,7 @@ from tests import kin
 from tools.trainers.answering import read
 from tools.trainers.masked import FIRST, Gather, Places, at_place, every_place
 
-IDS = {"mask": 4, "trail": [1], "pad": 0}
+IDS: dict[str, Any] = {"mask": 4, "trail": [1], "pad": 0}
 ROW = {"prompt_ids": [2, 10, 11], "answer_ids": [12, 13, 1]}
 
 

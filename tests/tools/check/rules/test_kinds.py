@@ -44,7 +44,12 @@ def test_a_key_without_a_meaning_is_refused_by_name(kind: str, key: str, value: 
 
 
 def test_what_turns_something_off_is_true_anyhow() -> None:
-    off = {"sample_packing": False, "deepspeed": None, "plugins": [], "chat_template": ""}
+    off: dict[str, Any] = {
+        "sample_packing": False,
+        "deepspeed": None,
+        "plugins": [],
+        "chat_template": "",
+    }
     assert told(kinds.keys, recipe(model__kind="seq2seq", train={**TRAIN, **off})) == []
 
 
