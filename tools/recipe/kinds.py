@@ -5,13 +5,31 @@ A kind is what a model computes: the next token (``causal``), an answer to an en
 model asks its record; only the factories of trainers and engines ask for its name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from serve import windows
 from tools.files import read_json
+from tools.recipe.faults import nearest
 
 KindName = Literal["causal", "seq2seq", "encoder"]
+
+
+#: Of Axolotl's keys those that say the same to any trainer.
+TRAIN_KEYS = frozenset((
+    "adapter", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_linear",
+    "lora_modules_to_save", "peft_use_dora", "peft_use_rslora", "learning_rate", "optimizer",
+    "lr_scheduler", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "weight_decay",
+    "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "micro_batch_size",
+    "eval_batch_size", "gradient_accumulation_steps", "num_epochs", "max_steps", "sequence_len",
+    "group_by_length", "seed", "eval_strategy", "eval_steps", "evals_per_epoch", "save_strategy",
+    "save_steps", "saves_per_epoch", "save_total_limit", "logging_steps", "load_best_model_at_end",
+    "metric_for_best_model", "greater_is_better", "early_stopping_patience", "bf16", "fp16", "tf32",
+    "gradient_checkpointing", "gradient_checkpointing_kwargs", "attn_implementation",
+    "excess_length_strategy",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,11 @@ class Kind:
         table: of transformers' ``modeling_auto``, lists the ``model_type`` of each such model.
         task_type: PEFT's; None where it has none (masked language models).
         said: the kind in words, for messages.
+        train_keys: of the recipe's ``train`` those that its trainer understands; None: all that
+            Axolotl does.
+        parted: how a training row is learnt: whole (empty), or an answer at a time, its prompt
+            ``apart`` (read by the encoder, the answer by the decoder) or ``together`` with it in
+            one window, up to a mask.
     """
 
     name: KindName
@@ -31,6 +54,8 @@ class Kind:
     table: str
     task_type: str | None
     said: str
+    train_keys: frozenset[str] | None = None
+    parted: Literal["", "apart", "together"] = ""
 
     def loader(self) -> Any:
         """The class of transformers that loads a folder of this kind; imports it."""
@@ -55,6 +80,8 @@ KINDS = {
             "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
             "SEQ_2_SEQ_LM",
             "an encoder with a decoder",
+            TRAIN_KEYS,
+            "apart",
         ),
         Kind(
             "encoder",
@@ -62,6 +89,8 @@ KINDS = {
             "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
             None,
             "an encoder that fills masks",
+            TRAIN_KEYS,
+            "together",
         ),
     )
 }
@@ -85,3 +114,40 @@ def of_folder(folder: Path) -> Kind:
     """The kind of a model by its folder's ``config.json``; causal where that tells nothing."""
     config = read_json(folder / "config.json")
     return kind_of(str(config.get("model_type", "")) if isinstance(config, dict) else "")
+
+
+#: The challenge's families that are not causal, by their plain names.
+_FAMILIES: dict[str, KindName] = {
+    **dict.fromkeys(("t5", "ul2", "bart"), "seq2seq"),
+    **dict.fromkeys(("albert", "bert", "deberta", "distilbert", "electra", "roberta"), "encoder"),
+}
+
+
+def family_kind(family: str) -> Kind | None:
+    """The kind of a family's models by its name; None where the name does not tell it."""
+    name = _FAMILIES.get(family.lower().replace("-", "").replace("_", "").replace(" ", ""))
+    return KINDS[name] if name else None
+
+
+def window(config: Mapping[str, Any]) -> int:
+    """Tokens that a model can see at most, by its ``config.json``; 0 where it names no bound."""
+    return windows.window(config) or 0
+
+
+def without_meaning(kind: Kind, train: Mapping[str, Any]) -> dict[str, str]:
+    """Keys of ``train`` that a kind's trainer has no use for, and what is said of each.
+
+    One that turns something off says what is so anyhow.
+
+    Args:
+        kind: whose trainer is asked.
+        train: the recipe's section.
+    """
+    known = kind.train_keys
+    if known is None:
+        return {}
+    return {
+        key: f"has no meaning for {kind.said} (model.kind {kind.name}){nearest(key, known)}"
+        for key, value in train.items()
+        if key not in known and value not in (None, False, "", [], {})
+    }
