@@ -79,7 +79,7 @@ def test_an_answer_is_written_as_it_was_learnt(
 def test_tokens_are_called_as_they_are_written(codecs: dict[str, TextCodec]) -> None:
     """A letter behind a prompt has its blank in the name and in the text; no name is twice."""
     codec = codecs[CASED]
-    letters = [codec.encode_prompt(letter).ids[1] for letter in "ABD"]
+    letters = [codec.encode_prompt(letter).ids[1] for letter in ("A", "B", "D")]
     names = codec.names([*letters, codec.eos_id or 0, *codec.encode_prompt("?").ids[1:]])
     assert list(names.values()) == [" A", " B", " D", "[SEP]", "?"]
     for token in letters:
