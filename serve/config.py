@@ -55,7 +55,8 @@ class ServeConfig:
         host: address to listen on; LitServe takes 127.0.0.1, 0.0.0.0 or ``::``.
         port: TCP port, 1024 to 65535 (LitServe refuses lower ones).
         context: most tokens of prompt and completion together (the challenge's limit is 2048).
-        overflow: what a prompt that leaves no room meets: its head is cut, or a 422 with figures.
+        overflow: what a prompt that leaves no room meets: its head is cut (of a model that reads it
+            as a whole, leading examples are left out first), or a 422 with figures.
         chat_overflow: what a chat meets that asks for more new tokens than there is room for: a
             400, or as many as fit and a header that says so.
         parse_special: read special tokens that are written in a prompt as such, not as text.
@@ -79,6 +80,8 @@ class ServeConfig:
             ``*`` for any.
         adapters: LoRA adapter folders by name, chosen by the rules.
         rules: output rules by name, tried in order.
+        capital_letters: an answer of one letter is given as a capital where the model's tokenizer
+            knows no capitals: HELM's multiple choice wants them.
     """
 
     engine: Literal["transformers", "hf-dynamic", "reference", "vllm"] = "transformers"
@@ -105,3 +108,4 @@ class ServeConfig:
     cors: list[str] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
+    capital_letters: bool = True

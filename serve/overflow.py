@@ -1,8 +1,11 @@
 """What happens to a prompt that leaves no room for its completion."""
 
 import dataclasses
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from serve.examples import examples
 from serve.text import PromptTokens
 
 
@@ -95,4 +98,44 @@ def fit(prompt: PromptTokens, max_new_tokens: int, context: int, overflow: str) 
     dropped = max(0, length + new - context)
     head = prompt.lead + prompt.written
     kept = prompt.ids[:head] + prompt.ids[head + dropped :]
-    return Fitted(dataclasses.replace(prompt, ids=kept), new, dropped)
+    texts = prompt.texts[: prompt.written] + prompt.texts[prompt.written + dropped :]
+    return Fitted(dataclasses.replace(prompt, ids=kept, texts=texts), new, dropped)
+
+
+def fit_examples(
+    prompt: str,
+    encode: Callable[[str], PromptTokens],
+    max_new_tokens: int,
+    context: int,
+    overflow: str,
+) -> Fitted:
+    """The same for a text: whole leading examples go first, an instruction before them stays.
+
+    Half an example misleads a model that reads all of its prompt at once. Only when the question
+    alone is too long are tokens cut, and so they are where the blocks of a prompt do not begin
+    alike (a text of several paragraphs) and leaving some out would give half of the room away.
+
+    Args:
+        prompt: the text.
+        encode: gives its tokens.
+        max_new_tokens: tokens asked for.
+        context: most tokens of both together.
+        overflow: ``truncate_left`` or ``error``.
+
+    Raises:
+        ContextOverflow: it does not fit and ``overflow`` is ``error``.
+    """
+    made = encode(prompt)
+    room = context - min(max_new_tokens, context // 2)
+    if len(made.ids) <= room or overflow == "error":
+        return fit(made, max_new_tokens, context, overflow)
+    parts = examples(prompt)
+    fewest = bisect_left(
+        range(len(parts.starts) - 1), True, key=lambda n: len(encode(parts.without(n)).ids) <= room
+    )
+    left = encode(parts.without(fewest))
+    if not parts.labelled and 2 * len(left.ids) < room:
+        left = made
+    fitted = fit(left, max_new_tokens, context, overflow)
+    dropped = len(made.ids) - len(left.ids)
+    return dataclasses.replace(fitted, dropped=dropped + fitted.dropped)

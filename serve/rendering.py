@@ -1,6 +1,7 @@
 """Completions as the worker answers them: JSON-ready values."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from serve.engine.base import GenResult, GenToken
@@ -25,6 +26,20 @@ def _mean_logprob(result: GenResult) -> float:
     if not tokens:
         return -math.inf
     return math.fsum(token.logprob for token in tokens) / len(tokens)
+
+
+def echoed(result: GenResult, texts: tuple[str, ...]) -> GenResult:
+    """The answer, its prompt's tokens with the texts that they stand for in the prompt.
+
+    Args:
+        result: an echo.
+        texts: one for each token, see ``PromptTokens``; empty: the tokens have them already. Of a
+            prompt that has no token at all (blanks only) its text, which no model can score.
+    """
+    if not texts:
+        return result
+    pairs = zip(result.prompt or [GenToken(-1, "", 0.0, ())], texts, strict=True)
+    return replace(result, prompt=tuple(replace(token, text=text) for token, text in pairs))
 
 
 def render(

@@ -2,8 +2,11 @@ r"""Output rules: what the recipe's ``serve.rules`` does to requests and to thei
 
 The first rule that matches a request is the one applied, in this order: match, route (``adapter``),
 wrap, generate with the rule's stop strings beside the request's, cut, extract, format. What cut,
-extract and format keep true is in :mod:`serve.edits`. All regular expressions are searched with
-``re.MULTILINE``: ``^`` and ``$`` are at every line, ``\A`` and ``\Z`` at the ends of the text.
+extract and format keep true is in :mod:`serve.edits`. Of a model that can write no capitals an
+answer of one letter is given as a capital, whichever rule matches or none.
+
+All regular expressions are searched with ``re.MULTILINE``: ``^`` and ``$`` are at every line,
+``\A`` and ``\Z`` at the ends of the text.
 
 Python's ``re`` cannot be interrupted. Write patterns that cannot backtrack without end (no
 ``(a*)*``, one ``[\s\S]*`` at most); what they read is bounded: ``LOOK`` characters of a prompt, and
@@ -13,14 +16,16 @@ a completion of at most the context's tokens.
 import difflib
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serve.config import Match, Rule
 from serve.edits import Edit
-from serve.engine.base import GenResult
+from serve.engine.base import GenResult, GenToken
 
 #: Characters at a prompt's end that are looked at. The contract's 2048 tokens are about 10,000.
 LOOK = 32_768
+#: What the rule of capitals calls itself and its step among the hits of rules.
+CAPITAL = "capital_letter"
 _NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)  # what --set keys and metric labels can hold
 
 Fault = tuple[str, str]
@@ -59,10 +64,13 @@ class Plan:
     stops: tuple[str, ...]
     enough: Callable[[str], bool] | None
     _edit: Edit
+    _capitals: bool = False
 
     def finish(self, result: GenResult) -> tuple[GenResult, tuple[str, ...]]:
         """The answer to give, and which of cut, extract and format changed it, in that order."""
-        return self._edit.apply(result)
+        finished, steps = self._edit.apply(result)
+        capital = capital_letter(finished) if self._capitals else finished
+        return capital, (*steps, CAPITAL) if capital is not finished else steps
 
 
 class Rules:
@@ -81,21 +89,44 @@ class Rules:
             raise RuleFault(found)
         self._rules = [(name, rule, Edit(rule)) for name, rule in rules.items()]
 
-    def pick(self, prompt: str, max_new_tokens: int) -> Plan | None:
+    def pick(self, prompt: str, max_new_tokens: int, capitals: bool = False) -> Plan | None:
         """What the first rule that matches wants; None when none does.
 
         Args:
             prompt: as the request has it.
             max_new_tokens: as the request has it.
+            capitals: an answer of one letter becomes a capital, also where no rule matches.
         """
         seen = prompt[-LOOK:]
         for name, rule, edit in self._rules:
             if _matches(rule.match, seen, max_new_tokens):
-                return _plan(name, rule, edit, prompt)
-        return None
+                return _plan(name, rule, edit, prompt, capitals)
+        return _plan(CAPITAL, Rule(), Edit(Rule()), prompt, True) if capitals else None
 
 
-def _plan(name: str, rule: Rule, edit: Edit, prompt: str) -> Plan:
+def capital_letter(result: GenResult) -> GenResult:
+    """An answer of one letter, blanks aside, as a capital; any other as it is.
+
+    HELM compares the letter of a multiple choice as it is written in the prompt. The candidates of
+    the letter's place are written likewise.
+    """
+    text = "".join(token.text for token in result.tokens).strip()
+    if len(text) != 1 or not text.isascii() or not text.islower():
+        return result
+    return replace(result, tokens=tuple(map(_capital, result.tokens)))
+
+
+def _capital(token: GenToken) -> GenToken:
+    best = tuple((_upper(name), score) for name, score in token.candidates)
+    return replace(token, text=_upper(token.text), name=_upper(token.name), candidates=best)
+
+
+def _upper(text: str) -> str:
+    """A single letter, blanks aside, as a capital."""
+    return text.upper() if len(text.strip()) == 1 and text.isascii() else text
+
+
+def _plan(name: str, rule: Rule, edit: Edit, prompt: str, capitals: bool) -> Plan:
     return Plan(
         name=name,
         adapter=rule.adapter,
@@ -105,6 +136,7 @@ def _plan(name: str, rule: Rule, edit: Edit, prompt: str) -> Plan:
         stops=tuple(rule.stop),
         enough=edit.settled if edit.can_settle else None,
         _edit=edit,
+        _capitals=capitals,
     )
 
 

@@ -45,6 +45,8 @@ class Spacing:
         last, earlier = self._last, self._earlier[-1:]
         if not last or piece[0] in _CLOSING or last[-1] in _OPENING:
             return True
+        if piece == "{":
+            return earlier == "\\"  # \boxed{
         if piece == '"' or last == '"':
             return self._quoted
         if last == "'":

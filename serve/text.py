@@ -167,9 +167,8 @@ class TextCodec:
                 head is then the one BOS.
         """
         reader = self._parsing if parse_special else self._plain
-        ids, texts, lead = tuple(reader.ids(prompt)), (), self._lead
-        if self._surface:
-            texts = tuple(self._surface.texts(reader, prompt))
+        ids, lead = tuple(reader.ids(prompt)), self._lead
+        texts = tuple(self._surface.texts(reader, prompt)) if self._surface else ()
         if lead and ids[: len(lead)] == lead:
             return PromptTokens(ids, 0, len(lead), texts)
         if not lead and not ids:
@@ -232,8 +231,9 @@ class TextCodec:
 
     def goes_on(self, token: int) -> bool:
         """Whether a word piece goes on with the word before it."""
-        entry = self._tokenizer.id_to_token(token) if self._goes_on else None
-        return entry is not None and entry.startswith(self._goes_on) and token not in self._added
+        if not self._goes_on or token in self._added:
+            return False
+        return (self._tokenizer.id_to_token(token) or "").startswith(self._goes_on)
 
     @cached_property
     def uncased(self) -> bool:
@@ -343,8 +343,9 @@ class TextCodec:
 
     def _never_answered(self) -> frozenset[int]:
         special = {token for token, added in self._added.items() if added.special}
-        unknown = {self._tokenizer.token_to_id(name) for name in _UNKNOWN} - {None}
-        return frozenset(special | unknown) - {self.eos_id}
+        unknown = (self._tokenizer.token_to_id(name) for name in _UNKNOWN)
+        special.update(token for token in unknown if token is not None)
+        return frozenset(token for token in special if token != self.eos_id)
 
     def _first_id(self, bos: str | None) -> int:
         """The token to start from where there is nothing to start from."""

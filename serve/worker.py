@@ -21,7 +21,7 @@ import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import litserve
 from fastapi import HTTPException
@@ -29,6 +29,7 @@ from litserve.specs.base import LitSpec
 from starlette.responses import Response
 
 from serve import logs
+from serve.asking import engine_request, fit_job
 from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
 from serve.engine.base import (
@@ -42,15 +43,12 @@ from serve.engine.base import (
 from serve.metrics import TokenRate, gpu_peak_bytes, resident_bytes, resident_peak_bytes
 from serve.openai_fields import fault
 from serve.overflow import ContextOverflow, Fields, Fitted, fit
-from serve.rendering import likeliest, openai_details, render
+from serve.rendering import echoed, likeliest, openai_details, render
 from serve.response_format import compiled
 from serve.rules import Plan, Rules
 from serve.startup import announce
 from serve.state import State, dies_with, ends_on_word_only, spawned_from
-from serve.text import PromptTokens
-
-if TYPE_CHECKING:
-    from serve.engine.grammar import Grammar
+from serve.windows import reads_whole
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +143,7 @@ class Worker(litserve.LitAPI):
         self._model_dir, self._config, self._device = model_dir, config, device
         self._state = state
         self._rules = Rules(config.rules)
+        self._reads_whole = False
         self._rule_hits: collections.Counter[tuple[str, str]] = collections.Counter()
         self._tokens_per_second = 0.0
         self._tasks: dict[str, asyncio.Task[Any]] = {}
@@ -218,9 +217,12 @@ class Worker(litserve.LitAPI):
         if job.scores and engine.info.unscored:
             said = f"asks for the logprobs of the prompt: {engine.info.unscored}"
             raise HTTPException(422, [fault(job.scores, said, "unscored")])
-        plan = None if job.ids is not None or job.schema else self._plan(job.body)
-        fitted = self._fit(engine, job, plan)
+        ruled = job.ids is None and not job.schema
+        plan = self._plan(job.body, engine.text.uncased) if ruled else None
+        fitted = fit_job(job, engine, plan, self._config, self._reads_whole)
         results = await self._generate(engine, job, fitted, plan)
+        if job.body.echo_prompt:
+            results = [echoed(result, fitted.prompt.texts) for result in results]
         results = likeliest(results, job.body.num_samples)
         if plan:
             results = [self._finish(plan, result) for result in results]
@@ -230,27 +232,12 @@ class Worker(litserve.LitAPI):
         answer = render(results, job.body.num_samples, fitted.dropped, seconds, named)
         return _json(answer | openai_details(fitted, results) if named else answer)
 
-    def _fit(self, engine: Engine, job: Job, plan: Plan | None) -> Fitted:
-        """The ids of a job's prompt, and the room that its answer has."""
-        if job.ids is not None:
-            prompt = PromptTokens(job.ids, 0)
-        else:
-            asked = job.parse_special
-            prompt = engine.text.encode_prompt(
-                plan.prompt if plan else job.body.prompt,
-                parse_special=self._config.parse_special if asked is None else asked,
-            )
-        context = engine.info.context
-        room = max(1, context - len(prompt.ids))  # at least 1, so that fit() sees a full context
-        new = room if job.fills else job.body.max_new_tokens
-        new = min(new, room) if job.shortens else new
-        return fit(prompt, new, context, "error" if job.fields else self._config.overflow)
-
-    def _plan(self, body: ProcessRequest) -> Plan | None:
+    def _plan(self, body: ProcessRequest, uncased: bool) -> Plan | None:
         """What the output rules do to a request; scores of a prompt are none of their business."""
         if body.echo_prompt or body.max_new_tokens == 0:
             return None
-        plan = self._rules.pick(body.prompt, body.max_new_tokens)
+        capitals = uncased and self._config.capital_letters
+        plan = self._rules.pick(body.prompt, body.max_new_tokens, capitals)
         if plan:
             self._rule_hits.update(
                 (plan.name, step) for step in ("match", "wrap")[: 1 + plan.wrapped]
@@ -339,6 +326,7 @@ class Worker(litserve.LitAPI):
         from serve.engine import build_engine
 
         engine = build_engine(self._model_dir, self._config, self._device)
+        self._reads_whole = reads_whole(self._model_dir)
         prompt = engine.text.encode_prompt(WARM_UP)
         # Two tokens: the first tries the prompt's pass, the second one that goes on.
         fitted = fit(prompt, 2, engine.info.context, "truncate_left")
@@ -382,38 +370,6 @@ class Worker(litserve.LitAPI):
         if age > self._config.deadline_s:
             return {"status": "failed", "reason": "the engine makes no progress"}
         return {"status": "ready", "model": dataclasses.asdict(engine.info), "last_step_s": age}
-
-
-def engine_request(
-    job: Job,
-    fitted: Fitted,
-    index: int,
-    deadline: float,
-    plan: Plan | None,
-    grammar: "Grammar | None" = None,
-) -> GenRequest:
-    """Completion ``index`` of a job in the engine's terms; its seed is the job's plus ``index``."""
-    body = job.body
-    return GenRequest(
-        id=f"{job.id}-{index}",
-        prompt=fitted.prompt.ids,
-        lead=fitted.prompt.lead,
-        max_new_tokens=fitted.max_new_tokens,
-        temperature=body.temperature,
-        top_k=body.top_k,
-        top_p=body.top_p,
-        seed=None if body.seed is None else (body.seed + index) % 2**64,  # torch takes 64 bits
-        candidates=body.top_k_per_token,
-        echo=body.echo_prompt,
-        stops=(*body.stop_sequences, *(plan.stops if plan else ())),
-        ends=job.ends,
-        ignore_eos=job.ignore_eos,
-        min_tokens=min(job.min_tokens, fitted.max_new_tokens),
-        deadline=deadline,
-        adapter=plan.adapter if plan else None,
-        grammar=grammar,
-        enough=plan.enough if plan else None,
-    )
 
 
 def _json(content: dict[str, Any]) -> Response:

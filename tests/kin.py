@@ -44,7 +44,7 @@ def tokenizer_of(family: str) -> Any:
     """Its tokenizer, as transformers reads it."""
     from transformers import PreTrainedTokenizerFast
 
-    made, names = _backend(family)
+    made, names = backend(family)
     pad, end, begin, unknown, mask = names
     cls_sep = {"cls_token": begin, "sep_token": end} if family not in SEQ2SEQ[:3] else {}
     return PreTrainedTokenizerFast(
@@ -59,7 +59,8 @@ def tokenizer_of(family: str) -> Any:
     )
 
 
-def _backend(family: str) -> tuple[Any, tuple[str, ...]]:
+def backend(family: str) -> tuple[Any, tuple[str, ...]]:
+    """The same of the ``tokenizers`` library alone, and its names of pad, end, begin, ?, mask."""
     from tokenizers import processors
 
     if family in ("bart", "roberta", "deberta"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serve.config import Match, Rule
 from serve.engine.base import GenResult, GenToken
-from serve.rules import LOOK, RuleFault, Rules, blank_lines, faults
+from serve.rules import CAPITAL, LOOK, RuleFault, Rules, blank_lines, capital_letter, faults
 
 
 def name_of(rules: dict[str, Rule], prompt: str, tokens: int = 10) -> str | None:
@@ -75,6 +75,40 @@ def test_plan() -> None:
     assert (plan.name, plan.adapter, plan.wrapped) == ("one", "letters", True)
     assert plan.prompt == "Q: {x} {prompt} \\1\nA:"
     assert plan.stops == ("###", "\n\n")
+
+
+def said(*texts: str) -> GenResult:
+    best = ((" a", -0.5), (" b", -1.0), (" the", -2.0))
+    return GenResult(tuple(GenToken(7, text, -0.5, best, text) for text in texts), "length")
+
+
+@pytest.mark.parametrize("texts", [(" b",), ("b",), (" ", "b"), ("\n", " b", "\n")])
+def test_a_single_letter_becomes_a_capital(texts: tuple[str, ...]) -> None:
+    made = capital_letter(said(*texts))
+    assert "".join(t.text for t in made.tokens) == "".join(texts).replace("b", "B")
+    for token in made.tokens:
+        assert token.candidates == ((" A", -0.5), (" B", -1.0), (" the", -2.0))
+        assert (token.logprob, token.name) == (-0.5, token.text)
+
+
+@pytest.mark.parametrize("texts", [(), (" B",), (" b", "."), (" ab",), (" 7",), (" ß",), (" ",)])
+def test_any_other_answer_stays_as_it_is(texts: tuple[str, ...]) -> None:
+    result = said(*texts)
+    assert capital_letter(result) is result
+
+
+def test_capitals_by_rule_or_by_none() -> None:
+    rules = Rules({"first": Rule(Match(prompt="^Q"), extract="([a-d])")})
+    for prompt, name in (("Q", "first"), ("x", CAPITAL)):
+        plan = rules.pick(prompt, 1, capitals=True)
+        assert plan and (plan.name, plan.prompt, plan.wrapped) == (name, prompt, False)
+        finished, steps = plan.finish(said(" b"))
+        assert "".join(token.text for token in finished.tokens).strip() == "B"
+        assert steps[-1] == CAPITAL
+        assert plan.finish(said(" Berlin"))[1] in ((), ("extract",))
+    plan = rules.pick("Q", 1)
+    assert plan and plan.finish(said("b")) == (said("b"), ())
+    assert rules.pick("x", 1) is None
 
 
 def test_a_rule_that_does_nothing() -> None:

@@ -40,6 +40,7 @@ _LATER_OF_SERVE: dict[str, Any] = {
     "body_s": 60.0,
     "name": "",
     "cors": [],
+    "capital_letters": True,
 }
 _LATER_OF_QUANTIZE: dict[str, Any] = {
     "max_kl": 0.2,

@@ -72,6 +72,7 @@ _SERVED = (
     "serve.parse_special",
     "serve.adapters",
     "serve.rules",
+    "serve.capital_letters",
     "hardware.device",
 )
 # Under serve.deterministic every step has one shape, and answers in low precision are that shape's.
@@ -197,7 +198,8 @@ class Run:
         recipe = settled(self.recipe)
         found: dict[str, Any] = {
             "oneday": __version__,
-            "recipe": {path: _at(recipe, path) for path in stage.sections},
+            # A newer key that says nothing is in no recipe, see ``settled``.
+            "recipe": {path: value for path in stage.sections for value in _at(recipe, path)},
             "upstream": {up: self.fingerprint(up) for up in stage.upstream},
             "versions": {package: _version(package) for package in stage.packages},
         }
@@ -360,10 +362,12 @@ def _locked(file: IO[str]) -> bool:
             return True
 
 
-def _at(tree: Any, path: str) -> Any:
-    for key in path.split("."):
+def _at(tree: Any, path: str) -> list[Any]:
+    """The value there; none where there is none."""
+    *above, last = path.split(".")
+    for key in above:
         tree = tree[key]
-    return tree
+    return [tree[last]] if last in tree else []
 
 
 def _version(package: str) -> str:

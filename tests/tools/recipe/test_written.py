@@ -59,7 +59,7 @@ def test_experts_that_are_none_are_silent() -> None:
 
 def test_every_key_of_serve_that_came_later_is_silent_by_default() -> None:
     plain = recipe()
-    later = {"chat_overflow", "body_s", "name", "cors"}
+    later = {"chat_overflow", "body_s", "name", "cors", "capital_letters"}
     assert not later & settled(plain)["serve"].keys()
     plain.serve.name = "org/tiny"
     assert settled(plain)["serve"]["name"] == "org/tiny"

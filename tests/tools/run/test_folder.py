@@ -38,6 +38,7 @@ TOUCHED: dict[str, set[str]] = {
     "serve.deterministic": EVALS,
     "serve.adapters": EVALS,
     "serve.rules": EVALS,
+    "serve.capital_letters": EVALS,
     "serve.weights": {"eval_tuned"},
     "eval": set(),
     "eval.tier": EVALS,
@@ -122,6 +123,8 @@ def test_a_newer_key_that_says_nothing_is_no_other_run(tmp_path: Path) -> None:
         other = recipe(data__sources={"counting": changed(source, key, value)})
         told = Run(other, tmp_path).inputs("data")["recipe"]["data"]["sources"]["counting"]
         assert told[key] == value
+    told = Run(recipe(), tmp_path).inputs("eval_tuned")["recipe"]
+    assert "serve.rules" in told and "serve.capital_letters" not in told
     other = recipe(data__order="listed")
     assert Run(other, tmp_path).inputs("data")["recipe"]["data"]["order"] == "listed"
 
