@@ -10,13 +10,13 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from serve.config import ServeConfig
 from serve.engine import memory
-from serve.engine.kinds import window
 from serve.engine.likewise import alike, stack
 from serve.engine.loading import LoadedModel
 from serve.engine.loop import Sequence as Row
 from serve.engine.memo import Memo, Prompt
 from serve.engine.rows import Rows
 from serve.startup import StartError
+from serve.windows import window
 
 #: Bytes of encoder states that are kept for prompts that come again.
 MEMO_BYTES = 64 * 2**20
@@ -40,7 +40,7 @@ class EncoderDecoder:
         self._loaded, config = loaded, loaded.model.config
         self._start = _start_id(loaded.model)
         self._trail, self._padding = loaded.text.trail, config.pad_token_id or 0
-        self._window = window(config) or 2**31
+        self._window = window(config.to_dict()) or 2**31
         self._like = torch.empty(0, dtype=loaded.model.dtype, device=loaded.model.device)
         self._positions = torch.empty(0)
         self._memo = Memo(MEMO_BYTES)

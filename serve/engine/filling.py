@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from serve.config import ServeConfig
-from serve.engine.kinds import window
 from serve.engine.likewise import alike, stack
 from serve.engine.loading import LoadedModel
 from serve.engine.loop import Sequence as Row
 from serve.engine.memo import Prompt
 from serve.startup import StartError
+from serve.windows import window
 
 
 class MaskFilling:
@@ -39,7 +39,7 @@ class MaskFilling:
         self._behind = (loaded.text.mask_id, *loaded.text.trail)
         self._context = loaded.info.context
         config = loaded.model.config
-        self._padding, self._window = config.pad_token_id or 0, window(config) or 2**31
+        self._padding, self._window = config.pad_token_id or 0, window(config.to_dict()) or 2**31
         self._places = torch.empty(0, dtype=torch.long)
         # Between the encoder and its head: a head costs more than a layer, and only one place of
         # each row is looked at.

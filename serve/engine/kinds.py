@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from serve.config import ServeConfig
 from serve.startup import StartError
@@ -72,9 +72,6 @@ _KINDS = dict.fromkeys(("t5", "mt5", "umt5", "bart", "mbart"), SEQ2SEQ) | dict.f
     ENCODER,
 )  # fmt: skip
 
-#: Families that count positions from behind their padding's id.
-_SHIFTED = frozenset(("roberta", "xlm-roberta"))
-
 
 def kind_of(model_dir: Path) -> Kind:
     """The kind of a model folder.
@@ -108,15 +105,3 @@ def check_engine(kind: Kind, config: ServeConfig) -> None:
         faults.append(f"serve.adapters: none can answer beside {kind.said}; {remedy}")
     if faults:
         raise StartError(*faults)
-
-
-def window(config: Any) -> int | None:
-    """Most tokens that a model has positions for; None: any number.
-
-    Args:
-        config: of transformers.
-    """
-    most: int | None = getattr(config, "max_position_embeddings", None)
-    if most and config.model_type in _SHIFTED:
-        return most - config.pad_token_id - 1
-    return most

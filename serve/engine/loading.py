@@ -13,10 +13,11 @@ from serve.config import ServeConfig
 from serve.engine import unpacking
 from serve.engine.base import ModelInfo
 from serve.engine.grammar import Grammars
-from serve.engine.kinds import Kind, kind_of, window
+from serve.engine.kinds import Kind, kind_of
 from serve.engine.lora import Adapters, attach
 from serve.startup import StartError
 from serve.text import TextCodec
+from serve.windows import window
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _info(
     behind: int,
 ) -> ModelInfo:
     """What is loaded; ``behind`` is how many tokens of the window stand behind every prompt."""
-    limit = window(model.config)
+    limit = window(model.config.to_dict())
     return ModelInfo(
         name=model_dir.resolve().name,
         engine=kind.engine if config.engine == "transformers" else config.engine,

@@ -9,6 +9,9 @@ import torch
 from serve.contract import GREEDY_TEMPERATURE, LOGPROB_FLOOR
 from serve.engine.base import BadGrammar, EngineError, GenRequest
 
+#: A temperature at which all tokens are alike.
+HOTTEST = 1e30
+
 BROKEN = "the model's logits are not numbers (NaN or infinite): its weights are damaged"
 STUCK = "asks for a text that no token of this model's vocabulary can go on with"
 
@@ -197,7 +200,8 @@ def choose(logits: torch.Tensor, request: GenRequest, numbers: torch.Generator) 
     """
     if request.temperature <= GREEDY_TEMPERATURE:
         return int(logits.argmax())  # of several maxima the first, says its documentation
-    scaled = logits.float().cpu() / request.temperature
+    # Bounded: float32 makes 1e300 infinite, and what has no chance (-inf) over that no number.
+    scaled = logits.float().cpu() / min(request.temperature, HOTTEST)
     if 0 < request.top_k < scaled.numel():
         scaled = scaled.masked_fill(scaled < scaled.topk(request.top_k).values[-1], -math.inf)
     probabilities = scaled.softmax(-1)

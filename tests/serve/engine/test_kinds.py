@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from serve.config import ServeConfig
-from serve.engine.kinds import CAUSAL, ENCODER, SEQ2SEQ, check_engine, kind_of, window
+from serve.engine.kinds import CAUSAL, ENCODER, SEQ2SEQ, check_engine, kind_of
 from serve.startup import StartError
 from tools.recipe import kinds as recipes
 
@@ -37,19 +36,6 @@ def test_kinds_are_those_of_recipes(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     with pytest.raises(StartError, match=r"config\.json: cannot be read as a model's settings"):
         kind_of(folder(tmp_path, text))
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"model_type": "bert", "max_position_embeddings": 512}, 512),
-        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
-        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 0}, 513),
-        ({"model_type": "t5"}, None),
-    ],
-)
-def test_window(config: dict[str, object], expected: int | None) -> None:
-    assert window(SimpleNamespace(**config)) == expected
 
 
 def test_what_has_no_meaning_for_a_kind(tmp_path: Path) -> None:

@@ -75,3 +75,15 @@ def test_barred_ids_are_not_chosen_and_scores_stay_the_model_s() -> None:
     assert (free[0], barred[0]) == (0, 1)
     assert free[1].candidates == barred[1].candidates
     assert barred[1].logprob == pytest.approx(float(logits[1].log_softmax(-1)[1]))
+
+
+@pytest.mark.parametrize("temperature", [2e-5, 1.0, 1e300])
+def test_what_is_barred_stays_so_at_any_temperature(temperature: float) -> None:
+    """Barred in one row (least tokens), or in all (padding): minus infinity over infinity is NaN."""
+    request = GenRequest("r", (1,), temperature=temperature)
+    for seed in range(20):
+        rows = draw(
+            LOGITS[None].repeat(2, 1), [request] * 2, [generator(seed)] * 2, [(1,), ()], {3}
+        )
+        tokens = [row[0] for row in rows if isinstance(row, tuple)]
+        assert len(tokens) == 2 and tokens[0] not in (1, 3) and tokens[1] != 3
