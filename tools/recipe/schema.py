@@ -16,6 +16,9 @@ Shape = Literal[
     "", "pairs", "messages", "sharegpt", "turns", "text", "tree", "mcq", "ni_task", "quac"
 ]
 Form = Literal["plain", "chat_template"]
+EncoderType = Literal[
+    "t5", "bart", "bert", "roberta", "albert", "electra", "distilbert", "deberta", "deberta-v2"
+]
 Answer = Literal["", "letter", "number", "string", "text", "none"]
 
 
@@ -99,9 +102,7 @@ class Encoder:
             none.
     """
 
-    type: Literal[
-        "t5", "bart", "bert", "roberta", "albert", "electra", "distilbert", "deberta", "deberta-v2"
-    ]
+    type: EncoderType
     decoder_layers: int = 0
     positions: int = 0
     relative: int = 0

@@ -147,7 +147,8 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
             f"quantize: bitsandbytes replaces none of {merged}'s layers, which are of a kind of "
             f"their own ({type(net).__name__}): set quantize.format=none"
         )
-    generation.settle_loaded(net.generation_config)  # of a merge by an older version
+    # Of a merge by an older version; what generates nothing has none.
+    generation.settle_loaded(getattr(net, "generation_config", None))
     net.save_pretrained(folder)
     AutoTokenizer.from_pretrained(merged).save_pretrained(folder)
 
