@@ -6,10 +6,7 @@ model asks its record; only the factories of trainers and engines ask for its na
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
-
-from tools.files import read_json
 
 KindName = Literal["causal", "seq2seq", "encoder"]
 
@@ -79,9 +76,3 @@ def kind_of(model_type: str) -> Kind:
     if model_type in _SEQ2SEQ:
         return KINDS["seq2seq"]
     return KINDS["encoder" if model_type in _ENCODERS else "causal"]
-
-
-def of_folder(folder: Path) -> Kind:
-    """The kind of a model by its folder's ``config.json``; causal where that tells nothing."""
-    config = read_json(folder / "config.json")
-    return kind_of(str(config.get("model_type", "")) if isinstance(config, dict) else "")

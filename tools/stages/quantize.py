@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tools import axolotl
+from tools.base_model.architecture import of_folder
 from tools.console import say
 from tools.errors import StageError, UserError
 from tools.evaluate import side_by_side
 from tools.recipe.formats import FORMATS, made_of, not_made
-from tools.recipe.kinds import KINDS, of_folder
+from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Quantize
 from tools.run.folder import Run
 from tools.stages import gate, generation
