@@ -6,12 +6,10 @@ overrides.
 """
 
 import json
-import os
-import signal
 import sys
 from typing import Any
 
-from tools.process import dies_with_parent
+from tools.process import end_with_parent
 
 
 def main(command: str, config: str, overrides: dict[str, Any]) -> None:
@@ -30,9 +28,5 @@ def main(command: str, config: str, overrides: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # A worker that loads rows would wait for ever on a full pipe when this process is killed, and a
-    # job of torchrun's on the others when that is.
-    if ask := dies_with_parent(signal.SIGKILL):
-        ask()
-        os.register_at_fork(after_in_child=ask)
+    end_with_parent()
     main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

@@ -11,10 +11,7 @@ with the job's number.
 import os
 from typing import Any
 
-
-def several() -> bool:
-    """Whether this process is one of several that train together."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+from tools.trainers.telling import several
 
 
 def join() -> None:

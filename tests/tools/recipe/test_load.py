@@ -338,3 +338,25 @@ print(sorted(heavy), time.process_time())
     assert float(seconds) < pace(), (
         f"{seconds} s of processor, {time.monotonic() - started} s in all"
     )
+
+
+T5 = """\
+defaults: [{card}]
+model: {{id: own/t5, source: hub, family: T5, licence: Apache-2.0, instruct: false, kind: {kind},
+  context: 512, eos: </s>, pad: <pad>}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "encoder"])
+def test_what_layers_for_all_tell_axolotl_is_no_fault_of_who_trains_without(
+    kind: str, recipes: Path
+) -> None:
+    text = T5.format(card="base, hardware/4090", kind=kind) + "train: {sample_packing: true}\n"
+    found = load(write(recipes / "my.yaml", text))
+    assert found.recipe.train["sample_packing"] is True, "the recipe's own word stays"
+    assert found.recipe.train["attn_implementation"] == "sdpa"
+    gone = ("sdpa_varlen", "chunked_cross_entropy", "eval_sample_packing")
+    assert not {*gone} & found.recipe.train.keys()
+    assert not {f"train.{key}" for key in gone} & found.origins.keys()
+    causal = load(write(recipes / "my.yaml", text.replace(f"kind: {kind}", "kind: causal")))
+    assert {*gone} <= causal.recipe.train.keys()

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tests.tiny import recipe
 from tools.recipe.operators.declared import Deny
 from tools.recipe.schema import Architecture
-from tools.recipe.written import settled, text, tree
+from tools.recipe.written import model_values, settled, text, tree
 
 PIECES = ["\\", "${", "}", "$", "{", "a", ".", ":", " ", "\n", "#", "'", '"', "1e-4", "???", "é"]
 
@@ -80,3 +80,12 @@ def test_every_key_of_merge_that_came_later_is_silent_by_default() -> None:
     assert settled(plain)["merge"] == {"method": "plain", "max_logit_error": 1e-3}
     plain.merge.combine = "ties"
     assert settled(plain)["merge"]["combine"] == "ties"
+
+
+def test_every_key_of_model_that_came_later_is_silent_by_default() -> None:
+    plain = recipe()
+    assert not {"kind", "head"} & settled(plain)["model"].keys()
+    assert model_values(plain.model).keys() == settled(plain)["model"].keys()
+    plain.model.kind, plain.model.head = "encoder", "new"
+    assert settled(plain)["model"]["kind"] == model_values(plain.model)["kind"] == "encoder"
+    assert settled(plain)["model"]["head"] == "new"

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny import make_run
-from tools.axolotl.child import Event, Overdue
 from tools.day import checkpoints, schedule
 from tools.day.clock import Allowance
 from tools.day.schedule import Day
 from tools.errors import StageError, UserError
 from tools.run.folder import Run
 from tools.stages import train
+from tools.trainers.child import Event, Overdue
 
 Trainer = Callable[[Path, Callable[[Event], None]], None]
 HISTORY = [
@@ -75,11 +75,13 @@ def with_trainer(
     """Train; gives what Axolotl was told over its file, and how it was called."""
     told: dict[str, Any] = {}
 
-    def call(run: Run, command: str, config: Path, overrides: Any, watch: Any, **how: Any) -> None:
+    def call(
+        trainer: Any, run: Run, command: str, config: Path, overrides: Any, watch: Any, **how: Any
+    ) -> None:
         told.update(**overrides, **how)
         trainer(Path(overrides["output_dir"]), watch)
 
-    monkeypatch.setattr(train.axolotl, "call", call)
+    monkeypatch.setattr(train.child, "call", call)
     monkeypatch.setattr(train.tokens, "files", lambda run, model: {"train": Path("rows")})
     monkeypatch.setattr(train.tokens, "learnt_share", lambda path: share)
     train.train(run, Allowance(time.monotonic(), 0.0, limit))
@@ -136,14 +138,6 @@ def test_an_earlier_schedule_is_followed_whatever_the_time(
     told = with_trainer(run, monkeypatch, good, limit=-1)
     day = Day.load(told["variables"][schedule.VARIABLE])
     assert day.replay == str(run.path / train.REPLAY) and told["seconds"] is None
-
-
-def test_plugins_of_the_recipe_stay(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = make_run(tmp_path, model__path=run.recipe.model.path, train={"plugins": ["mine.Plugin"]})
-    told = with_trainer(mine, monkeypatch, good)
-    assert told["plugins"] == ["mine.Plugin", "tools.axolotl.plugin.OnedayPlugin"]
 
 
 def test_an_interrupted_training_keeps_its_whole_checkpoints(

@@ -10,10 +10,10 @@ from tools.base_model import config_file
 from tools.check.rules.base import Facts, Faults, fail, plain, warn
 from tools.files import read_json
 from tools.recipe.faults import nearest
+from tools.recipe.kinds import KINDS, Kind, family_kind, kind_of, window
 from tools.recipe.schema import Recipe
 
 _ARCH = {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocab": "vocab_size"}
-_LENGTH = ("max_position_embeddings", "n_positions", "max_seq_len")
 _LARGE = 50e6  # bytes of a tokenizer.json that takes too long to look through
 
 
@@ -26,17 +26,22 @@ def _read(recipe: Recipe) -> tuple[Path | None, dict[str, Any], str]:
 
 
 def trainable(recipe: Recipe, facts: Facts) -> Faults:
-    """Transformers has a causal language model of this kind, of whole weights."""
+    """The recipe's kind is the folder's, and transformers has such a model, of whole weights."""
     folder, config, key = _read(recipe)
     if folder is None:
         yield from _family(recipe)
         return
-    kind, known = str(config.get("model_type", "")), causal_kinds()
-    if known and kind not in known:
+    name, wanted = str(config.get("model_type", "")), KINDS[recipe.model.kind]
+    right, known = kind_of(name), model_types(wanted)
+    if right != wanted and name in model_types(right):
+        said = f"model.kind {wanted.name}: {folder} is {right.said}: its config.json says "
+        said += f"model_type {name}"
+        yield fail("model.kind", said, _other_kind(right))
+    elif known and name not in known:
         said = (
-            f"{key}: {folder}: its config.json says model_type {kind or 'nothing'}: the installed"
+            f"{key}: {folder}: its config.json says model_type {name or 'nothing'}: the installed"
         )
-        said += f" transformers has no causal language model of that kind{nearest(kind, known)}"
+        said += f" transformers has no model of kind {wanted.name} of it{nearest(name, known)}"
         yield fail(
             key, said, "take another base; docs/recipes.md lists layers of models that train"
         )
@@ -45,23 +50,25 @@ def trainable(recipe: Recipe, facts: Facts) -> Faults:
         yield fail(key, said, "take the model it was made from; quantize.format comes after")
 
 
-# Of the challenge's families those whose models are none of causal kind, and those whose code the
-# hub has and transformers 5.20 has not.
-_ENCODERS = {"albert", "bart", "bert", "deberta", "distilbert", "electra", "roberta", "t5", "ul2"}
+def _other_kind(right: Kind) -> str:
+    return f"set model.kind={right.name}, or compose the model's layer"
+
+
+# Of the challenge's families those whose code the hub has and transformers 5.20 has not.
 _HUB_CODE = {"decilm6b", "internlm"}
 
 
 def _family(recipe: Recipe) -> Faults:
     """Where no file tells it, the family does: nothing is downloaded for what cannot be trained."""
-    name = recipe.model.family
-    why = ""
-    if plain(name) in _ENCODERS:
-        why = "its models are encoders, or encoders with a decoder; only causal ones train yet"
-    elif plain(name) in _HUB_CODE:
-        why = "its models need code from the hub, which transformers has none of"
-    if why:
+    name, wanted = recipe.model.family, KINDS[recipe.model.kind]
+    if plain(name) in _HUB_CODE:
+        said = f"model.family {name}: its models need code from the hub, which transformers has"
         remedy = "take another base; docs/recipes.md lists layers of models that train"
-        yield fail("model.family", f"model.family {name}: {why}", remedy)
+        yield fail("model.family", f"{said} none of", remedy)
+    right = family_kind(name)
+    if right is not None and right != wanted:
+        said = f"model.kind {wanted.name}: a model of family {name} is {right.said}"
+        yield fail("model.kind", said, _other_kind(right))
 
 
 def numbers(recipe: Recipe, facts: Facts) -> Faults:
@@ -79,7 +86,7 @@ def numbers(recipe: Recipe, facts: Facts) -> Faults:
         listed = ", ".join(f"{name} {value}" for name, value in other.items())
         said = f"model.arch is another model's: {folder} has {listed}"
         yield warn("model.arch", said, "--set '~model.arch': the files tell it themselves")
-    most = next((config[name] for name in _LENGTH if isinstance(config.get(name), int)), 0)
+    most = window(config)
     if most and model.context > most:
         said = f"model.context {model.context} is more than the {most} positions of {folder}"
         yield fail("model.context", said, f"set it to {most} or less")
@@ -113,8 +120,8 @@ def tokens(recipe: Recipe, facts: Facts) -> Faults:
 
 
 @functools.cache
-def causal_kinds() -> frozenset[str]:
-    """The ``model_type`` of each causal model of transformers, from its source: it is not imported.
+def model_types(kind: Kind) -> frozenset[str]:
+    """The ``model_type`` of each model of a kind, from transformers' source: it is not imported.
 
     Empty where the table is not found: then nobody is refused.
     """
@@ -123,5 +130,5 @@ def causal_kinds() -> frozenset[str]:
         return frozenset()
     source = Path(found.submodule_search_locations[0], "models", "auto", "modeling_auto.py")
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
-    table = re.search(r"^MODEL_FOR_CAUSAL_LM_MAPPING_NAMES\b.*?^\)", text, re.MULTILINE | re.DOTALL)
+    table = re.search(rf"^{kind.table}\b.*?^\)", text, re.MULTILINE | re.DOTALL)
     return frozenset(re.findall(r'\(\s*"([\w.-]+)",', table.group())) if table else frozenset()

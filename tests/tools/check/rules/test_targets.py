@@ -9,24 +9,39 @@ import pytest
 from tests.tiny import recipe
 from tools.check.rules.targets import _FAMILIES, LAYERS, modules
 from tools.recipe.compose import RECIPES
+from tools.recipe.kinds import kind_of
 from tools.recipe.load import load
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_names_are_those_that_transformers_gives(kind: str) -> None:
+    assert set().union(*(linear(kind, **form) for form in FORMS.get(kind, [{}]))) == set(
+        LAYERS[kind]
+    )
+
+
+#: Architectures of several forms, all of whose layers are listed.
+FORMS: dict[str, list[dict[str, Any]]] = {
+    "t5": [{"feed_forward_proj": "relu"}, {"feed_forward_proj": "gated-gelu"}],
+    "deberta": [{"legacy": False, "relative_attention": True, "pos_att_type": "c2p|p2c"}],
+    "deberta-v2": [{"legacy": False, "relative_attention": True, "pos_att_type": "c2p|p2c"}],
+    "electra": [{"embedding_size": 64}],
+}
+
+
+def linear(kind: str, **form: Any) -> set[str]:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
     from transformers.pytorch_utils import Conv1D
 
     with torch.device("meta"):  # names are all that is wanted: no memory, no weights
-        net = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind))
-    linear = {
+        net = kind_of(kind).loader().from_config(AutoConfig.for_model(kind, **form))
+    return {
         name.rpartition(".")[2]
         for name, module in net.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
         and module is not net.get_output_embeddings()
     }
-    assert linear == set(LAYERS[kind])
 
 
 def test_every_family_has_its_layers() -> None:

@@ -1,4 +1,4 @@
-"""What Axolotl's process tells: one job for all, and the one that leaves alone for itself."""
+"""What a trainer's process tells: one job for all, and the one that leaves alone for itself."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tools.axolotl import child, telling
+from tools.trainers import child, telling
 
 
 def test_both_sides_agree_on_the_mark() -> None:

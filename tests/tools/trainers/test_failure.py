@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tools.axolotl.failure import LINES, reason
+from tools.trainers.failure import LINES, reason
 
 AGENT = "E1129 23:09:46.1 7 torch/distributed/elastic/multiprocessing/api.py:1] failed\n"
 SUMMARY = """\

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from tools.axolotl.token_loss import IGNORED, TokenLoss, evaluate_evenly
+from tools.trainers.token_loss import IGNORED, TokenLoss, evaluate_evenly
 
 
 def rows() -> list[dict[str, list[int]]]:
@@ -107,8 +107,3 @@ def test_every_job_evaluates_as_many_batches(packed: bool) -> None:
     made.get_eval_dataloader = lambda rows: (rows, made.accelerator.even_batches)
     evaluate_evenly(made)
     assert made.get_eval_dataloader("rows") == ("rows", not packed)
-
-
-def test_axolotl_leaves_it_off_where_held_out_rows_are_not_packed(bare: dict[str, Any]) -> None:
-    """When this fails, Axolotl turns it on again itself and evaluate_evenly can go."""
-    assert bare["even_batches"] is False

@@ -18,10 +18,12 @@ class TokenLoss:
 
     Args:
         trainer: transformers' or Axolotl's; two of its methods are wrapped.
+        shifted: whether the model tells a label from the tokens before it: then the first of a row
+            is nobody's target.
     """
 
-    def __init__(self, trainer: Any) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: Any, shifted: bool = True) -> None:
+        self._trainer, self._first = trainer, int(shifted)
         self._step, self._loop = trainer.prediction_step, trainer.evaluation_loop
         self._sum = self._tokens = 0.0
         trainer.prediction_step, trainer.evaluation_loop = self.step, self.loop
@@ -30,8 +32,7 @@ class TokenLoss:
         """``prediction_step``: takes down the loss of a batch and its tokens."""
         inputs = self._without_repeated(inputs)
         labels = inputs.get("labels")
-        # The first token of a row is nobody's target.
-        tokens = 0 if labels is None else int((labels[..., 1:] != IGNORED).sum())
+        tokens = 0 if labels is None else int((labels[..., self._first :] != IGNORED).sum())
         made = self._alone(model, inputs, *args, **kwargs)
         if tokens and made[0] is not None:  # without a learnt token it is 0 / 0
             self._sum += float(made[0]) * tokens

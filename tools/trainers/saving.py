@@ -12,16 +12,15 @@ from safetensors import SafetensorError
 from transformers import TrainingArguments
 from transformers.trainer_utils import rotate_checkpoints
 
-from tools.axolotl import processes
-from tools.axolotl.telling import end, first, tell
 from tools.day import checkpoints, guard
+from tools.trainers.telling import end, first, several, tell
 
 
 def keep_whole(trainer: Any, additions: Sequence[Callable[[Path], None]]) -> None:
     """Make the trainer save into a folder of its own, and name only whole checkpoints.
 
     Args:
-        trainer: Axolotl's.
+        trainer: transformers' or Axolotl's.
         additions: called with the new checkpoint's folder before it is sealed.
     """
     plain = trainer._save_checkpoint
@@ -83,7 +82,7 @@ def _unsaved(root: Path, step: int, error: Exception) -> str:
 def _by_another_job(error: Exception) -> bool:
     """Whether it is no disk that failed but another job, which a barrier waited for."""
     told = isinstance(error, (OSError, SafetensorError)) or "PytorchStreamWriter" in str(error)
-    return processes.several() and not told
+    return several() and not told
 
 
 def _demand_finite(trainer: Any, step: int) -> None:

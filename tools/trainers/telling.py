@@ -1,11 +1,11 @@
-"""What Axolotl's process tells its parent: events, a line of JSON each on stdout; no torch here."""
+"""What a trainer's process tells its parent: events, a line of JSON each; no torch here."""
 
 import json
 import os
 import sys
 from typing import Any, NoReturn
 
-MARK = "@oneday "  # begins the lines on stdout that tools.axolotl.child reads
+MARK = "@oneday "  # begins the lines on stdout that tools.trainers.child reads
 
 
 def first() -> bool:
@@ -13,8 +13,13 @@ def first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def several() -> bool:
+    """Whether this process is one of several that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def end(step: int, kind: str, reason: str, alone: bool = False) -> NoReturn:
-    """Tell why, and leave Axolotl before it saves anything.
+    """Tell why, and leave the trainer before it saves anything.
 
     Args:
         step: the newest.

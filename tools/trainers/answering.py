@@ -1,0 +1,152 @@
+"""Training on answers, an example each: what encoders with a decoder and encoders have in common.
+
+The loss is the cross entropy of the answer's tokens, a mean over all that one optimizer step sees.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, Trainer, set_seed
+
+from tools.day import checkpoints
+from tools.day.watch import TOKENS
+from tools.recipe.kinds import KINDS, Kind
+from tools.trainers import callbacks
+from tools.trainers.arguments import output_of
+from tools.trainers.token_loss import IGNORED
+
+Settings = dict[str, Any]
+Batch = dict[str, Any]
+_PEAK = "memory/max_allocated (GiB)"  # Axolotl's name of it
+
+
+class AnswerTrainer(Trainer):
+    """Transformers' Trainer with the loss of answers; a kind says how they are scored."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Then it counts the labels of a whole step for us, and does not divide by its batches.
+        self.model_accepts_loss_kwargs = True
+        self._loss_shifts_labels = False
+        self._learnt, self._since = 0, time.monotonic()
+
+    def scores(self, model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
+        """What the model says of each label's place, ``[*labels.shape, vocabulary]`` logits.
+
+        Args:
+            model: as it is trained.
+            inputs: a batch without its labels.
+            labels: for a decoder, which is shown those that went before.
+        """
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The loss of one batch, as a share of the step's where the Trainer tells its labels."""
+        rest = dict(inputs)
+        labels = rest.pop("labels")
+        logits = self.scores(model, rest, labels)
+        lost = torch.nn.functional.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]).float(),
+            labels.reshape(-1),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+        own = (labels != IGNORED).sum()
+        if model.training:
+            self._learnt += int(own)
+        loss = lost / (own if num_items_in_batch is None else num_items_in_batch)
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """With learnt tokens a second, and the card's memory where there is one."""
+        if "loss" in logs:
+            now = time.monotonic()
+            logs[TOKENS] = round(self._learnt / max(now - self._since, 1e-9), 2)
+            self._learnt, self._since = 0, now
+            if torch.cuda.is_available() and not self.args.use_cpu:
+                logs[_PEAK] = round(torch.cuda.max_memory_allocated() / 2**30, 3)
+        super().log(logs, *args, **kwargs)
+
+
+def train(settings: Settings, make: Callable[[Settings, Any], Trainer]) -> None:
+    """Train from the newest whole checkpoint on; the adapter, or the model, is left in the folder.
+
+    Args:
+        settings: as ``tools.trainers.request`` writes them.
+        make: of a kind; gives the trainer of a model.
+    """
+    set_seed(settings["seed"])  # before the adapter is drawn, too
+    kind = KINDS[settings["kind"]]
+    model = adapted(loaded(settings, kind), settings, kind)
+    trainer = make(settings, model)
+    if trainer.args.n_gpu > 1:  # others are not ours: one card trains
+        trainer.args._n_gpu = 1
+    if patience := settings.get("early_stopping_patience"):
+        trainer.add_callback(EarlyStoppingCallback(patience))
+    callbacks.attach(trainer, shifted=False)
+    newest = checkpoints.found(output_of(settings))
+    trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
+    model.save_pretrained(output_of(settings))
+
+
+def loaded(settings: Settings, kind: Kind) -> Any:
+    """The base model; in bf16 where only an adapter on it is trained so."""
+    half = settings.get("bf16") is True and settings.get("adapter")
+    options = {"attn_implementation": settings.get("attn_implementation")}
+    return kind.loader().from_pretrained(
+        settings["base_model"],
+        dtype=torch.bfloat16 if half else torch.float32,
+        **{name: value for name, value in options.items() if value},
+    )
+
+
+def adapted(model: Any, settings: Settings, kind: Kind) -> Any:
+    """The model with a LoRA adapter on it; as it is where all weights are trained."""
+    if not settings.get("adapter"):
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    linear = settings.get("lora_target_linear")
+    whole = [*(settings.get("lora_modules_to_save") or ()), *settings["new_head"]]
+    options = {
+        "r": settings.get("lora_r"),
+        "lora_alpha": settings.get("lora_alpha"),
+        "lora_dropout": settings.get("lora_dropout"),
+        "use_dora": settings.get("peft_use_dora"),
+        "use_rslora": settings.get("peft_use_rslora"),
+        "target_modules": "all-linear" if linear else settings.get("lora_target_modules"),
+        "modules_to_save": whole or None,
+        "exclude_modules": whole or None,  # one part has one of both
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return get_peft_model(model, LoraConfig(task_type=kind.task_type, **given))
+
+
+def rows(path: str) -> list[dict[str, list[int]]]:
+    """The examples of a file, as ``tools.data.examples`` makes them."""
+    with Path(path).open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def padded(lists: list[list[int]], fill: int) -> torch.Tensor:
+    """Lists of ids as one matrix, ``[lists, longest]``, shorter ones filled up behind."""
+    longest = max(map(len, lists))
+    return torch.tensor([one + [fill] * (longest - len(one)) for one in lists])
+
+
+def read(lists: list[list[int]], fill: int) -> Batch:
+    """What an encoder reads: ids, and which of them are no padding."""
+    return {
+        "input_ids": padded(lists, fill),
+        "attention_mask": padded([[1] * len(one) for one in lists], 0),
+    }
