@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tools.recipe.schema import Architecture, Encoder, EncoderType
+from tools.recipe.architecture import Architecture, Encoder, EncoderType
 
 
 @dataclass(frozen=True)
