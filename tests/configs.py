@@ -27,6 +27,7 @@ def _t5(arch: Architecture) -> tuple[str, dict[str, Any]]:
         "relative_attention_num_buckets": arch.encoder.relative,
         "feed_forward_proj": "gated-gelu" if arch.gated else "relu",
         "tie_word_embeddings": arch.tied,
+        "decoder_start_token_id": 0,
     }
 
 

@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from tests import kin
 from tests.tiny import make_run
-from tools.recipe.kinds import of_folder
+from tools.base_model.architecture import of_folder
 from tools.run.folder import Run
 from tools.stages import loading, quantize, unpacking
 from tools.stages.asking import asking

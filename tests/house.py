@@ -40,6 +40,7 @@ WHY_MORE = {
     "serve": "one process, flat as LitServe's own package: its parts are named by what they answer",
     "serve/engine": "one step loop and its parts; the engines are small files beside base.py",
     "tools/data": "one way from sources to token ids, a file a step; what has kinds is a room",
+    "tools/plan": "sides.py is layer.py of models with an encoder: both are read side by side",
     "tools/recipe": "one way from YAML to a Recipe, a file a step; operators/ is a room already",
     "tools/lint/rules": "a file a subject of what is looked for; linter.py lists them",
     "tools/check/rules": "a file a subject of a recipe; __init__.py lists their rules",

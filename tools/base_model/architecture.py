@@ -1,8 +1,12 @@
-"""Where a model's numbers are found: in the recipe, or a ``config.json`` on this disk."""
+"""Where a model's numbers and kind are found: in the recipe, or a ``config.json`` on this disk."""
+
+from pathlib import Path
 
 from tools.base_model.folder import config_file
 from tools.errors import UserError
+from tools.files import read_json
 from tools.recipe.arch import read
+from tools.recipe.kinds import Kind, kind_of
 from tools.recipe.schema import Architecture, Model
 
 
@@ -29,3 +33,9 @@ def architecture(model: Model) -> Architecture:
         f"model.arch is missing, so {model.id} cannot be planned for; add hidden, layers, mlp, "
         "vocab, heads, kv_heads and tied from its config.json, or take a model of recipes/models"
     )
+
+
+def of_folder(folder: Path) -> Kind:
+    """The kind of a model by its folder's ``config.json``; causal where that tells nothing."""
+    config = read_json(folder / "config.json")
+    return kind_of(str(config.get("model_type", "")) if isinstance(config, dict) else "")

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.base_model.architecture import of_folder
 from tools.errors import UserError
 from tools.export import programs
 from tools.files import read_json
 from tools.recipe import formats
 from tools.recipe.faults import nearest
-from tools.recipe.kinds import of_folder
 from tools.run.exports import GGUF_TYPES
 from tools.run.folder import Run
 

@@ -177,7 +177,9 @@ def job(recipe: Recipe) -> Job:
         adapter_bytes=size if train.get("peft_autocast_adapter_dtype") is False else 4,
         trained_matrices=sum(bool(re.search("embed|head|wte", name)) for name in modules),
         dora=bool(train.get("peft_use_dora")),
-        eager=train.get("attn_implementation") == "eager",
+        # With dropout torch's attention keeps all scores on a CPU, and these models have it.
+        eager=train.get("attn_implementation") == "eager"
+        or (arch.encoder is not None and card.device == "cpu"),
         answer=_ANSWER if arch.encoder else 0,
         accumulation=train.get("gradient_accumulation_steps") or 1,
         zero_stage=_zero_stage(train),

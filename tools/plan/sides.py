@@ -7,10 +7,9 @@ are of the prompt's tokens.
 
 What is kept for the backward pass is read off transformers' modules as in ``layer.py``, beside:
 
-- T5's norm keeps an fp32 copy as RMSNorm does; ``nn.LayerNorm`` its input and its output, in fp32
-  under autocast; with dropout a mask behind both parts of a layer.
-- DeBERTa's attention is its own: scores of S squared a head, kept as they are, as probabilities and
-  where places of relative positions are gathered from.
+- a norm keeps its input, fp32, and its output; dropout a mask behind each part of a layer.
+- torch's attention with dropout keeps all scores on a CPU, and none on a card.
+- DeBERTa's attention is its own: scores of S squared a head, wherever it computes.
 
 Tests hold the sums against what autograd saves of tiny models.
 """
@@ -113,12 +112,14 @@ def _kept(job: Job, side: str) -> float:
     arch, size = job.arch, job.compute_bytes
     crossed = side == "decoder"
     inner = (arch.head_dim or arch.hidden // arch.heads) * arch.heads
+    own = job.answer if crossed else job.sequence
     each = _norms(job, 3 if crossed else 2) + _activation(job) + _dropped(job, crossed)
     # Queries, keys, values, output, and an fp32 sum a head; of a decoder twice.
-    each += size * 4 * inner + FP32 * arch.heads + _scores(job)
-    each += (size * 2 * inner + FP32 * arch.heads) if crossed else 0
+    each += size * 4 * inner + FP32 * arch.heads + _scores(job, own)
+    if crossed:
+        each += size * 2 * inner + FP32 * arch.heads + _scores(job, job.sequence)
     each += sum(_input(job, one) for one in _of(job, side))
-    total = tokens(job, side) * each
+    total = tokens(job, side) * each + _positions(job)
     if crossed:
         keys = size * 2 * inner + sum(_input(job, one) for one in _of(job, _CROSS))
         total += tokens(job, "encoder") * keys
@@ -138,11 +139,9 @@ def _of(job: Job, side: str) -> list[Linear]:
 
 
 def _input(job: Job, one: Linear) -> float:
-    """What a linear layer keeps of its input, bytes a token."""
+    """What an adapter keeps of a layer's input beside the input itself, bytes a token."""
     size = job.compute_bytes
-    if job.method == "full":
-        return float(size * one.wide) if one.name not in _shared(job) else 0.0
-    if one.name not in job.targets:
+    if job.method == "full" or one.name not in job.targets:
         return 0.0
     low = size * job.rank
     casts = job.adapter_bytes != size and job.base_bytes >= size
@@ -151,21 +150,19 @@ def _input(job: Job, one: Linear) -> float:
     return float((size * one.wide if casts else 0) + low)
 
 
-def _shared(job: Job) -> tuple[str, ...]:
-    """Of a layer that is trained whole: those whose input another one keeps already."""
-    names = [one.name for one in linears(job.arch)]
-    return tuple(name for name in ("k", "v", "key", "value") if name in names)
-
-
 def _norms(job: Job, count: int) -> float:
-    """Inputs of norms; of LayerNorm the output, too, which the next layer reads as it is."""
-    width = job.arch.hidden
-    copies = FP32 if encoder_of(job.arch).type == "t5" else FP32 + job.compute_bytes
-    return float(count * copies * width)
+    """Inputs and outputs of norms, which the next layer reads; T5's also what its weight scales."""
+    scaled = encoder_of(job.arch).type == "t5" and job.method == "full"
+    copies = FP32 + job.compute_bytes * (2 if scaled else 1)
+    return float(count * copies * job.arch.hidden)
 
 
 def _activation(job: Job) -> float:
-    factors = 3 if job.arch.gated else 1
+    """Between the matrices of the feed-forward part: input and output of the function.
+
+    T5's has a dropout of its own; gated it is tanh's approximation of GELU, made of eight products.
+    """
+    factors = 2 + (encoder_of(job.arch).type == "t5") if not job.arch.gated else 8
     return float(factors * job.compute_bytes * job.arch.mlp)
 
 
@@ -174,12 +171,32 @@ def _dropped(job: Job, crossed: bool) -> float:
     return float(job.mask_bytes * job.arch.hidden * (3 if crossed else 2))
 
 
-def _scores(job: Job) -> float:
-    """Of attention that keeps its scores, bytes a token: S of them a head."""
-    arch = job.arch
-    if not (job.eager or encoder_of(arch).type in EAGER):
+def _scores(job: Job, keys: int) -> float:
+    """Of attention that keeps its scores for so many keys, bytes a token.
+
+    Probabilities, their mask and what it leaves; of DeBERTa the scores of positions before they are
+    gathered, too, and where from.
+    """
+    arch, encoder = job.arch, encoder_of(job.arch)
+    if encoder.type in EAGER:
+        wide = 3 * keys + 2 * _distances(job)
+        return float(FP32 * arch.heads * wide + 2 * 8 * keys)
+    return float(3 * FP32 * arch.heads * keys) if job.eager else 0.0
+
+
+def _positions(job: Job) -> float:
+    """Of DeBERTa's relative positions, bytes a layer: keys and queries; v1 drops some anew."""
+    arch, encoder = job.arch, encoder_of(job.arch)
+    if encoder.type not in EAGER:
         return 0.0
-    return float(arch.heads * job.sequence * (FP32 + job.compute_bytes))
+    anew = 2 if job.method == "full" else 1
+    rows = 4 * _distances(job) + (anew * encoder.relative if encoder.type == "deberta" else 0)
+    return float(job.compute_bytes * rows * arch.hidden)
+
+
+def _distances(job: Job) -> int:
+    """Relative positions that a row's tokens can have."""
+    return min(encoder_of(job.arch).relative, 2 * job.sequence)
 
 
 def _unpacked(job: Job) -> float:

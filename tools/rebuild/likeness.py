@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tools import base_model
+from tools.base_model.architecture import of_folder
 from tools.console import each
 from tools.data import tokens
 from tools.data.tokens import Row
 from tools.rebuild.comparison import Figure
-from tools.recipe.kinds import of_folder
 from tools.run.folder import Run
 from tools.run.provenance import Record
 from tools.stages.asking import asking

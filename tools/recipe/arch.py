@@ -46,8 +46,8 @@ def shapes(arch: Architecture) -> dict[str, tuple[int, int]]:
     on layers sees. With an encoder: of all layers, by number.
     """
     if arch.encoder:
-        found = stacks.linears(arch)
-        return {f"{one.name} {number}": (one.wide, one.out) for number, one in enumerate(found)}
+        listed = enumerate(stacks.linears(arch))
+        return {f"{one.name} {number}": (one.wide, one.out) for number, one in listed}
     query, key = head_width(arch)
     hidden, mlp = arch.hidden, arch.shared_mlp if arch.experts else arch.mlp
     found = {"q": (hidden, query), "k": (hidden, key), "v": (hidden, key), "o": (query, hidden)}
@@ -126,7 +126,7 @@ def read(path: Path) -> Architecture:
 
 
 def _read_decoder(path: Path, config: dict[str, Any]) -> Architecture:
-    found = {ours: _first(config, names) for ours, names in _NAMES.items()}
+    found: dict[str, Any] = {ours: _first(config, names) for ours, names in _NAMES.items()}
     if found["experts"]:
         _demand_alike(path, config)
         found["mlp"] = config.get("moe_intermediate_size") or found["mlp"]
@@ -142,8 +142,9 @@ def _read_decoder(path: Path, config: dict[str, Any]) -> Architecture:
         found["window"] = None
     needed = ["hidden", "layers", "vocab", "heads", *(["experts_used"] if found["experts"] else [])]
     _demand(path, found, needed)
+    plain: dict[str, Any] = {ours: value or 0 for ours, value in found.items()}
     return Architecture(
-        **{ours: value or 0 for ours, value in found.items()},
+        **plain,
         # transformers 4 leaves it out of the file where it is true, its default.
         tied=config.get("tie_word_embeddings", True),
         gated=config.get("model_type") not in _UNGATED,

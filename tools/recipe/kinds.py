@@ -7,11 +7,9 @@ model asks its record; only the factories of trainers and engines ask for its na
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from serve import windows
-from tools.files import read_json
 from tools.recipe.faults import nearest
 
 KindName = Literal["causal", "seq2seq", "encoder"]
@@ -108,12 +106,6 @@ def kind_of(model_type: str) -> Kind:
     if model_type in _SEQ2SEQ:
         return KINDS["seq2seq"]
     return KINDS["encoder" if model_type in _ENCODERS else "causal"]
-
-
-def of_folder(folder: Path) -> Kind:
-    """The kind of a model by its folder's ``config.json``; causal where that tells nothing."""
-    config = read_json(folder / "config.json")
-    return kind_of(str(config.get("model_type", "")) if isinstance(config, dict) else "")
 
 
 #: The challenge's families that are not causal, by their plain names.

@@ -7,9 +7,9 @@ hold apart.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from tools.recipe.schema import Architecture, Encoder
+from tools.recipe.architecture import Architecture, Encoder, EncoderType
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,8 @@ def numbers(config: dict[str, Any]) -> dict[str, Any]:
         ours: next((config[one] for one in names if config.get(one)), 0)
         for ours, names in _NAMED.items()
     }
-    kind = ALIKE.get(str(config.get("model_type")), str(config.get("model_type")))
+    named = str(config.get("model_type"))
+    kind = cast("EncoderType", ALIKE.get(named, named))
     # transformers 5 writes that T5's head is tied whatever it is; how its outputs are scaled tells.
     tied = config.get("tie_word_embeddings", True) and config.get("scale_decoder_outputs", True)
     return {
@@ -221,19 +222,19 @@ def numbers(config: dict[str, Any]) -> dict[str, Any]:
 ALIKE = {"mt5": "t5", "umt5": "t5", "mbart": "bart", "xlm-roberta": "roberta"}
 
 
-def _read_t5(kind: str, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
+def _read_t5(kind: EncoderType, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
     depth = config.get("num_decoder_layers") or found["layers"]
     buckets = config.get("relative_attention_num_buckets", 32)
     return Encoder(type=kind, decoder_layers=depth, relative=buckets)
 
 
-def _read_bart(kind: str, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
+def _read_bart(kind: EncoderType, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
     depth = config.get("decoder_layers") or found["layers"]
     rows = config.get("max_position_embeddings", 1024)
     return Encoder(type=kind, decoder_layers=depth, positions=rows)
 
 
-def _read_masked(kind: str, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
+def _read_masked(kind: EncoderType, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
     rows = config.get("max_position_embeddings", 512)
     narrow = config.get("embedding_size") or 0
     stored = config.get("num_hidden_groups", 1) * config.get("inner_group_num", 1)
@@ -247,7 +248,7 @@ def _read_masked(kind: str, config: dict[str, Any], found: dict[str, Any]) -> En
     )
 
 
-def _read_deberta(kind: str, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
+def _read_deberta(kind: EncoderType, config: dict[str, Any], found: dict[str, Any]) -> Encoder:
     rows = config.get("max_position_embeddings", 512)
     buckets = max(config.get("position_buckets", -1), 0)
     most = config.get("max_relative_positions", -1)
@@ -261,7 +262,7 @@ def _read_deberta(kind: str, config: dict[str, Any], found: dict[str, Any]) -> E
     )
 
 
-_READ: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], Encoder]] = {
+_READ: dict[str, Callable[[EncoderType, dict[str, Any], dict[str, Any]], Encoder]] = {
     "t5": _read_t5,
     "bart": _read_bart,
     "deberta": _read_deberta,

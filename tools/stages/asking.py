@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from serve.text import TextCodec
+from tools.base_model.architecture import of_folder
 from tools.data.tokens import IGNORED, Row, codec_of
 from tools.errors import UserError
-from tools.recipe.kinds import KindName, of_folder
+from tools.recipe.kinds import KindName
 
 _TOGETHER = 8  # places of masks that are computed in one pass
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from tools.base_model.architecture import of_folder
 from tools.files import read_json, write_json
-from tools.recipe.kinds import KINDS, of_folder
+from tools.recipe.kinds import KINDS
 
 FILE, MODEL = "generation_config.json", "config.json"
 # What only sampling reads: transformers 5 saves no model that has one of them without do_sample.

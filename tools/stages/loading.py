@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tools.recipe.kinds import of_folder
+from tools.base_model.architecture import of_folder
 from tools.stages.four_bits import packed
 
 SMALL = 1e9  # bytes: what is unpacked into less is unpacked once, which is faster

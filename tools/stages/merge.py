@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tools import base_model
+from tools.base_model.architecture import of_folder
 from tools.console import say
 from tools.data import tokens
 from tools.data.tokens import Row
 from tools.errors import StageError
 from tools.files import read_json
-from tools.recipe.kinds import of_folder
 from tools.run.folder import Run
 from tools.stages import generation, mixed
 from tools.stages.asking import Asking, asking

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tools import axolotl
+from tools.base_model.architecture import of_folder
 from tools.console import say
 from tools.errors import StageError, UserError
 from tools.evaluate import side_by_side
 from tools.recipe.formats import FORMATS, made_of, not_made
-from tools.recipe.kinds import KINDS, of_folder
+from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Quantize
 from tools.run.folder import Run
 from tools.stages import gate, generation
@@ -147,7 +148,8 @@ def _by_bitsandbytes(run: Run, merged: Path, folder: Path) -> None:
             f"quantize: bitsandbytes replaces none of {merged}'s layers, which are of a kind of "
             f"their own ({type(net).__name__}): set quantize.format=none"
         )
-    generation.settle_loaded(net.generation_config)  # of a merge by an older version
+    # Of a merge by an older version; what generates nothing has none.
+    generation.settle_loaded(getattr(net, "generation_config", None))
     net.save_pretrained(folder)
     AutoTokenizer.from_pretrained(merged).save_pretrained(folder)
 

@@ -78,6 +78,14 @@ def test_a_family_that_llama_cpp_does_not_know(run: Run) -> None:
     assert "llama.cpp's converter knows no OPTForCausalLM; serve the merged folder" in fault
 
 
+def test_a_model_with_an_encoder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's converter knows T5 and BERT, but nothing here could ask what comes of it."""
+    change(run, architectures=["T5ForConditionalGeneration"], model_type="t5")
+    monkeypatch.setattr(programs, "families", lambda: {"T5ForConditionalGeneration"})
+    [fault] = faults(run)
+    assert "an encoder with a decoder" in fault and "int8 or nf4 (quantize.format)" in fault
+
+
 def test_more_tokens_than_embeddings(run: Run) -> None:
     change(run, vocab_size=2)
     (fault,) = faults(run)

@@ -166,7 +166,8 @@ def test_unknown_targets() -> None:
 
 
 def test_every_models_targets_are_known() -> None:
-    files = sorted((RECIPES / "models").glob("*.yaml"))
+    every = sorted((RECIPES / "models").glob("*.yaml"))
+    files = [file for file in every if "kind: causal" in file.read_text("utf-8")]
     for file in files:
         recipe = _with_model(file.stem)
         found, unknown = parts(recipe.train["lora_target_modules"])

@@ -42,7 +42,11 @@ TINY = {
 def in_fp32(arch: Architecture, method: Any, **values: Any) -> Job:
     names = tuple({one.name for one in sides.linears(arch)})
     plain = {"base_bytes": 4, "compute_bytes": 4, "embedding_bytes": 4, "rank": 4}
-    return Job(arch, method, 64, 1, targets=names, answer=16, **plain | values)
+    assert arch.encoder
+    # BART's attention has no dropout as configured here.
+    rows = {"micro_batch": 1, "answer": 16, "checkpointing": False}
+    rows["eager"] = arch.encoder.type != "bart"
+    return Job(arch, method, 64, targets=names, **plain | rows | values)
 
 
 def measured(made: Job) -> float:
@@ -75,7 +79,7 @@ def counted(made: Job) -> float:
 @pytest.mark.parametrize("family", TINY)
 def test_layers_keep_what_autograd_saves(family: str, method: str) -> None:
     made = in_fp32(TINY[family], method)
-    assert counted(made) == pytest.approx(measured(made), rel=0.2)
+    assert counted(made) == pytest.approx(measured(made), rel=0.08)
 
 
 def test_checkpointing_keeps_inputs_alone() -> None:
@@ -94,10 +98,11 @@ def test_logits_are_of_answers_alone() -> None:
 def test_scores_of_pairs_grow_by_the_square() -> None:
     made = in_fp32(TINY["deberta"], "lora")
     twice = dataclasses.replace(made, sequence=128)
-    more = counted(twice) - 2 * counted(made)
-    plain = in_fp32(TINY["bert"], "lora")
+    # Of four heads, seven kinds of numbers in fp32; the rest is twice as much, and embeddings of
+    # relative positions the same.
+    assert counted(twice) - 2 * counted(made) + 1024 * 64 * 4 > 2 * 64 * 64 * 4 * 7 * 4
+    plain = in_fp32(TINY["bert"], "lora", eager=False)
     assert counted(dataclasses.replace(plain, sequence=128)) == 2 * counted(plain)
-    assert more >= 2 * 64 * 64 * 4 * 8  # heads, two kinds of scores in fp32
 
 
 def test_adapters_are_counted_as_peft_makes_them() -> None:
@@ -116,7 +121,7 @@ def test_weights_are_all_of_them() -> None:
     packed = in_fp32(TINY["t5"], "qlora", base_bytes=0.5)
     # wo of four layers stays whole.
     whole = 4 * parameters(TINY["t5"])
-    assert weights(packed) == whole - 3.5 * (12 * 64 * 64 + 4 * 64 * 128)
+    assert weights(packed) == whole - 3.5 * (24 * 64 * 64 + 4 * 64 * 128)
 
 
 def recipe(name: str, folder: Path, card: str = "4090") -> Recipe:

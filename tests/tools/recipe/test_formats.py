@@ -8,7 +8,17 @@ from tools.axolotl.child import QUANTIZATION
 from tools.plan.job import NF4_DOUBLE
 from tools.recipe import schema
 from tools.recipe.compose import RECIPES
-from tools.recipe.formats import FORMATS, GGUF, SERVED, capability, closest, runs, why_not
+from tools.recipe.formats import (
+    FORMATS,
+    GGUF,
+    SERVED,
+    capability,
+    closest,
+    made_of,
+    not_made,
+    runs,
+    why_not,
+)
 from tools.recipe.load import load
 
 
@@ -85,3 +95,9 @@ def test_the_table_by_card_is_what_its_capability_serves(name: str) -> None:
 
 def test_there_are_cards() -> None:
     assert set(CARDS) >= {"4090", "a100", "cpu"}
+
+
+def test_bitsandbytes_alone_makes_formats_of_any_kind() -> None:
+    every = {name for name in FORMATS if made_of(name, "encoder")}
+    assert every == {"none", "int8", "nf4"} and all(made_of(name, "causal") for name in FORMATS)
+    assert not_made("w4a16") == "w4a16 is made by llm-compressor, here of causal models"

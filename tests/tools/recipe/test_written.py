@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from tests.tiny import recipe
 from tools.recipe.operators.declared import Deny
-from tools.recipe.schema import Architecture
+from tools.recipe.schema import Architecture, Encoder
 from tools.recipe.written import model_values, settled, text, tree
 
 PIECES = ["\\", "${", "}", "$", "{", "a", ".", ":", " ", "\n", "#", "'", '"', "1e-4", "???", "é"]
@@ -55,6 +55,13 @@ def test_experts_that_are_none_are_silent() -> None:
     mixture = dataclasses.replace(numbers, experts=4, experts_used=2)
     said = settled(recipe(model__arch=mixture))["model"]["arch"]
     assert (said["experts"], said["experts_used"]) == (4, 2)
+
+
+def test_an_encoder_that_is_none_is_silent() -> None:
+    numbers = Architecture(64, 2, 96, 300, 4, 2, tied=False)
+    assert "encoder" not in settled(recipe(model__arch=numbers))["model"]["arch"]
+    numbers.encoder = Encoder("bert", types=2)
+    assert settled(recipe(model__arch=numbers))["model"]["arch"]["encoder"]["types"] == 2
 
 
 def test_every_key_of_serve_that_came_later_is_silent_by_default() -> None:

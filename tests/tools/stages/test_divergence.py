@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tools.data.tokens import Row
-from tools.stages import divergence
+from tools.stages import asking, divergence
 from tools.stages.divergence import Apart, Told
 
 
@@ -115,4 +115,4 @@ def test_places_are_thinned_evenly() -> None:
     rows: list[Row] = [([1] * 11, [-100] + [1] * 10), ([1] * 6, [-100] + [1] * 5), ([1], [1])]
     assert divergence.places(rows) == [list(range(10)), list(range(5)), []]
     assert divergence.places(rows, 8) == [[0, 2, 4, 6, 8], [0, 2, 4], []]
-    assert divergence.labelled([5, -100, 7, 8]) == [1, 2]
+    assert asking.labelled([5, -100, 7, 8]) == [1, 2]

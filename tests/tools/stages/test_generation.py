@@ -44,3 +44,27 @@ def test_transformers_saves_what_was_settled_and_only_that(
         GenerationConfig.from_pretrained(tmp_path).save_pretrained(tmp_path / "out")
     settle(tmp_path)
     GenerationConfig.from_pretrained(tmp_path).save_pretrained(tmp_path / "out")
+
+
+def test_what_forces_an_answer_goes(tmp_path: Path) -> None:
+    """Of an encoder-decoder, from both files; transformers' own default for BART, too."""
+    from transformers import BartConfig, GenerationConfig
+
+    BartConfig(decoder_start_token_id=2).save_pretrained(tmp_path)
+    model = json.loads((tmp_path / "config.json").read_text())
+    model |= {"num_beams": 4, "task_specific_params": {"summarization": {"num_beams": 6}}}
+    (tmp_path / "config.json").write_text(json.dumps(model))
+    (tmp_path / FILE).write_text(json.dumps({"forced_bos_token_id": 0, "min_length": 56}))
+    settle(tmp_path)
+    made = GenerationConfig.from_pretrained(tmp_path)
+    assert (made.forced_bos_token_id, made.forced_eos_token_id) == (None, None)
+    assert (made.decoder_start_token_id, made.eos_token_id, made.pad_token_id) == (2, 2, 1)
+    model = json.loads((tmp_path / "config.json").read_text())
+    assert not {"num_beams", "task_specific_params"} & model.keys()
+    assert BartConfig.from_pretrained(tmp_path).forced_eos_token_id is None
+
+
+def test_an_encoder_has_none_and_gets_none(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    settle(tmp_path)
+    assert not (tmp_path / FILE).exists()

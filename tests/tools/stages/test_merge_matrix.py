@@ -85,8 +85,10 @@ def test_families_that_check_knows_beside(name: str, way: str, tmp_path: Path) -
 def test_every_model_that_is_shipped_has_its_family_here(file: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"defaults: [{RECIPES}/4090, {file.with_suffix('')}]\n")
-    built = kind(recipe(mine).recipe.model)
-    assert built in {family.kind for family in bases.FAMILIES.values()}
+    model = recipe(mine).recipe.model
+    if model.kind != "causal":  # those of tests.family_matrix, whose test holds them
+        return
+    assert kind(model) in {family.kind for family in bases.FAMILIES.values()}
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

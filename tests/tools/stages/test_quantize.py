@@ -11,12 +11,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
+from tests import family_matrix, kin
 from tests.tiny import make_run
 from tests.tools.stages import bases
 from tools.data.prepare import prepare
-from tools.errors import StageError
+from tools.errors import StageError, UserError
 from tools.run.folder import Run
-from tools.stages import quantize
+from tools.stages import merge, quantize
 
 
 @pytest.fixture
@@ -75,6 +76,49 @@ def test_layers_that_bitsandbytes_leaves_whole(name: str, tmp_path: Path) -> Non
     run = make_run(tmp_path, quantize__format=name)
     with pytest.raises(StageError, match=r"replaces none of .* set quantize\.format=none"):
         quantize._by_bitsandbytes(run, base, tmp_path / "quantized")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "end"), [("bart", "seq2seq", "</s>"), ("bert", "encoder", "[SEP]")]
+)
+def test_models_with_an_encoder(family: str, kind: str, end: str, tmp_path: Path) -> None:
+    """Merged and packed as all are, at the tokens of answers; BART's forced end is gone."""
+    base = family_matrix.write(family, tmp_path / "base")
+    pad = end.replace("/s", "pad").replace("SEP", "PAD")
+    run = make_run(
+        tmp_path, model__path=str(base), model__kind=kind, model__eos=end, model__pad=pad,
+        model__context=512, quantize__format="int8",
+    )  # fmt: skip
+    prepare(run)
+    with run.produce("train") as work:
+        family_matrix.train(base, family, "lora", work.folder)
+    moved = merge.merge(run)
+    assert moved["max_logit_diff"] < 1e-4 * moved["max_logit_change"]
+    found = quantize.quantize(run)
+    assert found["perplexity_ratio"] == pytest.approx(1, abs=0.05)
+    assert found["compared_tokens"] > found["perplexity_rows"]
+    config = json.loads((run.output("quantize") / "config.json").read_text())
+    assert config.get("forced_eos_token_id") is None
+
+
+def test_a_layer_that_is_too_narrow_for_nf4(tmp_path: Path) -> None:
+    """bitsandbytes packs it, and fails as soon as it computes."""
+    from transformers import ElectraConfig, ElectraForMaskedLM
+
+    small = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = ElectraConfig(vocab_size=96, embedding_size=32, intermediate_size=64, **small)
+    ElectraForMaskedLM(config).save_pretrained(tmp_path / "base")
+    run = make_run(tmp_path, quantize__format="nf4")
+    with pytest.raises(UserError, match=r"embeddings_project\.weight reads 32 .*int8 or none"):
+        quantize._by_bitsandbytes(run, tmp_path / "base", tmp_path / "quantized")
+
+
+@pytest.mark.parametrize("name", ["w4a16", "int8_int4"])
+def test_formats_of_causal_models_only(name: str, tmp_path: Path) -> None:
+    base = kin.folder("bert", tmp_path / "base")
+    run = make_run(tmp_path, quantize__format=name)
+    with pytest.raises(UserError, match=f"fills masks: {name} is made by .* causal models; set"):
+        quantize._make(run, base, tmp_path / "quantized")
 
 
 def test_a_ratio_above_the_limit(merged: Callable[..., Run]) -> None:

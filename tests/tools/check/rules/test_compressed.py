@@ -53,6 +53,14 @@ def test_what_cannot_be(
     assert said in fault.message and remedy in fault.remedy
 
 
+@pytest.mark.parametrize("name", ["w4a16", "fp8", "int8_int4"])
+def test_models_with_an_encoder_have_none(name: str) -> None:
+    [fault] = faults(quantize__format=name, model__kind="seq2seq")
+    assert fault.message.startswith(f"quantize.format {name}: a/b is an encoder with a decoder")
+    assert fault.remedy == "set it to int8, nf4 or none"
+    assert faults(quantize__format="nf4", model__kind="encoder") == []
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
+from tests import kin
 from tests.tools.stages import bases
 from tools.errors import UserError
 from tools.stages.merging import weights
@@ -56,8 +57,24 @@ def test_experts_lie_in_several_tensors(tmp_path: Path) -> None:
     assert "model.layers.0.self_attn.q_proj.weight" in named.values()
 
 
-@pytest.mark.parametrize("kind", ["t5", "albert"])
-def test_models_that_share_modules_are_no_causal_ones(kind: str, tmp_path: Path) -> None:
-    AutoConfig.for_model(kind).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=f"is a {kind}, which is no causal model"):
+@pytest.mark.parametrize(
+    ("family", "file", "weight", "tied"),
+    [
+        ("t5", "shared.weight", "shared.weight", 3),
+        ("bart", "model.shared.weight", "model.shared.weight", 3),
+        ("albert", "predictions.bias", "predictions.bias", 2),
+    ],
+)
+def test_models_of_other_kinds(
+    family: str, file: str, weight: str, tied: int, tmp_path: Path
+) -> None:
+    """Built as their own kind: a head that is tied, and embeddings of both sides, are one."""
+    skeleton = Skeleton(kin.folder(family, tmp_path))
+    assert skeleton.names(shapes(tmp_path))[file] == weight
+    assert len(skeleton.tied()) == tied
+
+
+def test_a_model_of_no_kind(tmp_path: Path) -> None:
+    AutoConfig.for_model("vit").save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is a vit, which transformers has as no causal model"):
         Skeleton(tmp_path)
