@@ -79,7 +79,7 @@ def test_barred_ids_are_not_chosen_and_scores_stay_the_model_s() -> None:
 
 @pytest.mark.parametrize("temperature", [2e-5, 1.0, 1e300])
 def test_what_is_barred_stays_so_at_any_temperature(temperature: float) -> None:
-    """Barred in one row (least tokens), or in all (padding): minus infinity over infinity is NaN."""
+    """In one row (least tokens) or in all (padding): -inf over an infinite temperature is NaN."""
     request = GenRequest("r", (1,), temperature=temperature)
     for seed in range(20):
         rows = draw(
