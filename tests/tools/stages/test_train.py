@@ -76,7 +76,7 @@ def with_trainer(
     told: dict[str, Any] = {}
 
     def call(
-        trainer: Any, run: Run, command: str, config: Path, overrides: Any, watch: Any, **how: Any
+        which: Any, run: Run, command: str, config: Path, overrides: Any, watch: Any, **how: Any
     ) -> None:
         told.update(**overrides, **how)
         trainer(Path(overrides["output_dir"]), watch)
