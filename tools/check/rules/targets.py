@@ -116,6 +116,8 @@ def kind(model: Model) -> str:
     if model.source == "local" and model.path:
         config = read_json(Path(model.path) / "config.json")
         return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+    if model.arch and model.arch.encoder:
+        return model.arch.encoder.type
     known = _FAMILIES.get(plain(model.family), "")
     words = parts(model.id.rpartition("/")[2])
     if experts.named_so(model.id):

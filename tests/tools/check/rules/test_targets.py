@@ -24,7 +24,14 @@ def test_the_names_are_those_that_transformers_gives(kind: str) -> None:
 FORMS: dict[str, list[dict[str, Any]]] = {
     "t5": [{"feed_forward_proj": "relu"}, {"feed_forward_proj": "gated-gelu"}],
     "deberta": [{"legacy": False, "relative_attention": True, "pos_att_type": "c2p|p2c"}],
-    "deberta-v2": [{"legacy": False, "relative_attention": True, "pos_att_type": "c2p|p2c"}],
+    "deberta-v2": [
+        {
+            "legacy": False,
+            "relative_attention": True,
+            "pos_att_type": "c2p|p2c",
+            "share_att_key": True,
+        }
+    ],
     "electra": [{"embedding_size": 64}],
 }
 
