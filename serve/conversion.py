@@ -91,7 +91,8 @@ def _waits_for_bos(model_dir: Path, proto: Any, tokenizer: Tokenizer) -> bool:
     """Whether SentencePiece has a BOS, nothing stands around a text, and the folder does not say.
 
     transformers 4 and the models' own code put it; transformers 5 waits for ``add_bos_token``,
-    which takes away what else a class puts around a text ([CLS] and [SEP] of ALBERT).
+    which takes away what a class itself puts around a text: ALBERT's [CLS] and [SEP]
+    (findings/transformers-5.20-add-bos-token-drops-cls-and-sep.sh).
     """
     path = model_dir / "tokenizer_config.json"
     said = path.exists() and "add_bos_token" in json.loads(path.read_text(encoding="utf-8"))
