@@ -29,7 +29,7 @@ from tools.console import environment
 
 #: Settings of transformers' configurations: ``(kind, model_type, settings)``.
 SHAPES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
-    "t5-small": ("seq2seq", "t5", {"vocab_size": 32128, "d_model": 512, "d_ff": 2048}),
+    "t5-small": ("seq2seq", "t5", {"vocab_size": 32128, "decoder_start_token_id": 0}),
     "bart-base": (
         "seq2seq",
         "bart",
@@ -53,7 +53,7 @@ SHAPES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         "t5",
         {
             "vocab_size": 320, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2,
-            "num_heads": 4,
+            "num_heads": 4, "decoder_start_token_id": 0,
         },
     ),
     "bert-tiny": (
@@ -122,6 +122,7 @@ def save(shape: str, folder: Path) -> None:
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
+    transformers.utils.logging.disable_progress_bar()
     kind, model_type, settings = SHAPES[shape]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     entries = [*SPECIALS, *alphabet]

@@ -159,9 +159,9 @@ class EncoderDecoder:
 
 def _start_id(model: Any) -> int:
     """What every answer starts from, unseen."""
-    start = model.config.decoder_start_token_id
-    if start is None and model.generation_config:
-        start = model.generation_config.decoder_start_token_id
+    said = (model.config, getattr(model, "generation_config", None))
+    starts = (getattr(config, "decoder_start_token_id", None) for config in said)
+    start = next((token for token in starts if token is not None), None)
     if start is None:
         raise StartError(
             "config.json has no decoder_start_token_id, from which every answer starts; write the"

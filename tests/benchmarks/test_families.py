@@ -1,8 +1,11 @@
 """The table of encoders and encoder-decoders, on models of no size."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -12,17 +15,17 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
-def test_the_table() -> None:
-    done = run(
-        "--shapes", "t5-tiny,bert-tiny", "--requests", "4", "--prompt", "16", "--repeats", "1"
-    )
+@pytest.mark.parametrize("shape", ["t5-tiny", "bert-tiny"])
+def test_the_table(shape: str) -> None:
+    if shape == "bert-tiny" and "ONEDAY_TEST_ALL" not in os.environ:
+        pytest.skip("slow: make test-all runs it")
+    done = run("--shapes", shape, "--requests", "4", "--prompt", "16", "--repeats", "1")
     assert done.returncode == 0, done.stderr
-    head, _, *lines = done.stdout.splitlines()
+    head, _, line = done.stdout.splitlines()[:3]
     assert "ours / transformers" in head
-    for line, shape in zip(lines, ("t5-tiny", "bert-tiny"), strict=False):
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        assert cells[0] == shape and cells[4] == cells[6] == "-", "ctranslate2 is not installed"
-        assert float(cells[2]) > 0 and float(cells[3]) > 0 and float(cells[5]) > 0
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[0] == shape and cells[4] == cells[6] == "-", "ctranslate2 is not installed"
+    assert float(cells[2]) > 0 and float(cells[3]) > 0 and float(cells[5]) > 0
 
 
 def test_an_unknown_shape_is_said() -> None:
