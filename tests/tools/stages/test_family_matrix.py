@@ -6,6 +6,7 @@ import pytest
 
 from tests import kin
 from tests.family_matrix import COLUMNS, FORMATS, LAYERS, LIMIT, cell, main
+from tests.merge_matrix import both
 from tests.tools.recipe.test_stacks import FILES
 
 HERE = ("t5-v1_1", "albert")
@@ -32,3 +33,10 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     monkeypatch.setattr("tests.family_matrix.LIMIT", 0.0)
     assert main(["bert"], ["lora"]) == 1
     assert "bert, lora: logits are" in capsys.readouterr().out
+
+
+def test_the_merge_matrix_takes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ways that are of causal families only are named, not left out without a word."""
+    assert both(["bert"], ["lora", "qlora"]) == 0
+    printed = capsys.readouterr().out
+    assert "of causal families only: qlora" in printed and "all 1 as they should be" in printed
