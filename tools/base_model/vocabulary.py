@@ -86,6 +86,8 @@ def _trail(folder: Path) -> list[int]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()  # both may be kept in its file, by whoever trained with it
+    tokenizer.no_truncation()
     bare = tokenizer.encode("a", add_special_tokens=False).ids
     framed = tokenizer.encode("a").ids
     return list(framed[framed.index(bare[-1]) + 1 :])

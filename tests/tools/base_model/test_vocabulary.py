@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from tests import kin
@@ -36,6 +37,15 @@ def test_ids_are_the_tokenizers(family: str, tmp_path: Path) -> None:
     assert found.get("mask") == (tokenizer.mask_token_id if family not in kin.SEQ2SEQ else None)
     entries = vocabulary.entries(tmp_path)
     assert entries == tokenizer.get_vocab()
+
+
+def test_padding_that_a_file_keeps_is_no_trail(tmp_path: Path) -> None:
+    folder = saved("bert", tmp_path)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(length=16)
+    tokenizer.enable_truncation(2)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert vocabulary.special_ids(folder, model("bert"))["trail"] == [1]
 
 
 def test_what_is_no_token_is_named_with_the_nearest(tmp_path: Path) -> None:

@@ -351,7 +351,8 @@ model: {{id: own/t5, source: hub, family: T5, licence: Apache-2.0, instruct: fal
 def test_what_layers_for_all_tell_axolotl_is_no_fault_of_who_trains_without(
     kind: str, recipes: Path
 ) -> None:
-    text = T5.format(card="base, hardware/4090", kind=kind) + "train: {sample_packing: true}\n"
+    text = T5.format(card="base, hardware/4090", kind=kind)
+    text += "train: {sample_packing: true, learning_rate: 1e-3, micro_batch_size: 1}\n"
     found = load(write(recipes / "my.yaml", text))
     assert found.recipe.train["sample_packing"] is True, "the recipe's own word stays"
     assert found.recipe.train["attn_implementation"] == "sdpa"

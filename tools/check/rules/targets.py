@@ -46,7 +46,14 @@ LAYERS = {
     "albert": (*_BERT, "ffn", "ffn_output", "embedding_hidden_mapping_in"),
     "distilbert": ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2", "vocab_transform"),
     "deberta": ("in_proj", "pos_proj", "pos_q_proj", "dense"),
-    "deberta-v2": ("query_proj", "key_proj", "value_proj", "dense"),
+    "deberta-v2": (
+        "query_proj",
+        "key_proj",
+        "value_proj",
+        "dense",
+        "pos_key_proj",
+        "pos_query_proj",
+    ),
 }
 # What a family is built as, where its config.json is not at hand.
 _FAMILIES = {
