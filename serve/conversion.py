@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
+from serve.reading import framing
+
 _SPACE_MARK = "\u2581"
 
 #: ``trainer_spec.model_type`` of SentencePiece's BPE models; 1 is unigram.
@@ -63,10 +65,13 @@ def convert(model_dir: Path) -> TokenizerFiles:
     from transformers import AutoTokenizer
 
     proto = _sentencepiece(models[0]) if models else None
-    made = AutoTokenizer.from_pretrained(model_dir, **_bos_option(model_dir, proto))
+    made = AutoTokenizer.from_pretrained(model_dir)
     tokenizer = getattr(made, "backend_tokenizer", None)
     if tokenizer is None:
         raise ValueError(f"{type(made).__name__} cannot be converted to a tokenizer.json")
+    if proto and _waits_for_bos(model_dir, proto, tokenizer):
+        made = AutoTokenizer.from_pretrained(model_dir, add_bos_token=True)
+        tokenizer = made.backend_tokenizer
     if proto:
         tokenizer = _as_sentencepiece(tokenizer, proto)
     return TokenizerFiles(tokenizer, made.bos_token, made.eos_token, made.mask_token)
@@ -82,14 +87,16 @@ def _sentencepiece(path: Path) -> Any:
     return proto
 
 
-def _bos_option(model_dir: Path, proto: Any) -> dict[str, bool]:
-    """BOS in front of prompts where SentencePiece has one and the folder does not say.
+def _waits_for_bos(model_dir: Path, proto: Any, tokenizer: Tokenizer) -> bool:
+    """Whether SentencePiece has a BOS, nothing stands around a text, and the folder does not say.
 
-    transformers 4 and the models' own code put it; transformers 5 waits for ``add_bos_token``.
+    transformers 4 and the models' own code put it; transformers 5 waits for ``add_bos_token``,
+    which takes away what a class itself puts around a text: ALBERT's [CLS] and [SEP]
+    (findings/transformers-5.20-add-bos-token-drops-cls-and-sep.sh).
     """
     path = model_dir / "tokenizer_config.json"
     said = path.exists() and "add_bos_token" in json.loads(path.read_text(encoding="utf-8"))
-    return {} if said or not proto else {"add_bos_token": proto.trainer_spec.bos_id >= 0}
+    return not said and proto.trainer_spec.bos_id >= 0 and not any(framing(tokenizer))
 
 
 def _as_sentencepiece(tokenizer: Tokenizer, proto: Any) -> Tokenizer:

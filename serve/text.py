@@ -368,7 +368,7 @@ class Detokenizer:
     def __init__(self, codec: TextCodec, at_start: bool) -> None:
         self._codec = codec
         self._strip = at_start and codec.prefixes_space
-        self._spacing = codec.spacing(at_start)
+        self._spacing, self._echoed = codec.spacing(at_start), False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int, special: bool = False) -> str:
@@ -386,6 +386,11 @@ class Detokenizer:
         if self._strip and not added:
             data = data.removeprefix(b" ")
         if self._spacing:
+            if (
+                self._echoed and not special
+            ):  # an answer is written alike with its prompt or without
+                self._spacing = Spacing(at_start=False)
+            self._echoed = special
             piece = data.decode("utf-8")
             return self._spacing.before(piece, self._codec.goes_on(token)) + piece
         self._strip = added and self._codec.prefixes_everywhere

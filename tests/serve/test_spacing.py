@@ -76,10 +76,20 @@ def test_an_answer_is_written_as_it_was_learnt(
     assert "".join(shown) + pieces.flush() == text
 
 
+def test_an_answer_is_the_same_with_its_prompt_before_it(codecs: dict[str, TextCodec]) -> None:
+    """Though the prompt ends with a mark that no blank stands behind, in an open quotation."""
+    codec = codecs[CASED]
+    ids = [codec.encode_prompt(text).ids[1:] for text in ('a "b" is "(', 'The "box"')]
+    echo = Detokenizer(codec, at_start=True)
+    for token in ids[0]:
+        echo.push(token, special=True)
+    assert "".join(map(echo.push, ids[1])) == ' The "box"'
+
+
 def test_tokens_are_called_as_they_are_written(codecs: dict[str, TextCodec]) -> None:
     """A letter behind a prompt has its blank in the name and in the text; no name is twice."""
     codec = codecs[CASED]
-    letters = [codec.encode_prompt(letter).ids[1] for letter in "ABD"]
+    letters = [codec.encode_prompt(letter).ids[1] for letter in ("A", "B", "D")]
     names = codec.names([*letters, codec.eos_id or 0, *codec.encode_prompt("?").ids[1:]])
     assert list(names.values()) == [" A", " B", " D", "[SEP]", "?"]
     for token in letters:
