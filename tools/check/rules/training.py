@@ -11,6 +11,7 @@ from tools.check.rules.unpacked import CHANGE_BASE
 from tools.day.steps import beyond
 from tools.recipe import lora_kernels
 from tools.recipe.faults import nearest
+from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Recipe
 
 # Axolotl's own list (axolotl.utils.schemas.enums.ATTN_IMPLS_SUPPORTING_PACKING, 0.21.0).
@@ -35,6 +36,8 @@ _FROM_WHEELS = "train.attn_implementation=sdpa train.sdpa_varlen=true"
 
 def packing(recipe: Recipe, facts: Facts) -> Faults:
     """Packed rows need attention of variable length, which knows where a row ends."""
+    if KINDS[recipe.model.kind].parted:  # another rule says that nothing is packed there
+        return
     train, arch = recipe.train, recipe.model.arch
     name = attention(train)
     # A kernel of the hub may name its revision (@) and its function (:), too.
@@ -55,6 +58,8 @@ def packing(recipe: Recipe, facts: Facts) -> Faults:
 def evaluation_packing(recipe: Recipe, facts: Facts) -> Faults:
     """Held-out rows count whole, those of a last pack or batch that is not full, too."""
     train = recipe.train
+    if KINDS[recipe.model.kind].parted:
+        return
     # Axolotl makes it true where it is left open.
     if train.get("sample_packing") and train.get("eval_sample_packing") is not False:
         said = "train.eval_sample_packing is true: a pack that is not full is dropped, rows and all"

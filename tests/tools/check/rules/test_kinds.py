@@ -43,6 +43,12 @@ def test_a_key_without_a_meaning_is_refused_by_name(kind: str, key: str, value: 
     assert told(kinds.keys, recipe(train={**TRAIN, key: value})) == []  # Axolotl's own model
 
 
+def test_packing_is_told_of_once() -> None:
+    made = recipe(model__kind="seq2seq", train={**TRAIN, "sample_packing": True})
+    rules = (kinds.keys, training.packing, training.evaluation_packing)
+    assert [fault.key for rule in rules for fault in told(rule, made)] == ["train.sample_packing"]
+
+
 def test_what_turns_something_off_is_true_anyhow() -> None:
     off: dict[str, Any] = {
         "sample_packing": False,
