@@ -2,13 +2,15 @@
 
 A causal row teaches every answer in it at once, for a token sees only what stands before it. An
 encoder sees both ways: whatever comes after an answer would give it away. So each (row, answer) is
-its own example, and of the blocks before it as many stay as the model's window has room for.
+its own example, and of those before it as many stay as the model's window has room for; an
+instruction before them stays, too, as in a prompt that the worker is sent (``serve.examples``).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from serve import examples as few_shot
 from serve.text import TextCodec
 
 
@@ -96,40 +98,36 @@ class Count:
 def examples(
     codec: TextCodec, segments: list[dict[str, Any]], room: Room, end: int
 ) -> Iterator[tuple[Example | None, int]]:
-    """The examples of one row, each with how many blocks before it had no room.
+    """The examples of one row, each with how many before it had no room.
 
     Args:
         codec: the model's tokenizer.
-        segments: ``{"text": str, "label": bool}`` in order; a labelled one is an answer, and what
-            stands up to it is a block.
+        segments: ``{"text": str, "label": bool}`` in order; a labelled one is an answer.
         room: what fits.
         end: id of the token that ends an answer.
 
     Yields:
         None where an answer has no room even without any block before it.
     """
-    before: list[str] = []
-    prompt = ""
+    before = prompt = ""
     for segment in segments:
         text = str(segment["text"])
         if segment["label"]:
             said = codec.encode_prompt(text)  # as the model is given it, without its lead
-            yield _fitted(codec, [*before, prompt], [*said.ids[said.lead :], end], room)
-            before.append(prompt + text)
+            yield _fitted(codec, before + prompt, [*said.ids[said.lead :], end], room)
+            before += prompt + text
             prompt = ""
         else:
             prompt += text
 
 
 def _fitted(
-    codec: TextCodec, blocks: list[str], answer: list[int], room: Room
+    codec: TextCodec, text: str, answer: list[int], room: Room
 ) -> tuple[Example | None, int]:
-    """The example with as many of its blocks as fit; whole ones go, from the first on."""
-    for lost in range(len(blocks)):
-        text = "".join(blocks[lost:])
-        # What parts two blocks belongs to none.
-        prompt = codec.encode_prompt(text.lstrip("\n") if lost else text)
-        made = Example(list(prompt.ids), answer)
+    """The example with as many of those before it as fit; parted and left out as when served."""
+    parts = few_shot.examples(text)
+    for lost in range(len(parts.starts)):
+        made = Example(list(codec.encode_prompt(parts.without(lost)).ids), answer)
         if room.holds(made):
             return made, lost
-    return None, len(blocks) - 1
+    return None, len(parts.starts) - 1

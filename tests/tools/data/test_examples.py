@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from serve.overflow import fit_examples
 from serve.text import TextCodec
 from tests import kin
 from tools.data.examples import Count, Example, Room, examples
@@ -55,6 +56,19 @@ def test_whole_leading_blocks_go_until_it_fits(codec: TextCodec) -> None:
     made, lost = list(examples(codec, THREE, Room(tight, together=True), END))[2]
     assert lost == 1 and texts(codec, made) == ("Q: 2?\nA: two\n\nQ: 3?\nA:", " three")
     assert list(examples(codec, THREE, Room(tight + 1, together=True), END))[2] == (whole, 0)
+
+
+def test_an_instruction_stays_as_it_does_when_served(codec: TextCodec) -> None:
+    told = [{"text": "Answer in one word.\n\n", "label": False}, *THREE]
+    whole = list(examples(codec, told, Room(512, together=True), END))[2][0]
+    assert whole is not None
+    tight = len(whole.prompt) + len(whole.answer)
+    made, lost = list(examples(codec, told, Room(tight, together=True), END))[2]
+    assert made is not None and lost == 1
+    asked = texts(codec, whole)[0]
+    served = fit_examples(asked, codec.encode_prompt, 1, len(whole.prompt), "truncate_left")
+    assert tuple(made.prompt) == served.prompt.ids
+    assert texts(codec, made)[0].startswith("Answer in one word.\n\nQ: 2?")
 
 
 def test_apart_the_answer_has_a_window_of_its_own(codec: TextCodec) -> None:
