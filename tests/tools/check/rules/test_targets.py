@@ -29,8 +29,9 @@ FORMS: dict[str, list[dict[str, Any]]] = {
             "legacy": False,
             "relative_attention": True,
             "pos_att_type": "c2p|p2c",
-            "share_att_key": True,
+            "share_att_key": shared,
         }
+        for shared in (False, True)
     ],
     "electra": [{"embedding_size": 64}],
 }

@@ -7,16 +7,17 @@ import pytest
 from tests.tiny import recipe
 from tools.check.rules import unpacked
 from tools.check.rules.targets import LAYERS
+from tools.recipe.kinds import kind_of
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_kinds_that_stay_whole_are_those_of_transformers(kind: str) -> None:
-    """``FalconLinear`` is the one subclass of ``nn.Linear`` among the layers of causal models."""
+    """``FalconLinear`` is the one subclass of ``nn.Linear`` among the layers of these models."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     with torch.device("meta"):
-        net = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind))
+        net = kind_of(kind).loader().from_config(AutoConfig.for_model(kind))
     subclassed = any(
         isinstance(module, torch.nn.Linear) and type(module) is not torch.nn.Linear
         for module in net.modules()
