@@ -27,6 +27,7 @@ NAMES = (
     "my.yaml",
     "card.yaml",
     "model.yaml",
+    "t5.yaml",
     "mixture.yaml",
     "several.yaml",
     "small.yaml",
@@ -73,6 +74,9 @@ def test_the_examples_are_what_they_say(mine: Path) -> None:
     assert own.model.id == "EleutherAI/pythia-1b" and own.train["learning_rate"] == 1e-4
     assert own.hardware.name == small.hardware.name == "4090"
     assert small.train["max_steps"] == 4
+    t5 = load(mine / "t5.yaml").recipe
+    assert t5.model.kind == "seq2seq" and "sample_packing" not in t5.train
+    assert not [found for found in check(load(mine / "t5.yaml")) if found.verdict == "fail"]
     sharded = load(mine / "sharded.yaml").recipe
     assert sharded.hardware.gpus == 2 and job(sharded).zero_stage == 3
 
