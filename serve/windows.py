@@ -7,18 +7,15 @@ from typing import Any
 
 #: What the families call the number of their positions.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
-#: ``model_type`` of those that know no positions, only distances: any length can be read.
-_UNBOUNDED = frozenset(("t5", "mt5", "umt5"))
-#: Of those whose positions begin behind their padding's id.
-_SHIFTED = frozenset(("roberta", "xlm-roberta", "camembert"))
-#: Of those that read a prompt as a whole before they answer: encoders, with a decoder or without.
-_READERS = (
-    _UNBOUNDED
-    | _SHIFTED
-    | {
-        *("bart", "mbart", "bert", "albert", "electra", "distilbert", "deberta", "deberta-v2"),
-    }
+#: ``model_type`` of encoders with a decoder, and of encoders that fill masks; others are causal.
+SEQ2SEQ = frozenset(("t5", "mt5", "umt5", "bart", "mbart"))
+ENCODERS = frozenset(
+    ("albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "roberta", "xlm-roberta")
 )
+#: Of those the ones that know no positions, only distances: any length can be read.
+_UNBOUNDED = frozenset(("t5", "mt5", "umt5"))
+#: And those whose positions begin behind their padding's id.
+_SHIFTED = frozenset(("roberta", "xlm-roberta"))
 
 
 def window(config: Mapping[str, Any]) -> int | None:
@@ -42,4 +39,4 @@ def reads_whole(model_dir: Path) -> bool:
     """
     path = model_dir / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return config.get("model_type") in _READERS
+    return config.get("model_type") in SEQ2SEQ | ENCODERS

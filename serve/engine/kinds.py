@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from serve import windows
 from serve.config import ServeConfig
 from serve.startup import StartError
 
@@ -63,14 +64,7 @@ ENCODER = Kind(
     unscored="a masked language model reads a prompt from both sides: it has no probability for it",
 )
 
-#: ``model_type`` of a ``config.json``; all others are causal.
-_KINDS = dict.fromkeys(("t5", "mt5", "umt5", "bart", "mbart"), SEQ2SEQ) | dict.fromkeys(
-    (
-        "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "roberta",
-        "xlm-roberta",
-    ),
-    ENCODER,
-)  # fmt: skip
+_KINDS = dict.fromkeys(windows.SEQ2SEQ, SEQ2SEQ) | dict.fromkeys(windows.ENCODERS, ENCODER)
 
 
 def kind_of(model_dir: Path) -> Kind:

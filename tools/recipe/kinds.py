@@ -93,19 +93,12 @@ KINDS = {
     )
 }
 
-#: ``model_type`` of a config.json whose first use is not causal, though transformers may have a
-#: causal class for it, too (a BERT made to look back only).
-_SEQ2SEQ = frozenset(("t5", "mt5", "umt5", "bart", "mbart"))
-_ENCODERS = frozenset(
-    ("albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "roberta", "xlm-roberta")
-)
-
 
 def kind_of(model_type: str) -> Kind:
     """The kind of a model by the ``model_type`` of its ``config.json``."""
-    if model_type in _SEQ2SEQ:
+    if model_type in windows.SEQ2SEQ:
         return KINDS["seq2seq"]
-    return KINDS["encoder" if model_type in _ENCODERS else "causal"]
+    return KINDS["encoder" if model_type in windows.ENCODERS else "causal"]
 
 
 #: The challenge's families that are not causal, by their plain names.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serve import windows
 from serve.config import ServeConfig
 from serve.engine.kinds import CAUSAL, ENCODER, SEQ2SEQ, check_engine, kind_of
 from serve.startup import StartError
@@ -25,8 +26,8 @@ def test_kind_of_a_folder(tmp_path: Path, model_type: str, kind: object) -> None
 
 
 def test_kinds_are_those_of_recipes(tmp_path: Path) -> None:
-    """serve/ knows nothing but itself, so the two lists are held against each other here."""
-    for model_type in (*recipes._SEQ2SEQ, *recipes._ENCODERS, "llama", "gpt2", "bloom"):
+    """serve/ knows nothing but itself, so the two records are held against each other here."""
+    for model_type in (*windows.SEQ2SEQ, *windows.ENCODERS, "llama", "gpt2", "bloom"):
         served = kind_of(folder(tmp_path, json.dumps({"model_type": model_type})))
         trained = recipes.kind_of(model_type)
         assert (served.name, served.auto_class) == (trained.name, trained.auto_class)
