@@ -1,27 +1,10 @@
-"""Child processes that do not outlive us, and memory that goes back when it is freed."""
+"""Child processes that do not outlive us."""
 
 import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
-
-#: Under these glibc gives a large block back as soon as it is freed. By itself it raises the size
-#: that goes back at once up to 32 MiB, and keeps what is freed by thread: a third of a training's
-#: peak on a CPU was memory that nobody held (5.4 against 3.8 GiB of a model of 135 M parameters).
-RETURNING = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_ARENA_MAX": "1"}
-_MALLOPT = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_ARENA_MAX": -8}  # <malloc.h>
-
-
-def return_memory() -> None:
-    """As ``RETURNING`` for this process, which has begun: glibc reads the variables at its start.
-
-    A user's own values stay; other C libraries than glibc have no such setting.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for name, value in RETURNING.items():
-        if mallopt and name not in os.environ:
-            mallopt(_MALLOPT[name], int(value))
 
 
 def dies_with_parent(how: signal.Signals) -> Callable[[], None] | None:

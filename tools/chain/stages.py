@@ -11,7 +11,6 @@ from tools.console import duration, say
 from tools.day import budget
 from tools.day.clock import Allowance
 from tools.files import write_text
-from tools.process import return_memory
 from tools.recipe.load import Loaded
 from tools.recipe.show import show
 from tools.run.folder import Run, served
@@ -69,7 +68,6 @@ def make(run: Run, name: str, executor: str = "") -> Any:
         name: of the stage.
         executor: what reads the data; empty: this process.
     """
-    return_memory()
     if name == "data":
         from tools.data.prepare import prepare
         from tools.evaluate.base_answers import BaseAnswers

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from tools.console import environment
 from tools.errors import StageError
-from tools.process import RETURNING, dies_with_parent
+from tools.process import dies_with_parent
 from tools.run.folder import Run
 from tools.trainers.failure import reason
 from tools.trainers.telling import MARK
@@ -80,7 +80,7 @@ def call(
     end = signal.SIGTERM if cards > 1 else signal.SIGKILL
     told: deque[str] = deque(maxlen=NEWEST)
     # transformers reads it.
-    here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard"), **_on_cpu(run, cards)}
+    here = {"TENSORBOARD_LOGGING_DIR": str(run.logs / "tensorboard"), **_shared(run, cards)}
     # Unbuffered: the log is whole however we or the child may end.
     with log.open("ab", buffering=0) as sink:
         child = _start(words, end, {**here, **(variables or {})})
@@ -106,18 +106,12 @@ def call(
         )
 
 
-def _on_cpu(run: Run, cards: int) -> dict[str, str]:
-    """What a training on a CPU is told: how to hold memory.
-
-    And several jobs: no card that may be there, and a share of the cores.
-    """
-    if run.recipe.hardware.device != "cpu":
+def _shared(run: Run, cards: int) -> dict[str, str]:
+    """What several jobs on a CPU are told: no card that may be there, and a share of the cores."""
+    if cards == 1 or run.recipe.hardware.device != "cpu":
         return {}
-    own = {name: value for name, value in RETURNING.items() if name not in os.environ}
-    if cards == 1:
-        return own
     threads = max(1, len(os.sched_getaffinity(0)) // cards)
-    return {**own, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
+    return {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
 
 
 def _start(

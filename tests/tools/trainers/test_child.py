@@ -10,7 +10,6 @@ import pytest
 from tests.tiny import make_run
 from tools.axolotl import TRAINER
 from tools.errors import StageError
-from tools.process import RETURNING
 from tools.run.folder import Run
 from tools.trainers import child as trainers
 
@@ -144,18 +143,6 @@ def test_the_curves_go_to_the_logs_and_the_same_sets_in_the_same_order(
     child(tmp_path / "fake", monkeypatch, "echo $TENSORBOARD_LOGGING_DIR $PYTHONHASHSEED")
     trainers.call(TRAINER, run, "train", Path("x.yaml"), {})
     assert (run.logs / "train.log").read_text() == f"{run.logs / 'tensorboard'} 0\n"
-
-
-def test_a_training_on_a_cpu_gives_memory_back(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in RETURNING:
-        monkeypatch.delenv(name, raising=False)
-    child(tmp_path / "fake", monkeypatch, "echo $MALLOC_ARENA_MAX $MALLOC_MMAP_THRESHOLD_")
-    trainers.call(TRAINER, run, "train", Path("x.yaml"), {})
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")  # a user's own stays
-    trainers.call(TRAINER, run, "train", Path("x.yaml"), {})
-    assert (run.logs / "train.log").read_text() == "1 1048576\n7 1048576\n"
 
 
 def test_several_cards_are_torchruns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
