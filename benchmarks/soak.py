@@ -34,6 +34,9 @@ FLAT_PERCENT = 2.0
 #: Seconds that an answer may take.
 LIMIT_S = 300.0
 
+#: Faults that are told in full.
+TOLD = 20
+
 #: What a client writes down when it hung up, or when it got no answer.
 HUNG_UP, NO_ANSWER = -1, 0
 
@@ -51,13 +54,15 @@ class Tally:
     faults: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, attempt: Attempt, status: int, fault: str) -> None:
-        """Counts one answer."""
+        """Counts one answer; the first faults are told at once, not after half an hour."""
         self.answers[attempt.kind, status] += 1
         expected = {attempt.status} | ({HUNG_UP} if attempt.hang_up_s is not None else set())
         if status not in expected:
-            self.faults.append(f"{attempt.kind} {attempt.path}: {status} {fault}"[:300])
-        elif fault:
+            fault = f"{attempt.path}: {status} {fault}"
+        if fault:
             self.faults.append(f"{attempt.kind}: {fault}"[:300])
+            if len(self.faults) <= TOLD:
+                say(f"soak: unexpected: {self.faults[-1]}")
 
 
 @dataclasses.dataclass
@@ -92,7 +97,9 @@ async def send(session: aiohttp.ClientSession, attempt: Attempt) -> tuple[int, s
         async with asyncio.timeout(attempt.hang_up_s):
             return await _answered(session, attempt)
     except TimeoutError:
-        return (NO_ANSWER if attempt.hang_up_s is None else HUNG_UP), ""
+        if attempt.hang_up_s is None:
+            return NO_ANSWER, f"nothing within {LIMIT_S:g} s"
+        return HUNG_UP, ""
     except (aiohttp.ClientError, OSError) as error:
         return NO_ANSWER, f"{type(error).__name__} {error}"
 
@@ -220,8 +227,6 @@ def soak(at: Running, mix: Mix, options: argparse.Namespace) -> list[Verdict]:
     left = wait_gone(processes, 30)
     code = at.process.poll()
     _say_counts(tally)
-    for fault in (*tally.faults[:20], *last.faults[:20]):
-        say(f"soak: unexpected: {fault}")
     answered = last.answers["long", 200]
     return [
         Verdict("requests", f"{tally.answers.total()}", "", True),
