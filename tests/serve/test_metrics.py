@@ -91,7 +91,7 @@ def test_rate_is_that_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memory_is_that_of_the_process() -> None:
     before = resident_bytes()
-    # Pages of its own: a bytearray may lie in memory that earlier tests freed and the allocator kept, still resident.
+    # Pages of its own: a bytearray may lie in memory that was freed and kept, resident already.
     with mmap.mmap(-1, 50_000_000) as block:
         block[::4096] = b"x" * len(block[::4096])
         assert 45_000_000 < resident_bytes() - before < 60_000_000

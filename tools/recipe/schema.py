@@ -90,11 +90,13 @@ class Model:
     Attributes:
         id: hub id, also the display name.
         source: ``hub`` (downloaded by revision), ``gguf`` (converted from ``package``), ``wheel``
-            (a folder in ``package``) or ``local`` (``path``).
+            (a folder in ``package``), ``local`` (``path``) or ``random`` (a T5 drawn from ``arch``
+            and ``words``, which knows nothing: for demonstrations).
         revision: hub commit; required reading for a reproducible run, may be empty for local
             models.
         path: local folder, only with ``source: local``.
         package: only with ``source: gguf`` and ``source: wheel``.
+        words: that the tokenizer of a model drawn at random knows whole; it spells all others.
         arch: the numbers that ``make plan`` counts with; without them it reads the local
             ``config.json``.
         family: as the challenge's list of approved families names it.
@@ -113,7 +115,7 @@ class Model:
     """
 
     id: str
-    source: Literal["hub", "gguf", "local", "wheel"]
+    source: Literal["hub", "gguf", "local", "wheel", "random"]
     family: str
     licence: str
     instruct: bool
@@ -126,6 +128,7 @@ class Model:
     revision: str = ""
     path: str = ""
     package: GgufPackage | None = None
+    words: str = ""
     arch: Architecture | None = None
 
 

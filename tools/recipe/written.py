@@ -33,7 +33,7 @@ _LATER_OF_SOURCES: dict[str, Any] = {
     "language": "",
     "form": "plain",
 }
-_LATER_OF_MODEL: dict[str, Any] = {"kind": "causal", "head": ""}
+_LATER_OF_MODEL: dict[str, Any] = {"kind": "causal", "head": "", "words": ""}
 _LATER_OF_MERGE: dict[str, Any] = {"adapters": {}, "combine": "cat", "density": 0.5, "seed": 17}
 _LATER_OF_ARCH: dict[str, Any] = {
     "experts": 0,

@@ -14,9 +14,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from tools.trainers.answering import AnswerTrainer, Batch, Settings, read, rows
 from tools.trainers.arguments import arguments
 
-#: How often the first place of an answer is drawn beside its share: of one letter it is all there
-#: is, and what ends it is learnt at once.
-FIRST = 0.3
+#: How often an answer's end is drawn: it is learnt at once, and would be half of a letter's places.
+END = 0.1
 
 
 class Gather:
@@ -83,8 +82,9 @@ class Places(torch.utils.data.Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self._examples[index]
         draw = random.Random(f"{self._seed}/{index}/{self.epoch}")
-        last = len(row["answer_ids"]) - 1
-        return at_place(row, 0 if draw.random() < FIRST else draw.randint(0, last), self._ids)
+        end = len(row["answer_ids"]) - 1
+        told = not end or draw.random() < END
+        return at_place(row, end if told else draw.randrange(end), self._ids)
 
 
 class Epochs(TrainerCallback):

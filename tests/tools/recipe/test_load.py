@@ -15,6 +15,7 @@ from tools.recipe.load import load
 
 ROOT = RECIPES.parent
 SHIPPED = ["4090", "a100", "cpu"]
+DEMOS = ["cpu-encoder", "cpu-t5"]
 
 
 @pytest.fixture
@@ -47,7 +48,14 @@ def test_shipped_recipes_load(name: str) -> None:
 
 def test_every_recipe_at_the_top_is_tested() -> None:
     top = {file.stem for file in RECIPES.glob("*.yaml")}
-    assert top == {*SHIPPED, "base", "rules", "2x4090"}
+    assert top == {*SHIPPED, *DEMOS, "base", "rules", "2x4090"}
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_demos_of_the_other_kinds_load(name: str) -> None:
+    recipe = load(RECIPES / f"{name}.yaml").recipe
+    assert (recipe.name, recipe.hardware.name) == (name, "cpu")
+    assert recipe.model.kind in ("encoder", "seq2seq")
 
 
 def test_later_files_win_and_origins_tell(recipes: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from tests import kin
 from tools.trainers.answering import read
-from tools.trainers.masked import FIRST, Gather, Places, at_place, every_place
+from tools.trainers.masked import END, Gather, Places, at_place, every_place
 
 IDS: dict[str, Any] = {"mask": 4, "trail": [1], "pad": 0}
 ROW = {"prompt_ids": [2, 10, 11], "answer_ids": [12, 13, 1]}
@@ -37,12 +37,13 @@ def test_a_place_is_decided_by_row_epoch_and_seed_alone() -> None:
     assert [one["where"] for one in Places([ROW] * 200, IDS, 6)] != drawn
 
 
-def test_the_first_place_is_drawn_more_often_and_each_is() -> None:
+def test_the_end_is_drawn_seldom_and_each_other_place_alike() -> None:
     counts = Counter(one["where"] - 3 for one in Places([ROW] * 3000, IDS, 0))
-    share = FIRST + (1 - FIRST) / 3
-    assert counts[0] / 3000 == pytest.approx(share, abs=0.05)
-    assert counts[1] / 3000 == pytest.approx((1 - share) / 2, abs=0.05)
-    assert set(counts) == {0, 1, 2}
+    assert counts[2] / 3000 == pytest.approx(END, abs=0.03)
+    assert counts[0] / 3000 == pytest.approx((1 - END) / 2, abs=0.05)
+    assert counts[1] / 3000 == pytest.approx((1 - END) / 2, abs=0.05)
+    empty = Places([{"prompt_ids": [2], "answer_ids": [1]}] * 50, IDS, 0)
+    assert {one["labels"] for one in empty} == {1}
 
 
 @pytest.mark.parametrize("family", kin.ENCODERS)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tools.base_model import drawn
 from tools.base_model.folder import WHEELS
 from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.errors import UserError
@@ -140,6 +141,10 @@ def model_source(recipe: Recipe, facts: Facts) -> Faults:
     if model.source in WHEELS and model.package is None:
         said = f"model.source is {model.source}, and model.package does not name the wheel it is in"
         yield fail("model.source", said, "add model.package, or set model.source=hub")
+    if model.source == "random" and (why := drawn.fault(model)):
+        key, _, rest = why.partition(": ")
+        said, _, remedy = rest.partition("; ")
+        yield fail(key, f"{key}: {said}", remedy)
     if model.path and model.source != "local":
         said = f"model.path is {model.path}, which model.source {model.source} does not read"
         yield fail("model.path", said, "set model.source=local, or leave model.path out")
