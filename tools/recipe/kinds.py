@@ -18,9 +18,9 @@ KindName = Literal["causal", "seq2seq", "encoder"]
 #: Of Axolotl's keys those that say the same to any trainer.
 TRAIN_KEYS = frozenset((
     "adapter", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_linear",
-    "lora_modules_to_save", "peft_use_dora", "peft_use_rslora", "learning_rate", "optimizer",
-    "lr_scheduler", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "weight_decay",
-    "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "micro_batch_size",
+    "lora_modules_to_save", "peft_use_dora", "peft_use_rslora", "learning_rate", "lr_groups",
+    "optimizer", "lr_scheduler", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio",
+    "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "micro_batch_size",
     "eval_batch_size", "gradient_accumulation_steps", "num_epochs", "max_steps", "sequence_len",
     "group_by_length", "seed", "eval_strategy", "eval_steps", "evals_per_epoch", "save_strategy",
     "save_steps", "saves_per_epoch", "save_total_limit", "logging_steps", "load_best_model_at_end",

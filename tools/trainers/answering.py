@@ -5,7 +5,7 @@ The loss is the cross entropy of the answer's tokens, a mean over all that one o
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,13 @@ _PEAK = "memory/max_allocated (GiB)"  # Axolotl's name of it
 
 
 class AnswerTrainer(Trainer):
-    """Transformers' Trainer with the loss of answers; a kind says how they are scored."""
+    """Transformers' Trainer with the loss of answers; a kind says how they are scored.
+
+    Attributes:
+        lr_groups: ``train.lr_groups``, parts that have a learning rate of their own.
+    """
+
+    lr_groups: Sequence[Mapping[str, Any]] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,6 +73,14 @@ class AnswerTrainer(Trainer):
         loss = lost / (own if num_items_in_batch is None else num_items_in_batch)
         return (loss, {"logits": logits}) if return_outputs else loss
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """With parts at their own rates; the schedule is the same share of each."""
+        made: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        names = {id(one): name for name, one in self.model.named_parameters()}
+        for group in self.lr_groups:
+            _at_own_rate(made, names, group)
+        return made
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """With learnt tokens a second, and the card's memory where there is one."""
         if "loss" in logs:
@@ -78,7 +92,36 @@ class AnswerTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
 
-def train(settings: Settings, make: Callable[[Settings, Any], Trainer]) -> None:
+def _at_own_rate(
+    made: torch.optim.Optimizer, names: Mapping[int, str], group: Mapping[str, Any]
+) -> None:
+    """Move what one of ``lr_groups`` names; biases and norms, too, which Axolotl leaves out.
+
+    Raises:
+        ValueError: it names nothing that is trained.
+    """
+    found = False
+    for known in list(made.param_groups):
+        own = [
+            one
+            for one in known["params"]
+            if any(part in names[id(one)] for part in group["modules"])
+        ]
+        if not own:
+            continue
+        found = True
+        moved = {id(one) for one in own}
+        known["params"] = [one for one in known["params"] if id(one) not in moved]
+        made.add_param_group({**known, "params": own, "lr": float(group["lr"])})
+    if not found:
+        parts = sorted({name.split(".")[0] for name in names.values()})
+        raise ValueError(
+            f"train.lr_groups: {group['name']}: no trained parameter has one of "
+            f"{', '.join(group['modules'])} in its name; the model's parts are {', '.join(parts)}"
+        )
+
+
+def train(settings: Settings, make: Callable[[Settings, Any], AnswerTrainer]) -> None:
     """Train from the newest whole checkpoint on; the adapter, or the model, is left in the folder.
 
     Args:
@@ -91,6 +134,7 @@ def train(settings: Settings, make: Callable[[Settings, Any], Trainer]) -> None:
     trainer = make(settings, model)
     if trainer.args.n_gpu > 1:  # others are not ours: one card trains
         trainer.args._n_gpu = 1
+    trainer.lr_groups = settings.get("lr_groups") or ()
     if patience := settings.get("early_stopping_patience"):
         trainer.add_callback(EarlyStoppingCallback(patience))
     callbacks.attach(trainer, shifted=False)

@@ -121,3 +121,27 @@ def test_bf16_holds_the_base_and_not_the_adapter(tmp_path: Path) -> None:
     network = adapted(loaded(asked, KINDS["seq2seq"]), asked, KINDS["seq2seq"])
     kinds = {one.requires_grad: one.dtype for one in network.parameters()}
     assert kinds == {True: torch.float32, False: torch.bfloat16}
+
+
+RATES = [{"name": "head", "modules": ["cls"], "lr": 5e-3}]
+
+
+def test_parts_have_rates_of_their_own(tmp_path: Path) -> None:
+    network = kin.network("bert", 320)
+    trainer = masked.make(settings(tmp_path, "bert", learning_rate=1e-3), network)
+    trainer.lr_groups = RATES
+    rates = {
+        id(one): group["lr"] for group in trainer.create_optimizer().param_groups
+        for one in group["params"]
+    }  # fmt: skip
+    named = dict(network.named_parameters())
+    assert set(rates) == {id(one) for one in named.values()}, "each is trained once"
+    for name, one in named.items():
+        assert rates[id(one)] == (5e-3 if name.startswith("cls.") else 1e-3), name
+
+
+def test_a_rate_for_nothing_is_told(tmp_path: Path) -> None:
+    trainer = masked.make(settings(tmp_path, "bert"), kin.network("bert", 320))
+    trainer.lr_groups = [{"name": "head", "modules": ["lm_head"], "lr": 1e-3}]
+    with pytest.raises(ValueError, match="lm_head in its name; the model's parts are bert, cls"):
+        trainer.create_optimizer()
