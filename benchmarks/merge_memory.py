@@ -26,7 +26,7 @@ MOST = 0.6  # of the older build's peak
 RANK = 16
 WAYS = {
     "lora": "adapter: lora\n  lora_target_linear: true",
-    "qlora": "adapter: qlora\n  lora_target_linear: true\n  bf16: true",
+    "qlora": "adapter: qlora\n  load_in_4bit: true\n  lora_target_linear: true",
 }
 FORMATS = ("nf4", "int8")
 RECIPE = """defaults: [cpu, debug/no-sources]
@@ -70,7 +70,8 @@ class Found:
     Attributes:
         build: name of its folder.
         stage: what was done.
-        peak: bytes.
+        peak: bytes resident.
+        own: bytes of them that are no pages of files.
         seconds: it took.
         planned: bytes that ``make plan`` predicts; 0 where it was not asked.
     """
@@ -78,6 +79,7 @@ class Found:
     build: str
     stage: str
     peak: int
+    own: int
     seconds: float
     planned: float = 0.0
 
@@ -147,8 +149,12 @@ def measure(build: Path, way: str, scratch: Path) -> Iterator[Found]:
             f"quantize.format={form} {_without_gates(build)}",
         )  # fmt: skip
         planned = _planned(recipe, stage, form) if build == ROOT else 0.0
-        say(f"  {build.name}: {way}, {stage}: {ended.peak / 1e9:.2f} GB, {ended.seconds:.0f} s")
-        yield Found(build.name, f"{way}, {stage}", ended.peak, ended.seconds, planned)
+        say(
+            f"  {build.name}: {way}, {stage}: {ended.peak / 1e9:.2f} GB, {ended.own / 1e9:.2f} of "
+            f"its own, {ended.seconds:.0f} s"
+        )
+        name = f"{way}, {stage}"
+        yield Found(build.name, name, ended.peak, ended.own, ended.seconds, planned)
 
 
 def _without_gates(build: Path) -> str:
@@ -194,11 +200,15 @@ def table(found: Sequence[Found], old: Sequence[Found]) -> str:
                 f"{one.peak / 1e9:.2f}",
                 f"{ratio:.2f}" if ratio else "-",
                 "" if ratio is None else "met" if ratio <= MOST else "NOT MET",
+                f"{other.own / 1e9:.2f}" if other else "-",
+                f"{one.own / 1e9:.2f}",
+                f"{one.own / other.own:.2f}" if other else "-",
                 f"{one.planned / 1e9:.2f}",
                 f"{one.seconds:.0f}",
             ]
         )
-    heads = ["stage", "old, GB", "peak, GB", "ratio", f"<= {MOST:g}", "planned, GB", "seconds"]
+    heads = ["stage", "old, GB", "peak, GB", "ratio", f"<= {MOST:g}", "old, own", "own, GB",
+             "ratio", "planned, GB", "seconds"]  # fmt: skip
     return tabulate(lines, heads, tablefmt="github", disable_numparse=True)
 
 

@@ -1,5 +1,6 @@
 """Peak of a child's memory, that of its own children included."""
 
+import re
 import subprocess
 import threading
 import time
@@ -22,12 +23,15 @@ class Ended:
         seconds: it took.
         peak: bytes resident at once, of it and all below it; pages that two of them share count
             twice.
+        own: the most of them that were no pages of files, which the kernel takes back where memory
+            is short.
         output: what it printed, stdout and stderr.
     """
 
     code: int
     seconds: float
     peak: int
+    own: int
     output: str
 
 
@@ -62,7 +66,7 @@ def run(words: list[str], log: Path, cwd: Path, **variables: str) -> Ended:
             watch.join()
     seconds = time.monotonic() - begun
     text = log.read_text(encoding="utf-8", errors="replace")
-    return Ended(code, seconds, watch.peak, text)
+    return Ended(code, seconds, watch.peak, watch.own, text)
 
 
 class _Watch(threading.Thread):
@@ -71,31 +75,34 @@ class _Watch(threading.Thread):
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._main = psutil.Process(pid)
-        self.ended, self.peak = threading.Event(), 0
+        self.ended, self.peak, self.own = threading.Event(), 0, 0
 
     def run(self) -> None:
         """Until told that it has ended."""
         while not self.ended.wait(EVERY):
-            self.peak = max(self.peak, _resident(self._main))
+            resident, own = _held(self._main)
+            self.peak, self.own = max(self.peak, resident), max(self.own, own)
 
 
-def _resident(main: psutil.Process) -> int:
-    """Bytes resident now, or the most that one of them alone ever had.
+def _held(main: psutil.Process) -> tuple[int, int]:
+    """Bytes resident now, or the most that one of them alone ever had; and no file's of those now.
 
     Not ``ru_maxrss``: what a parent held when it forked counts there as the child's.
     """
-    total = largest = 0
+    total = largest = own = 0
     try:
         for process in (main, *main.children(recursive=True)):
-            total += process.memory_info().rss
-            largest = max(largest, _most(process.pid))
+            told = _told(process.pid)
+            total += told.get("VmRSS", 0)
+            own += told.get("RssAnon", 0)
+            # The kernel's own mark of a process, which misses no short peak.
+            largest = max(largest, told.get("VmHWM", 0))
     except (psutil.Error, OSError):  # one ended while it was looked at
         pass
-    return max(total, largest)
+    return max(total, largest), own
 
 
-def _most(pid: int) -> int:
-    """The kernel's own mark of a process, which misses no short peak; 0 where it is ending."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    marks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(marks[0]) * 1024 if marks else 0
+def _told(pid: int) -> dict[str, int]:
+    """What the kernel says of a process's memory, in bytes; nothing where it is ending."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return {name: int(kb) * 1024 for name, kb in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.M)}

@@ -27,3 +27,14 @@ def test_how_it_ended(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "raise SystemExit('bad')"]
     ended = run(words, tmp_path / "log", tmp_path)
     assert ended.code == 1 and "bad" in ended.output
+
+
+def test_pages_of_a_file_are_not_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 300_000_000)
+    words = (
+        f"import mmap, time; f = open({str(file)!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, prot=1)"
+    )
+    script = f"{words}; sum(m[i] for i in range(0, len(m), 4096)); time.sleep(1)"
+    ended = run([sys.executable, "-c", script], tmp_path / "log", tmp_path)
+    assert ended.code == 0 and ended.peak > 0.30e9 and ended.own < 0.1e9

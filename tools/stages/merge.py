@@ -29,6 +29,7 @@ from tools.stages.merging.trained import is_whole
 from tools.stages.preflight import demand_room
 
 PROBES = 4  # held-out rows whose logits are compared
+PLACES = 64  # of each: a large vocabulary's at all of a long row outweigh the model
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,13 @@ class Probes:
     rows: list[Row]
 
     def logits(self, net: Any) -> list[Any]:
-        """A row's each, of every place, on the CPU."""
-        return [self.ask.every(net, row).cpu() for row in self.rows]
+        """A row's each, at places spread over it, on the CPU."""
+        return [_spread(self.ask.every(net, row)).cpu() for row in self.rows]
+
+
+def _spread(logits: Any) -> Any:
+    """At most ``PLACES`` of them, a copy: a part would keep the whole in memory."""
+    return logits[:: -(-len(logits) // PLACES) or 1].clone()
 
 
 def merge(run: Run) -> dict[str, Any]:
