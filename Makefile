@@ -155,7 +155,7 @@ reproduce: setup compress ## rebuild RUN from its manifest alone in a fresh fold
 
 test: ## lint, then all tests, the real chain on a tiny model included
 	+@$(BOTH) lint helm compress
-	@$(PY) -m pytest $(if $(JOBS),--numprocesses=$(JOBS))
+	@$(PY) -m pytest --durations=40 --durations-min=8 $(if $(JOBS),--numprocesses=$(JOBS))
 
 test-all: ## the same and the slow ones, which `make test` names as skipped
 	@ONEDAY_TEST_ALL=1 $(MAKE) --no-print-directory test JOBS="$(JOBS)"
