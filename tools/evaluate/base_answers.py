@@ -8,7 +8,8 @@ from itertools import batched
 
 from serve.contract import GREEDY_TEMPERATURE
 from serve.engine.base import Engine, GenRequest
-from serve.overflow import fit
+from serve.overflow import fit, fit_examples
+from serve.windows import reads_whole
 from tools.base_model import folder
 from tools.console import duration, each, say
 from tools.day import budget
@@ -48,6 +49,7 @@ class BaseAnswers:
         limit = budget.day(run).limit("data")
         with budget.clock(run).spend("data", run.fingerprint("data"), limit) as allowance:
             engine = build_engine(base, run.recipe.serve, run.recipe.hardware.device)
+            whole = reads_whole(base)
             try:
                 found: list[str] = []
                 parts = list(batched(zip(prompts, completions, strict=True), TOGETHER))
@@ -57,22 +59,35 @@ class BaseAnswers:
                             f"score.by: base: the day's {duration(limit)} for it are over after "
                             f"{len(found):,} of {len(prompts):,} rows; score fewer: sample before"
                         )
-                    found += _answered(engine, part)
+                    found += _answered(engine, part, whole)
             finally:
                 engine.close()
             say(f"data: the base answered {len(found):,} prompts in {allowance.elapsed():.0f} s")
         return found
 
 
-def _answered(engine: Engine, part: Sequence[tuple[str, str]]) -> Iterator[str]:
-    futures = [engine.submit(_request(engine, at, *pair)) for at, pair in enumerate(part)]
+def _answered(engine: Engine, part: Sequence[tuple[str, str]], whole: bool) -> Iterator[str]:
+    futures = [engine.submit(request(engine, at, *pair, whole)) for at, pair in enumerate(part)]
     for future in futures:
         yield "".join(token.text for token in future.result().tokens)
 
 
-def _request(engine: Engine, at: int, prompt: str, completion: str) -> GenRequest:
+def request(engine: Engine, at: int, prompt: str, completion: str, whole: bool) -> GenRequest:
+    """What an engine is asked, its prompt read as the worker reads it.
+
+    Args:
+        engine: with the model's tokenizer.
+        at: the prompt's number.
+        prompt: as it is trained.
+        completion: what was wanted.
+        whole: the model reads a prompt as a whole: no half example is left of one that is too long.
+    """
+    encode, context = engine.text.encode_prompt, engine.info.context
     wanted = min(len(engine.text.encode(completion)) + MORE, MOST)
-    fitted = fit(engine.text.encode_prompt(prompt), wanted, engine.info.context, "truncate_left")
+    if whole:
+        fitted = fit_examples(prompt, encode, wanted, context, "truncate_left")
+    else:
+        fitted = fit(encode(prompt), wanted, context, "truncate_left")
     return GenRequest(
         id=f"base-{at}",
         prompt=fitted.prompt.ids,
