@@ -46,6 +46,23 @@ def unmapped() -> Iterator[None]:
         yield
 
 
+def widened(folder: Path, dtype: Any, device: str) -> Any:
+    """A model of whole weights that computes in ``dtype``, be its files narrower.
+
+    A large one keeps its matrices as the file has them, mapped; each is widened when its layer
+    computes.
+    """
+    from tools.stages import unpacking
+
+    auto = of_folder(folder).loader()
+    whole = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if device != "cpu" or whole < SMALL:
+        with unmapped():
+            return auto.from_pretrained(folder, device_map=device, dtype=dtype)
+    net = auto.from_pretrained(folder, device_map=device, dtype="auto")
+    return net if net.dtype == dtype else unpacking.cast_by_layer(net, dtype)
+
+
 def unpacked(net: Any) -> Any:
     """A model whose layers of bitsandbytes compute with their weights as those were unpacked.
 

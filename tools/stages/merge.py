@@ -22,7 +22,7 @@ from tools.run.folder import Run
 from tools.stages import generation, mixed
 from tools.stages.asking import Asking, asking
 from tools.stages.four_bits import as_trained, packed, trained_dtype
-from tools.stages.loading import unmapped, unpacked
+from tools.stages.loading import unmapped, unpacked, widened
 from tools.stages.merging import merge_folders
 from tools.stages.merging.rounding import Rounding
 from tools.stages.merging.trained import is_whole
@@ -94,8 +94,7 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
     probes = Probes(asking(base), tokens.read(file, PROBES, run.recipe.serve.context))
     options = _as_trained(run, base, adapter)
     before, trained = _trained(run, base, adapter, options, probes)
-    options.pop("quantization_config", None)  # but in the type that was trained in
-    after = probes.logits(_load(run, merged, options))
+    after = probes.logits(_merged(run, merged, options))
     diff, change = _distance(trained, after), _distance(before, after)
     allowed = run.recipe.merge.max_logit_error
     if change == 0:
@@ -111,6 +110,13 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
             f"{allowed:g}; {remedy}"
         )
     return {"max_logit_diff": diff, "max_logit_change": change}
+
+
+def _merged(run: Run, folder: Path, options: dict[str, Any]) -> Any:
+    """What was made, whole weights in the type that was trained in."""
+    if "quantization_config" not in options:
+        return _load(run, folder, options)
+    return widened(folder, options["dtype"], _device(run, folder)).eval()
 
 
 def _trained(

@@ -30,6 +30,52 @@ class Unpacking(torch.nn.Linear):
         return dequantize_bnb_weight(self.packed, self._state)
 
 
+class Casting(torch.nn.Linear):
+    """A linear layer that keeps its weight in a narrower type than it computes in.
+
+    Args:
+        layer: whose weight it is.
+        dtype: that is computed in.
+    """
+
+    def __init__(self, layer: torch.nn.Linear, dtype: torch.dtype) -> None:
+        torch.nn.Module.__init__(self)  # not Linear's, which would make a weight
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.stored, self._dtype = layer.weight, dtype
+        self.register_parameter("bias", layer.bias)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """As it is computed with."""
+        return self.stored.to(self._dtype)
+
+
+def cast_by_layer(net: Any, dtype: torch.dtype) -> Any:
+    """A model that computes in a wider type, its large matrices left as they are.
+
+    To widen a number changes nothing of it: the same is computed as of a model loaded so.
+
+    Args:
+        net: of transformers, of whole weights.
+        dtype: that it is to compute in.
+    """
+
+    def widened(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return output.to(dtype)
+
+    for name, module in list(net.named_modules()):
+        if type(module) is torch.nn.Linear:
+            net.set_submodule(name, Casting(module, dtype))
+        elif isinstance(module, torch.nn.Embedding):
+            module.register_forward_hook(widened)
+    for module in net.modules():
+        for name, one in module.named_parameters(recurse=False):
+            matrix = isinstance(module, torch.nn.Embedding | Casting) and name != "bias"
+            if not matrix and one.is_floating_point():
+                one.data = one.data.to(dtype)
+    return net
+
+
 def whole_size(net: Any) -> int:
     """Bytes of the packed layers' weights once they are all unpacked."""
     layers = [module for module in net.modules() if isinstance(module, PACKED)]

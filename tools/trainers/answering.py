@@ -4,6 +4,7 @@ The loss is the cross entropy of the answer's tokens, a mean over all that one o
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -155,8 +156,9 @@ def loaded(settings: Settings, kind: Kind) -> Any:
 
 
 def adapted(model: Any, settings: Settings, kind: Kind) -> Any:
-    """The model with a LoRA adapter on it; as it is where all weights are trained."""
+    """The model with a LoRA adapter on it; as it is where its own weights are trained."""
     if not settings.get("adapter"):
+        _freeze(model, settings.get("unfrozen_parameters") or ())
         return model
     from peft import LoraConfig, get_peft_model
 
@@ -174,6 +176,25 @@ def adapted(model: Any, settings: Settings, kind: Kind) -> Any:
     }
     given = {name: value for name, value in options.items() if value is not None}
     return get_peft_model(model, LoraConfig(task_type=kind.task_type, **given))
+
+
+def _freeze(model: Any, patterns: Sequence[str]) -> None:
+    """Of all parameters leave those to be trained whose names begin as a pattern says; none: all.
+
+    Raises:
+        ValueError: a pattern fits none.
+    """
+    named = dict(model.named_parameters())
+    fits = {one: [name for name in named if re.match(one, name)] for one in patterns}
+    if idle := [one for one, names in fits.items() if not names]:
+        parts = sorted({".".join(name.split(".")[:2]) for name in named})
+        raise ValueError(
+            f"train.unfrozen_parameters: {', '.join(idle)}: no parameter's name begins so; they "
+            f"begin with {', '.join(parts)}"
+        )
+    kept = {name for names in fits.values() for name in names}
+    for name, one in named.items():
+        one.requires_grad_(not patterns or name in kept)
 
 
 def rows(path: str) -> list[dict[str, list[int]]]:

@@ -8,8 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, modeling_utils
 
+from tests import kin
 from tests.tiny import make_run, save_adapter
 from tests.tools.stages import bases
+from tools.base_model.architecture import of_folder
 from tools.stages import loading, merge, quantize, unpacking
 from tools.stages.four_bits import packed
 
@@ -109,3 +111,36 @@ def test_an_adapter_is_proven_on_it(
         net = merge._load(run, tiny_model, merge._as_trained(run, tiny_model, adapter))
         found.append(logits(PeftModel.from_pretrained(net, adapter).eval()))
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "pythia", "falcon"])
+@pytest.mark.parametrize("file", [torch.bfloat16, torch.float32])
+def test_a_narrow_files_model_computes_as_one_that_is_loaded_wide(
+    family: str, file: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = bases.write(tmp_path / "base", family, "safetensors")
+    folder = tmp_path / "narrow"
+    AutoModelForCausalLM.from_pretrained(base, dtype=file).save_pretrained(folder)
+    wanted = logits(loading.widened(folder, torch.float32, "cpu").eval())
+    monkeypatch.setattr(loading, "SMALL", 0)
+    net = loading.widened(folder, torch.float32, "cpu").eval()
+    assert torch.equal(logits(net), wanted) and wanted.dtype == torch.float32
+    kept = {one.dtype for one in net.parameters() if one.dim() == 2}
+    assert file in kept
+
+
+@pytest.mark.parametrize("family", ["t5", "bart", "bert", "albert"])
+def test_so_do_models_with_an_encoder(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = kin.folder(family, tmp_path / family)
+    kind = of_folder(folder).loader()
+    kind.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
+    asked: dict[str, Any] = {"input_ids": torch.tensor([[5, 6, 7, 8]])}
+    if family in kin.SEQ2SEQ:
+        asked["labels"] = torch.tensor([[9, 10]])
+    with torch.inference_mode():
+        wanted = loading.widened(folder, torch.float32, "cpu").eval()(**asked).logits
+        monkeypatch.setattr(loading, "SMALL", 0)
+        found = loading.widened(folder, torch.float32, "cpu").eval()(**asked).logits
+    assert torch.equal(found, wanted)

@@ -145,3 +145,22 @@ def test_a_rate_for_nothing_is_told(tmp_path: Path) -> None:
     trainer.lr_groups = [{"name": "head", "modules": ["lm_head"], "lr": 1e-3}]
     with pytest.raises(ValueError, match="lm_head in its name; the model's parts are bert, cls"):
         trainer.create_optimizer()
+
+
+def test_what_is_not_named_is_frozen() -> None:
+    network = kin.network("bert", 320)
+    adapted(network, {"unfrozen_parameters": ["cls", r"bert\.encoder"]}, KINDS["encoder"])
+    named = dict(network.named_parameters())
+    trained = {name for name, one in named.items() if one.requires_grad}
+    assert trained == {name for name in named if name.startswith(("cls.", "bert.encoder."))}
+    assert len(trained) < len(named)
+    adapted(network, {}, KINDS["encoder"])
+    assert all(one.requires_grad for one in network.parameters())
+
+
+def test_a_name_that_is_no_parameters_is_told() -> None:
+    settings = {"unfrozen_parameters": ["lm_head", "cls"]}
+    with pytest.raises(
+        ValueError, match=r"lm_head: no parameter's name begins so; .*bert\.encoder"
+    ):
+        adapted(kin.network("bert", 320), settings, KINDS["encoder"])

@@ -32,6 +32,10 @@ def keys(recipe: Recipe, facts: Facts) -> Faults:
     for key, why in without_meaning(kind, recipe.train).items():
         yield fail(f"train.{key}", f"train.{key} {why}", f"--set '~train.{key}'")
     yield from _values(recipe, kind)
+    if recipe.train.get("unfrozen_parameters") and recipe.train.get("adapter"):
+        key = "train.unfrozen_parameters"
+        said = f"{key}: an adapter is trained, and the model's own weights are all frozen"
+        yield fail(key, said, f"--set '~{key}', or set train.adapter=null")
     if recipe.hardware.gpus > 1:
         said = f"hardware.gpus is {recipe.hardware.gpus}: {kind.said} is trained on one card"
         yield fail("hardware.gpus", said, "set hardware.gpus=1")

@@ -74,6 +74,13 @@ def test_a_value_that_only_axolotl_knows(key: str, value: Any, said: str) -> Non
     assert fault.key == f"train.{key}" and said in fault.message
 
 
+def test_an_adapter_on_weights_that_are_frozen_anyhow() -> None:
+    train = {**TRAIN, "adapter": "lora", "unfrozen_parameters": ["cls"]}
+    (fault,) = told(kinds.keys, recipe(model__kind="encoder", train=train))
+    assert fault.key == "train.unfrozen_parameters" and "set train.adapter=null" in fault.remedy
+    assert told(kinds.keys, recipe(model__kind="encoder", train={**train, "adapter": None})) == []
+
+
 def test_several_cards_and_chat_templates() -> None:
     made = recipe(model__kind="encoder", hardware__gpus=2)
     (fault,) = told(kinds.keys, made)
