@@ -27,7 +27,7 @@ TRAIN_KEYS = frozenset((
     "save_steps", "saves_per_epoch", "save_total_limit", "logging_steps", "load_best_model_at_end",
     "metric_for_best_model", "greater_is_better", "early_stopping_patience", "bf16", "fp16", "tf32",
     "gradient_checkpointing", "gradient_checkpointing_kwargs", "attn_implementation",
-    "excess_length_strategy",
+    "excess_length_strategy", "overrides_of_model_config",
 ))  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from transformers import EarlyStoppingCallback, Trainer, set_seed
 
 from tools.day import checkpoints
 from tools.day.watch import TOKENS
+from tools.recipe.faults import nearest
 from tools.recipe.kinds import KINDS, Kind
 from tools.trainers import callbacks
 from tools.trainers.arguments import output_of
@@ -145,11 +146,27 @@ def train(settings: Settings, make: Callable[[Settings, Any], AnswerTrainer]) ->
 
 
 def loaded(settings: Settings, kind: Kind) -> Any:
-    """The base model; in bf16 where only an adapter on it is trained so."""
+    """The base model; in bf16 where only an adapter on it is trained so.
+
+    Raises:
+        ValueError: ``overrides_of_model_config`` names nothing that its ``config.json`` has.
+    """
+    from transformers import AutoConfig
+
     half = settings.get("bf16") is True and settings.get("adapter")
     options = {"attn_implementation": settings.get("attn_implementation")}
+    config = AutoConfig.from_pretrained(settings["base_model"])
+    others = settings.get("overrides_of_model_config") or {}
+    if wrong := [name for name in others if not hasattr(config, name)]:
+        raise ValueError(
+            f"train.overrides_of_model_config: {wrong[0]}: {config.model_type} has none"
+            f"{nearest(wrong[0], config.to_dict())}"
+        )
+    for name, value in others.items():
+        setattr(config, name, value)
     return kind.loader().from_pretrained(
         settings["base_model"],
+        config=config,
         dtype=torch.bfloat16 if half else torch.float32,
         **{name: value for name, value in options.items() if value},
     )

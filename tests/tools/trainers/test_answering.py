@@ -164,3 +164,13 @@ def test_a_name_that_is_no_parameters_is_told() -> None:
         ValueError, match=r"lm_head: no parameter's name begins so; .*bert\.encoder"
     ):
         adapted(kin.network("bert", 320), settings, KINDS["encoder"])
+
+
+def test_values_of_the_models_config_are_ones_own(tmp_path: Path) -> None:
+    kin.folder("bert", tmp_path / "bert")
+    asked = settings(tmp_path, "bert", overrides_of_model_config={"hidden_dropout_prob": 0.25})
+    network = loaded(asked, KINDS["encoder"])
+    assert network.bert.embeddings.dropout.p == 0.25 and network.dtype == torch.float32
+    asked["overrides_of_model_config"] = {"hidden_dropout_prop": 0.25}
+    with pytest.raises(ValueError, match="bert has none; did you mean hidden_dropout_prob"):
+        loaded(asked, KINDS["encoder"])
