@@ -8,6 +8,7 @@ from typing import Any
 
 from tests import kin
 from tests.e2e.conftest import start
+from tests.torture import NEVER
 
 RECIPE = """\
 defaults: [base, hardware/cpu, data/reasoning, serve/helm]
@@ -72,14 +73,16 @@ def write(folder: Path, family: str) -> Path:
 
 
 def killed(recipe: Path, runs: Path, *sets: str) -> None:
-    """Start a training, and kill it behind its first checkpoint."""
-    process, until = start("train", recipe, runs, *sets), time.monotonic() + 600
-    while not any(runs.glob("*/.adapter.*.partial/checkpoint-*/.complete")):
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
-        assert time.monotonic() < until, "the moment to kill never came"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    """Start a training, and kill it behind its first checkpoint, or where that never comes."""
+    process, until = start("train", recipe, runs, *sets), time.monotonic() + NEVER
+    try:
+        while not any(runs.glob("*/.adapter.*.partial/checkpoint-*/.complete")):
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            assert time.monotonic() < until, "the moment to kill never came"
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
 
 
 def metrics(folder: Path) -> dict[str, Any]:
