@@ -88,3 +88,14 @@ def killed(recipe: Path, runs: Path, *sets: str) -> None:
 def metrics(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "oneday.json").read_text())["metrics"]
     return found
+
+
+def recorded(folder: Path) -> dict[str, list[str]]:
+    """HELM's own record of the answers that it got, by run spec."""
+    answers = {}
+    for file in sorted(folder.glob("benchmark_output/runs/*/*/scenario_state.json")):
+        states: list[dict[str, Any]] = json.loads(file.read_text())["request_states"]
+        answers[file.parent.name] = [
+            completion["text"] for state in states for completion in state["result"]["completions"]
+        ]
+    return answers

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import call
-from tests.e2e.kinds import write
+from tests.e2e.kinds import recorded, write
 from tests.serve.conftest import byte_level_tokenizer, save_model
 from tests.tools.evaluate.test_stage import make_run
 from tools.evaluate import stage as evaluate
@@ -36,17 +36,6 @@ def asked(model: Path, root: Path, threads: int) -> tuple[dict[str, float], dict
 
 def values(scores: dict[str, Any]) -> dict[str, float]:
     return {name: score["value"] for name, score in scores.items()}
-
-
-def recorded(folder: Path) -> dict[str, list[str]]:
-    """HELM's own record of the answers that it got, by run spec."""
-    answers = {}
-    for file in sorted(folder.glob("benchmark_output/runs/*/*/scenario_state.json")):
-        states: list[dict[str, Any]] = json.loads(file.read_text())["request_states"]
-        answers[file.parent.name] = [
-            completion["text"] for state in states for completion in state["result"]["completions"]
-        ]
-    return answers
 
 
 def test_one_thread_and_thirty_are_answered_alike(tmp_path: Path) -> None:

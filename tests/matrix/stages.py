@@ -28,7 +28,8 @@ MEANING = {
     "step of how many it went on",
     "again": "the same recipe in another folder, by another process: the same bytes",
     "serve": f"{CONTRACT}, asked of a server of its own: checks that passed",
-    "helm": f"python -m tools eval: the tuned model's score in {QUESTIONS} questions of {SCENARIO}",
+    "helm": f"python -m tools eval, {QUESTIONS} questions of {SCENARIO}: score of the tuned model, "
+    "and in brackets how many it answered; of two HELM scores one",
 }
 
 
@@ -135,11 +136,11 @@ def judged(report: Path) -> Cell:
 def _helm(family: str, folder: Path) -> Cell:
     alone(family, folder)
     done("eval", family, folder / "alone", ASKED)
-    scores = folder / "alone" / family / "eval" / "tuned" / "scores.json"
-    (score,) = json.loads(scores.read_text(encoding="utf-8")).values()
-    asked = score["instances"]
-    fault = "" if asked == QUESTIONS else f"HELM scored {asked} questions of {QUESTIONS}"
-    return f"{score['value']:.2f} of {asked}", fault
+    tuned = folder / "alone" / family / "eval" / "tuned"
+    (score,) = json.loads((tuned / "scores.json").read_text(encoding="utf-8")).values()
+    answers = sum(map(len, kinds.recorded(tuned).values()))
+    fault = "" if answers == QUESTIONS else f"HELM has {answers} answers, of {QUESTIONS} questions"
+    return f"{score['value']:.2f} ({answers})", fault
 
 
 CELLS: dict[str, Callable[[str, Path], Cell]] = {

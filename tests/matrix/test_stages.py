@@ -16,14 +16,14 @@ Verbs = Callable[..., None]
 
 @pytest.fixture
 def verbs(monkeypatch: pytest.MonkeyPatch) -> Verbs:
-    """``verbs(adapter=…, losses=…, code=…, printed=…, instances=…)``: what they leave, and say."""
+    """``verbs(adapter=…, losses=…, code=…, printed=…, answers=…)``: what they leave, and say."""
 
     def stand_in(
         losses: tuple[float, float] = (5.9, 2.1),
         weights: dict[str, bytes] | None = None,
         code: int = 0,
         printed: str = "train: going on from step 8",
-        instances: int = 2,
+        answers: int = 2,
     ) -> None:
         def call(verb: str, recipe: Path, runs: Path, *_: str) -> Any:
             run = runs / recipe.stem
@@ -34,10 +34,12 @@ def verbs(monkeypatch: pytest.MonkeyPatch) -> Verbs:
             made = (weights or {}).get(runs.name, b"the same")
             (adapter / "adapter_model.safetensors").write_bytes(made)
             if verb == "eval":
-                tuned = run / "eval" / "tuned"
-                tuned.mkdir(parents=True)
-                scores = {"synthetic": {"value": 0.5, "instances": instances}}
-                (tuned / "scores.json").write_text(json.dumps(scores))
+                asked = run / "eval/tuned/benchmark_output/runs/oneday/synthetic"
+                asked.mkdir(parents=True)
+                states = [{"result": {"completions": [{"text": "B"}]}}] * answers
+                (asked / "scenario_state.json").write_text(json.dumps({"request_states": states}))
+                scores = {"synthetic": {"value": 0.5, "instances": 1}}
+                (run / "eval/tuned/scores.json").write_text(json.dumps(scores))
             return subprocess.CompletedProcess([], code, printed)
 
         monkeypatch.setattr(stages, "call", call)
@@ -73,10 +75,10 @@ def test_a_killed_run_that_began_anew(verbs: Verbs, tmp_path: Path) -> None:
 
 def test_a_score(verbs: Verbs, tmp_path: Path) -> None:
     verbs()
-    assert stages.cell("bert", "helm", tmp_path / "one") == ("0.50 of 2", "")
-    verbs(instances=1)
+    assert stages.cell("bert", "helm", tmp_path / "one") == ("0.50 (2)", "")
+    verbs(answers=1)
     fault = stages.cell("bert", "helm", tmp_path / "two")[1]
-    assert fault == "HELM scored 1 questions of 2"
+    assert fault == "HELM has 1 answers, of 2 questions"
 
 
 def test_a_verb_that_fails_is_told_with_its_last_lines(verbs: Verbs, tmp_path: Path) -> None:
