@@ -29,9 +29,24 @@ from tests.contract.conftest import Client, checked
 from tests.contract.servers import DEVICE
 from tests.serve.conftest import _start_server
 from tests.serve.engine.families import Plain, plain_model, speaking
+from tools.recipe.faults import nearest
 
 ALWAYS, ALSO = ("t5", "bert"), ("bart", "albert")
-NAMED = tuple(filter(None, os.environ.get("ONEDAY_CONTRACT_FAMILIES", "").split(",")))
+
+
+def named() -> tuple[str, ...]:
+    """The families that were asked for; none: those above."""
+    found = tuple(filter(None, os.environ.get("ONEDAY_CONTRACT_FAMILIES", "").split(",")))
+    for name in found:
+        if name not in kin.FAMILIES:
+            raise pytest.Collector.CollectError(
+                f"ONEDAY_CONTRACT_FAMILIES: no family {name!r}{nearest(name, kin.FAMILIES)}; there "
+                f"are {', '.join(kin.FAMILIES)}"
+            )
+    return found
+
+
+NAMED = named()
 FAMILIES = NAMED or (*ALWAYS, *ALSO)
 SERVED = FAMILIES if NAMED or "ONEDAY_TEST_ALL" in os.environ else ALWAYS
 PROMPT = test_process.PROMPT
