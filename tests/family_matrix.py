@@ -1,17 +1,16 @@
-"""The family matrix: every family that is not causal by merge and format; the stages beside them.
+"""The family matrix: every family that is not causal by stage, by way to merge, by format.
 
-``python -m tests.family_matrix`` prints it. Of a way to train: the largest distance of the merged
-model's logits from those of base + adapter, as a share of the largest logit. Of a format: the same
-between the packed model and its files, loaded again. Tiny random models of ``tests.kin`` on their
-own kinds of tokenizers, in fp32, on a CPU. ``python -m tests.merge_matrix --families t5 bert``
-prints lines of it, too.
+``python -m tests.family_matrix`` prints it. Of a stage (``tests.matrix.stages``): that the verbs do
+it, killed, twice, served and scored. Of a way to train: the largest distance of the merged model's
+logits from those of base + adapter, as a share of the largest logit. Of a format: the same between
+the packed model and its files, loaded again. Tiny random models of ``tests.kin`` on their own kinds
+of tokenizers, in fp32, on a CPU. ``--families t5 bert --columns train serve`` prints a part of it;
+``python -m tests.merge_matrix --families t5 bert`` the merged and packed ones.
 """
 
 import argparse
-import json
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from unittest import mock
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
-from transformers.utils import logging
 
 from tests import kin
+from tests.matrix import stages, table
 from tests.tiny import make_run
 from tools.base_model.architecture import of_folder
 from tools.run.folder import Run
@@ -38,8 +36,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "full": {},
 }
 FORMATS = ("nf4", "int8")
-COLUMNS = (*WAYS, *FORMATS)
+WEIGHTS = (*WAYS, *FORMATS)
+COLUMNS = (*stages.CELLS, *WEIGHTS)
 MEANING = {
+    **stages.MEANING,
     "lora": "train.adapter: lora on the layers of recipes/models",
     "rslora": "train.peft_use_rslora: true",
     "dora": "train.peft_use_dora: true",
@@ -47,11 +47,6 @@ MEANING = {
     "full": "train.adapter: null",
     "nf4": "quantize.format: nf4, saved and loaded again",
     "int8": "quantize.format: int8, saved and loaded again",
-}
-#: Stages whose matrix is elsewhere, and where.
-BESIDE = {
-    "train, resume, two runs": "tests of the trainers",
-    "serve": "tests of the engines",
 }
 LIMIT = 1e-5  # of the largest logit
 _T5, _GATED = ["q", "k", "v", "o", "wi", "wo"], ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]
@@ -82,27 +77,6 @@ HEADS = {
     "deberta-v2": ["lm_predictions.lm_head.dense", "lm_predictions.lm_head.LayerNorm"],
 }
 _PROMPT, _ANSWER = "Question: Which key opens the red box?\nAnswer:", " the third one"
-
-
-def write(family: str, folder: Path) -> Path:
-    """A base as its maker published it: T5 v1.1 and UL2 with a head of their own."""
-    kin.folder(family, folder)
-    if family in ("t5-v1_1", "ul2"):
-        untie(folder)
-    return folder
-
-
-def untie(folder: Path) -> None:
-    """Give a T5 a head of its own; its config.json says so, which transformers passes over."""
-    file = folder / "model.safetensors"
-    weights = load_file(file)
-    torch.manual_seed(3)
-    weights["lm_head.weight"] = 0.3 * torch.randn_like(weights["shared.weight"])
-    save_file(weights, file, {"format": "pt"})
-    config = json.loads((folder / "config.json").read_text())
-    config["tie_word_embeddings"] = False
-    config.pop("scale_decoder_outputs", None)
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 def load(folder: Path) -> Any:
@@ -162,7 +136,7 @@ def trained(base: Path, adapter: Path) -> Any:
 
 def merged(family: str, way: str, folder: Path) -> tuple[Path, float]:
     """The merged folder, and how far it is from what was trained, as a share of the logits."""
-    base = write(family, folder / "base")
+    base = kin.folder(family, folder / "base")
     adapter = train(base, family, way, folder / "adapter")
     before, wanted = logits(base, load(base)), logits(base, trained(base, adapter))
     if not (wanted - before).abs().max() > 0.01 * before.abs().max():
@@ -180,7 +154,7 @@ def share(wanted: Any, found: Any) -> float:
 
 def packed(family: str, form: str, folder: Path) -> tuple[float, float]:
     """Of a merged model in a format: how far its files are from it, and it from the whole one."""
-    base = write(family, folder / "base")
+    base = kin.folder(family, folder / "base")
     run = make_run(folder / "runs", quantize__format=form)
     made = folder / "packed"
     made.mkdir()
@@ -209,43 +183,45 @@ def in_memory(run: Run, base: Path) -> Any:
     return unpacking.by_layer(kept[0]).eval()
 
 
-def cell(family: str, column: str, folder: Path) -> tuple[str, str]:
-    """What the table says, and what is wrong, empty where nothing is."""
+def cell(family: str, column: str, folder: Path) -> table.Cell:
+    """What the table says, and what is wrong, empty where nothing is.
+
+    Args:
+        family: of ``tests.kin``.
+        column: of :data:`COLUMNS`.
+        folder: shared by the cells of a family.
+    """
+    if column in stages.CELLS:
+        return stages.cell(family, column, folder)
     if column in FORMATS:
-        apart, lost = packed(family, column, folder)
+        apart, lost = packed(family, column, folder / column)
         fault = "" if apart == 0 else f"its files are {apart:.3g} of a logit apart from it"
         return f"{apart:.0g} ({lost:.2g})", fault
-    _, apart = merged(family, column, folder)
+    _, apart = merged(family, column, folder / column)
     return f"{apart:.0e}", "" if apart < LIMIT else f"logits are {apart:.3g} apart"
+
+
+def label(family: str) -> str:
+    """A family and its kind of tokenizer."""
+    return f"{family} ({kin.algorithm(family)})"
 
 
 def main(families: Sequence[str], columns: Sequence[str]) -> int:
     """Print the table; 1 where a cell is not as it should be."""
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
-    wrong = []
-    print("family".ljust(13), *(one.rjust(12) for one in columns))
-    for family in families:
-        line = [family.ljust(13)]
-        for column in columns:
-            with tempfile.TemporaryDirectory() as folder:
-                said, fault = cell(family, column, Path(folder))
-            line.append(said.rjust(12))
-            wrong += [f"{family}, {column}: {fault}"] if fault else []
-        print(*line, flush=True)
-    print(f"\nlargest distance over largest logit (allowed: {LIMIT:g}); of formats 0, and in")
-    print("brackets how far the packed model is from the whole one, which has random weights")
+    table.still()
+    wrong = table.show(families, columns, cell, 12, label)
+    if set(columns) - stages.CELLS.keys():
+        print(
+            f"\nmerged: largest distance over largest logit (allowed: {LIMIT:g}); formats: 0, and"
+        )
+        print("in brackets how far the packed model is from the whole one, of random weights")
     print(*(f"{one}: {MEANING[one]}" for one in columns), sep="\n")
-    print(*(f"{stage}: {where}" for stage, where in BESIDE.items()), sep="\n")
-    print(*wrong or [f"all {len(families) * len(columns)} as they should be"], sep="\n")
-    return bool(wrong)
+    return table.verdict(wrong, len(families) * len(columns))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--families", nargs="*", choices=kin.FAMILIES, default=[*kin.FAMILIES])
-    parser.add_argument("--ways", nargs="*", choices=COLUMNS, default=[*COLUMNS])
+    parser = argparse.ArgumentParser(prog="python -m tests.family_matrix", description=__doc__)
+    parser.add_argument("--families", nargs="+", choices=kin.FAMILIES, default=[*kin.FAMILIES])
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=[*COLUMNS])
     args = parser.parse_args()
-    sys.exit(main(args.families, args.ways))
+    sys.exit(main(args.families, args.columns))

@@ -2,15 +2,17 @@
 
 Tokenizers are those of their families, trained here on a few sentences: byte-level BPE (BART,
 RoBERTa, DeBERTa v1), WordPiece (BERT, ELECTRA, DistilBERT), Unigram with T5's or ALBERT's settings
-(T5, ALBERT, DeBERTa v2).
+(T5, ALBERT, DeBERTa v2). T5 v1.1 and UL2 have a head of their own, as published.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 SEQ2SEQ = ("t5", "t5-v1_1", "ul2", "bart")
 ENCODERS = ("bert", "roberta", "albert", "electra", "distilbert", "deberta", "deberta-v2")
 FAMILIES = (*SEQ2SEQ, *ENCODERS)
+OWN_HEAD = ("t5-v1_1", "ul2")  # of all others it is the embeddings
 
 _TEXT = [
     "Question: Which key opens the red box in the hall?\nAnswer: the third one, said Xenia.",
@@ -36,8 +38,18 @@ def folder(family: str, path: Path, seed: int = 0, vocab: int = 320) -> Path:
     size = max(vocab, len(tokenizer))
     model = network(family, size, seed)
     model.save_pretrained(path)
+    if family in OWN_HEAD:
+        _say_as_published(path / "config.json")
     tokenizer.save_pretrained(path)
     return path
+
+
+def _say_as_published(file: Path) -> None:
+    """Of a head of its own: transformers 5 writes that it is tied, and how outputs are scaled."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["tie_word_embeddings"] = False
+    del config["scale_decoder_outputs"]
+    file.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def tokenizer_of(family: str) -> Any:
@@ -57,6 +69,11 @@ def tokenizer_of(family: str) -> Any:
         model_max_length=512,
         **cls_sep,
     )
+
+
+def algorithm(family: str) -> str:
+    """Its tokenizer's: BPE, WordPiece or Unigram."""
+    return type(backend(family)[0].model).__name__
 
 
 def backend(family: str) -> tuple[Any, tuple[str, ...]]:
@@ -154,7 +171,22 @@ def network(family: str, vocab: int, seed: int = 0) -> Any:
     name, values = _CONFIGS[family]
     config = getattr(transformers, f"{name}Config")(vocab_size=vocab, pad_token_id=0, **values)
     suffix = "ForConditionalGeneration" if family in SEQ2SEQ else "ForMaskedLM"
-    return getattr(transformers, f"{name}{suffix}")(config).eval()
+    made = getattr(transformers, f"{name}{suffix}")(config).eval()
+    if family in OWN_HEAD:
+        _part_head(made)
+    return made
+
+
+def _part_head(made: Any) -> None:
+    """Give a T5 a head of its own: transformers takes the embeddings for it, whatever is asked.
+
+    Its outputs are not scaled, so the weights are: the first loss is near that of a guess.
+    """
+    import torch
+
+    rows, width = made.lm_head.weight.shape
+    made.lm_head.weight = torch.nn.Parameter(torch.randn(rows, width) * width**-0.5)
+    made.all_tied_weights_keys.pop("lm_head.weight")  # as of a model that is loaded
 
 
 def _t5(projection: str, tied: bool) -> tuple[str, dict[str, Any]]:

@@ -10,8 +10,6 @@ import argparse
 import contextlib
 import io
 import sys
-import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ import torch
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-from transformers.utils import logging
 
 from tests import family_matrix
 from tests.kin import FAMILIES
+from tests.matrix import table
 from tests.tools.stages import bases
 from tools.base_model.pickled import as_safetensors
 from tools.check.rules.unpacked import _FORGETS_HEADS, _WHOLE
@@ -163,7 +161,7 @@ def distances(name: str, way: str, folder: Path) -> Iterator[tuple[str, float | 
             yield form, float((wanted - logits(load(merged))).abs().max())
 
 
-def cell(name: str, way: str, folder: Path) -> tuple[str, str]:
+def cell(name: str, way: str, folder: Path) -> table.Cell:
     """What the table says of a family and a way, and what is wrong, empty where nothing is."""
     with contextlib.redirect_stdout(io.StringIO()):  # that pickles are written anew
         found = dict(distances(name, way, folder))
@@ -179,25 +177,12 @@ def cell(name: str, way: str, folder: Path) -> tuple[str, str]:
 
 def main(names: Sequence[str], ways: Sequence[str]) -> int:
     """Print the table; 1 where a cell is neither near enough nor refused for a known reason."""
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)  # the models are tiny: more would wait for each other
-    wrong = []
-    print("family".ljust(13), *(way.rjust(14) for way in ways))
-    for name in names:
-        line = [name.ljust(13)]
-        for way in ways:
-            with tempfile.TemporaryDirectory() as folder:
-                said, fault = cell(name, way, Path(folder))
-            line.append(said.rjust(14))
-            wrong += [f"{name}, {way}: {fault}"] if fault else []
-        print(*line, flush=True)
+    table.still()
+    wrong = table.show(names, ways, lambda name, way, line: cell(name, way, line / way), 14)
     print(f"\nlargest distance of logits over {', '.join(FORMS)} (allowed: {LIMIT:g})")
     print(*(f"{mark}: {text}" for mark, text in NOTES.items()), sep="\n")
     print(*(f"{way}: {MEANING[way]}" for way in ways), sep="\n")
-    print(*wrong or [f"all {len(names) * len(ways) * len(FORMS)} as they should be"], sep="\n")
-    return bool(wrong)
+    return table.verdict(wrong, len(names) * len(ways) * len(FORMS))
 
 
 def both(families: Sequence[str], ways: Sequence[str]) -> int:
@@ -207,7 +192,7 @@ def both(families: Sequence[str], ways: Sequence[str]) -> int:
     code = main(causal, known) if causal else 0
     if not encoded:
         return code
-    missing = [one for one in ways if one not in family_matrix.COLUMNS]
+    missing = [one for one in ways if one not in family_matrix.WEIGHTS]
     print(f"\nof causal families only: {', '.join(missing) or 'none'}\n")
     return family_matrix.main(encoded, [one for one in ways if one not in missing]) or code
 
@@ -215,8 +200,8 @@ def both(families: Sequence[str], ways: Sequence[str]) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     names = [*bases.ALL, *FAMILIES]
-    parser.add_argument("--families", nargs="*", choices=names, default=names)
-    every = [*dict.fromkeys([*WAYS, *family_matrix.COLUMNS])]
-    parser.add_argument("--ways", nargs="*", choices=every, default=every)
+    parser.add_argument("--families", nargs="+", choices=names, default=names)
+    every = [*dict.fromkeys([*WAYS, *family_matrix.WEIGHTS])]
+    parser.add_argument("--ways", nargs="+", choices=every, default=every)
     args = parser.parse_args()
     sys.exit(both(args.families, args.ways))

@@ -1,7 +1,8 @@
 """The contract, asked of models that are no causal ones: the same checks, and what they refuse.
 
 A T5 and a BERT in every run; BART (byte-level, its own end for every answer) and ALBERT (Unigram,
-uncased) in ``make test-all``.
+uncased) in ``make test-all``; others where ``ONEDAY_CONTRACT_FAMILIES`` names them, by commas, as
+``tests.family_matrix`` does.
 """
 
 import json
@@ -15,6 +16,7 @@ import pytest
 import requests
 
 from serve.text import Detokenizer, TextCodec
+from tests import kin
 from tests.contract import (
     test_openai,
     test_process,
@@ -27,9 +29,26 @@ from tests.contract.conftest import Client, checked
 from tests.contract.servers import DEVICE
 from tests.serve.conftest import _start_server
 from tests.serve.engine.families import Plain, plain_model, speaking
+from tools.recipe.faults import nearest
 
 ALWAYS, ALSO = ("t5", "bert"), ("bart", "albert")
-ALL = "ONEDAY_TEST_ALL" in os.environ
+
+
+def named() -> tuple[str, ...]:
+    """The families that were asked for; none: those above."""
+    found = tuple(filter(None, os.environ.get("ONEDAY_CONTRACT_FAMILIES", "").split(",")))
+    for name in found:
+        if name not in kin.FAMILIES:
+            raise pytest.Collector.CollectError(
+                f"ONEDAY_CONTRACT_FAMILIES: no family {name!r}{nearest(name, kin.FAMILIES)}; there "
+                f"are {', '.join(kin.FAMILIES)}"
+            )
+    return found
+
+
+NAMED = named()
+FAMILIES = NAMED or (*ALWAYS, *ALSO)
+SERVED = FAMILIES if NAMED or "ONEDAY_TEST_ALL" in os.environ else ALWAYS
 PROMPT = test_process.PROMPT
 
 
@@ -73,7 +92,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
     settings.write_text(json.dumps({"context": 2048, "capital_letters": False}))
     with ExitStack() as running:
         servers = {}
-        for family in (*ALWAYS, *(ALSO if ALL else ())):
+        for family in SERVED:
             folder = speaking(family, root / family)
             options = ("--config", str(settings), "--device", DEVICE)
             server = _start_server(folder, root / f"{family}.log", *options)
@@ -86,9 +105,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
         )
 
 
-@pytest.fixture(scope="module", params=(*ALWAYS, *ALSO))
+@pytest.fixture(scope="module", params=FAMILIES)
 def asked(request: pytest.FixtureRequest, served: Any) -> tuple[Client, Any]:
-    if request.param in ALSO and not ALL:
+    if request.param not in SERVED:
         pytest.skip("a slow one: make test-all asks it")
     pair: tuple[Client, Any] = served(request.param)
     return pair
@@ -228,7 +247,7 @@ def test_openai_s_completions(asked: tuple[Client, Any]) -> None:
 def test_health_tells_what_it_is(asked: tuple[Client, Any]) -> None:
     client, oracle = asked
     model = requests.get(client.server.url + "/health", timeout=10).json()["model"]
-    kind = "seq2seq" if oracle.family in ("t5", "bart") else "masked"
+    kind = "seq2seq" if oracle.family in kin.SEQ2SEQ else "masked"
     assert model["engine"] == kind and "no probability" in model["unscored"]
     assert checked(client.post("/process", {"prompt": "x", "max_new_tokens": 1}))
 

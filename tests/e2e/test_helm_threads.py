@@ -1,12 +1,19 @@
 """HELM gets the same answers and scores whether it asks one question at a time or thirty."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.e2e.conftest import call
+from tests.e2e.kinds import recorded, write
 from tests.serve.conftest import byte_level_tokenizer, save_model
 from tests.tools.evaluate.test_stage import make_run
 from tools.evaluate import stage as evaluate
+from tools.evaluate.stage import WHO
 
 ENTRIES = (
     "oneday",
@@ -24,15 +31,11 @@ def asked(model: Path, root: Path, threads: int) -> tuple[dict[str, float], dict
     run.recipe.eval.threads, run.recipe.eval.max_instances = threads, 12
     run.recipe.serve.context = 512
     scores = evaluate.evaluate(run.recipe, run, "base", model)
-    answers = {}
-    for file in sorted(
-        run.output("eval_base").glob("benchmark_output/runs/*/*/scenario_state.json")
-    ):
-        states: list[dict[str, Any]] = json.loads(file.read_text())["request_states"]
-        answers[file.parent.name] = [
-            completion["text"] for state in states for completion in state["result"]["completions"]
-        ]
-    return {name: score["value"] for name, score in scores.items()}, answers
+    return values(scores), recorded(run.output("eval_base"))
+
+
+def values(scores: dict[str, Any]) -> dict[str, float]:
+    return {name: score["value"] for name, score in scores.items()}
 
 
 def test_one_thread_and_thirty_are_answered_alike(tmp_path: Path) -> None:
@@ -42,3 +45,35 @@ def test_one_thread_and_thirty_are_answered_alike(tmp_path: Path) -> None:
     assert len(one[1]) == len(ENTRIES) + 1  # two skills
     assert sum(map(len, one[1].values())) > 50 and any(map(any, one[1].values()))
     assert one == thirty
+
+
+@pytest.mark.skipif(
+    not os.environ.get("ONEDAY_TEST_ALL"), reason="slow: make test-all asks other kinds of models"
+)
+@pytest.mark.parametrize("family", ["t5", "bart", "bert", "albert"])
+def test_so_are_models_of_other_kinds(family: str, tmp_path: Path) -> None:
+    """Base and tuned, by the verb, in two copies of one run."""
+    recipe = write(tmp_path, family)
+    trained = call("merge", recipe, tmp_path / "one", "data.test_rows=40")
+    assert trained.returncode == 0, trained.stdout[-4000:]
+    shutil.copytree(tmp_path / "one", tmp_path / "thirty")
+    one, thirty = (
+        scored(recipe, tmp_path / name, threads) for name, threads in (("one", 1), ("thirty", 30))
+    )
+    assert one == thirty
+    texts = [text for _, answers in one.values() for each in answers.values() for text in each]
+    assert len(texts) > 100 and any(text.strip() for text in texts)
+
+
+def scored(
+    recipe: Path, runs: Path, threads: int
+) -> dict[str, tuple[dict[str, float], dict[str, list[str]]]]:
+    """Scores, and answers, of the base and the tuned model."""
+    sets = ("data.test_rows=40", f"eval.threads={threads}", "eval.max_instances=12")
+    done = call("eval", recipe, runs, *sets, f"eval.tiers.quick={json.dumps(ENTRIES)}")
+    assert done.returncode == 0, done.stdout[-4000:]
+    folders = {who: runs / recipe.stem / "eval" / who for who in WHO}
+    return {
+        who: (values(json.loads((folder / "scores.json").read_text())), recorded(folder))
+        for who, folder in folders.items()
+    }

@@ -1,61 +1,15 @@
 """Models that are not causal, trained for real: killed and gone on with, the same bytes."""
 
-import json
 import os
-import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import kin
-from tests.e2e.conftest import call, start
-from tests.torture import differing
+from tests.e2e.conftest import call
+from tests.e2e.kinds import metrics, write
+from tests.matrix.stages import alone, cell
 
-RECIPE = """\
-defaults: [base, hardware/cpu, data/reasoning, serve/helm]
-budget: {{checkpoint_minutes: 60}}
-model:
-  id: oneday/{family}
-  source: local
-  path: {path}
-  family: {name}
-  licence: Apache-2.0
-  instruct: false
-  kind: {kind}
-  context: 512
-  eos: "{end}"
-  pad: "{pad}"
-data:
-  validation_rows: 8
-  test_rows: 8
-  shots: 2
-  sources:
-    boxes: {{rows: 24}}
-    places: {{rows: 24}}
-    counting: {{rows: 24}}
-    syllogism: {{rows: 24}}
-train:
-  adapter: lora
-  lora_r: 8
-  lora_alpha: 16
-  lora_target_linear: true
-  sequence_len: 512
-  micro_batch_size: 4
-  gradient_accumulation_steps: 1
-  learning_rate: 1e-2
-  optimizer: adamw_torch
-  group_by_length: true
-  num_epochs: 2
-  save_steps: 8
-  eval_steps: 8
-  logging_steps: 2
-serve: {{context: 512}}
-"""
-NAMES = {"t5": "T5", "t5-v1_1": "T5", "ul2": "UL2", "bart": "BART", "bert": "BERT",
-         "roberta": "RoBERTa", "albert": "ALBERT", "electra": "ELECTRA",
-         "distilbert": "DistilBERT", "deberta": "DeBERTa", "deberta-v2": "DeBERTa"}  # fmt: skip
 #: One of each kind in every test run, all families where slow ones are asked for.
 ALL = bool(os.environ.get("ONEDAY_TEST_ALL"))
 FAMILIES = [
@@ -69,54 +23,14 @@ FAMILIES = [
 ]
 
 
-def write(folder: Path, family: str) -> Path:
-    """A recipe of a family's tiny folder."""
-    model = kin.folder(family, folder / family)
-    told = json.loads((model / "tokenizer_config.json").read_text())
-    text = RECIPE.format(
-        family=family,
-        path=model,
-        name=NAMES[family],
-        kind="seq2seq" if family in kin.SEQ2SEQ else "encoder",
-        end=told["eos_token"],
-        pad=told["pad_token"],
-    )
-    recipe = folder / f"{family}.yaml"
-    recipe.write_text(text, encoding="utf-8")
-    return recipe
-
-
-def killed(recipe: Path, runs: Path, *sets: str) -> None:
-    """Start a training, and kill it behind its first checkpoint."""
-    process, until = start("train", recipe, runs, *sets), time.monotonic() + 600
-    while not any(runs.glob("*/.adapter.*.partial/checkpoint-8/.complete")):
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
-        assert time.monotonic() < until, "the moment to kill never came"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def metrics(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "oneday.json").read_text())["metrics"]
-    return found
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_learns_and_a_killed_run_ends_as_one_left_alone(family: str, tmp_path: Path) -> None:
-    recipe = write(tmp_path, family)
-    done = call("train", recipe, tmp_path / "alone")
-    assert done.returncode == 0, done.stdout[-4000:]
-    alone = tmp_path / "alone" / family / "adapter"
-    found = metrics(alone)
-    assert found["last_loss"] < found["first_loss"] and found["eval_loss"] > 0
-    assert found["tokens_per_second"] > 0 and found["steps"] == found["planned_steps"]
-
-    killed(recipe, tmp_path / "killed")
-    done = call("train", recipe, tmp_path / "killed")
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert "train: going on from step 8" in done.stdout
-    assert differing(alone, tmp_path / "killed" / family / "adapter") == []
+    for column in ("train", "killed"):
+        said, fault = cell(family, column, tmp_path)
+        assert not fault, said
+    found = metrics(alone(family, tmp_path))
+    assert found["eval_loss"] > 0 and found["tokens_per_second"] > 0
+    assert found["steps"] == found["planned_steps"]
 
 
 def test_all_weights(tmp_path: Path) -> None:

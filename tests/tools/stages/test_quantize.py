@@ -83,7 +83,7 @@ def test_layers_that_bitsandbytes_leaves_whole(name: str, tmp_path: Path) -> Non
 )
 def test_models_with_an_encoder(family: str, kind: str, end: str, tmp_path: Path) -> None:
     """Merged and packed as all are, at the tokens of answers; BART's forced end is gone."""
-    base = family_matrix.write(family, tmp_path / "base")
+    base = kin.folder(family, tmp_path / "base")
     pad = end.replace("/s", "pad").replace("SEP", "PAD")
     run = make_run(
         tmp_path, model__path=str(base), model__kind=kind, model__eos=end, model__pad=pad,

@@ -37,8 +37,6 @@ class Stopped(Exception):
 def day(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that is told of a day: sealed checkpoints, its schedule, its guard."""
     monkeypatch.setenv(VARIABLE, Day(Allowance(0.0, 0.0, 1e9), 1e9).dump())
-    # The first loss of random weights with an untied head is anything.
-    monkeypatch.setattr(callbacks.guard, "HEADROOM", 100.0)
 
 
 def settings(folder: Path, family: str, **values: Any) -> dict[str, Any]:
