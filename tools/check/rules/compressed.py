@@ -7,7 +7,9 @@ from typing import Any
 from tools.base_model import config_file
 from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.check.rules.targets import kind
+from tools.errors import UserError
 from tools.files import read_json
+from tools.recipe.arch import read
 from tools.recipe.formats import made_of, not_made
 from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Quantize, Recipe
@@ -41,6 +43,12 @@ def formats(recipe: Recipe, facts: Facts) -> Faults:
         said = f"quantize.format {wanted.format}: {recipe.model.id} is {KINDS[kind_name].said}: "
         yield fail("quantize.format", said + not_made(wanted.format), "set it to int8, nf4 or none")
         return
+    if wanted.format == "int8_int4" and _tied(recipe):
+        said = (
+            f"quantize.format int8_int4: {recipe.model.id} tells words by its embeddings; torchao"
+        )
+        said += " packs that matrix as a head, and transformers 5.20 does not load the two back"
+        yield fail("quantize.format", said, "set it to int8, nf4 or w8a8")
     if wanted.format not in compressed.FORMATS:
         for key in _set(wanted):
             said = f"quantize.{key} is llm-compressor's, which does not make {wanted.format}"
@@ -50,6 +58,16 @@ def formats(recipe: Recipe, facts: Facts) -> Faults:
     yield from _family(recipe)
     yield from _groups(recipe)
     yield from _package(recipe)
+
+
+def _tied(recipe: Recipe) -> bool:
+    """Whether the head is the embeddings' matrix, by the model's own file or the recipe's numbers."""
+    path = config_file(recipe.model)
+    try:
+        arch = read(path) if path else recipe.model.arch
+    except UserError:  # another rule tells
+        return False
+    return bool(arch and arch.tied)
 
 
 def _set(wanted: Quantize) -> list[str]:

@@ -1,5 +1,6 @@
 """Formats of llm-compressor that cannot be made, each refused with its remedy."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def faults(**values: Any) -> list[Fault]:
         ({"format": "fp8", "max_seq_length": 0}, "max_seq_length", "is 0", "at least 1"),
         ({"format": "nf4", "modifier": "gptq"}, "modifier", "does not make nf4", "leave it out"),
         ({"format": "none", "ignore": ["a"]}, "ignore", "does not make none", "leave it out"),
+        ({"format": "int8_int4"}, "format", "tells words by its embeddings", "int8, nf4 or w8a8"),
     ],
 )
 def test_what_cannot_be(
@@ -59,6 +61,11 @@ def test_models_with_an_encoder_have_none(name: str) -> None:
     assert fault.message.startswith(f"quantize.format {name}: a/b is an encoder with a decoder")
     assert fault.remedy == "set it to int8, nf4 or none"
     assert faults(quantize__format="nf4", model__kind="encoder") == []
+
+
+def test_a_head_of_its_own_is_packed() -> None:
+    apart = dataclasses.replace(SMOLLM2, tied=False)
+    assert faults(quantize__format="int8_int4", model__arch=apart) == []
 
 
 @pytest.mark.parametrize(
