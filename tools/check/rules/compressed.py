@@ -61,7 +61,7 @@ def formats(recipe: Recipe, facts: Facts) -> Faults:
 
 
 def _tied(recipe: Recipe) -> bool:
-    """Whether the head is the embeddings' matrix, by the model's own file or the recipe's numbers."""
+    """Whether the head is the embeddings' matrix: the model's own file tells, or the recipe."""
     path = config_file(recipe.model)
     try:
         arch = read(path) if path else recipe.model.arch
