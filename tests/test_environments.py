@@ -196,4 +196,4 @@ class _Free:
 
 
 def test_the_locks_have_a_size_each(install: Any) -> None:
-    assert {"train", "helm", "dev", "gguf", "clients", "compress"} == set(install.SIZE)
+    assert {"train", "helm", "dev", "gguf", "onnx", "clients", "compress"} == set(install.SIZE)
