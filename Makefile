@@ -11,7 +11,7 @@
 #   N=5 SOURCE=name    preview: rows a source (default: 2), of one source only
 #   PROBE=1            plan: three steps on the GPU of the recipe and the best proposals; writes recipes/tuned/
 #   POINTS=file.json   plan: published runs instead of a recipe
-#   TYPE="F16 Q4_K_M"   export: weight types of the GGUF; all: each  (default: Q8_0)
+#   TYPE="F16 Q4_K_M"   export: weight types of the GGUF; all: each  (default: Q8_0);  FORMAT=onnx: of a model with an encoder
 #   TIER=open:100      eval: what HELM asks, instead of the recipe's;  DATA=folder: HELM's data, not downloaded
 #   EXECUTOR=datatrove:4   data: read by so many tasks at once; datatrove-slurm:64,partition=P,time=T: by Slurm
 #   JOBS=2             test: so many processes share the tests  (default: 2; JOBS= : one after the other)
@@ -37,8 +37,9 @@ HELM    := .venv-helm/bin/python
 GGUF    := .venv-gguf/bin/python
 CLIENTS := .venv-clients/bin/python
 COMPRESS := .venv-compress/bin/python
+ONNX    := .venv-onnx/bin/python
 FORMAT ?= gguf
-TYPE   ?= Q8_0
+TYPE   ?=
 TIER   ?=
 DATA   ?=
 WITH   ?=
@@ -78,7 +79,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup helm day data train merge quantize export serve eval score report submission publish \
         lint-submission \
-        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf clients compress \
+        rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf onnx clients compress \
         clean bench-card bench-check bench-clock bench-conf bench-merge bench-quantize bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
@@ -103,7 +104,7 @@ merge: setup ## add the adapter to the base model
 quantize: setup compress ## put the merged model into the served format
 	@$(TOOLS) quantize $(RECIPES) $(FORCED)
 
-export: setup gguf ## the merged model as FORMAT=gguf of TYPE="Q8_0 Q4_K_M", proven in llama.cpp
+export: setup $(filter gguf onnx,$(FORMAT)) ## the merged model as FORMAT=gguf of TYPE="Q8_0 Q4_K_M", proven in llama.cpp, or as FORMAT=onnx, in ONNX Runtime
 	@$(TOOLS) export $(RECIPES) --format "$(FORMAT)" --type "$(TYPE)"
 
 serve: setup ## serve the tuned model behind the challenge's HTTP contract
@@ -214,13 +215,13 @@ helm-schema: helm ## write tools/recipe/schemas/helm.json anew: the run entries 
 openapi: setup ## write openapi.json anew from serve/contract.py
 	@$(PY) -m serve.contract
 
-lock: .venv/.dev helm gguf clients compress ## write the lock files anew from what is installed
+lock: .venv/.dev helm gguf onnx clients compress ## write the lock files anew from what is installed
 	@$(PY) requirements/lock.py && $(HELM) requirements/lock.py helm && $(GGUF) requirements/lock.py gguf \
 	  && $(CLIENTS) requirements/lock.py clients \
-	  && $(COMPRESS) requirements/lock.py compress && $(PY) requirements/hashes.py
+	  && $(COMPRESS) requirements/lock.py compress && $(ONNX) requirements/lock.py onnx && $(PY) requirements/hashes.py
 
 clean: ## remove caches and the environments; run folders stay
-	rm -rf .venv .venv-helm .venv-gguf .venv-clients .venv-compress .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-helm .venv-gguf .venv-onnx .venv-clients .venv-compress .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Environments. A stamp is written last, so an interrupted set-up goes on where it stopped.
 
@@ -240,13 +241,15 @@ FITS   = -c 'import sys, pip; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev
 
 gguf: .venv-gguf/.done ## install llama.cpp and its converter (builds it: wants a C++ compiler)
 
+onnx: .venv-onnx/.done ## install onnxscript, which writes ONNX, and ONNX Runtime, which proves it
+
 compress: .venv-compress/.done ## install llm-compressor (w4a16, w8a16, w8a8, fp8), whose pins clash with Axolotl's
 
 clients: .venv-clients/.done ## install the clients that tests ask the worker with, as they come: litellm, LangChain, inspect …
 
-.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python .venv-compress/bin/python:
+.venv/bin/python .venv-helm/bin/python .venv-gguf/bin/python .venv-onnx/bin/python .venv-clients/bin/python .venv-compress/bin/python:
 	@python="$$($(FIND))" && "$$python" -m venv $(@D:%/bin=%)
-.venv-helm/bin/python .venv-gguf/bin/python .venv-clients/bin/python .venv-compress/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
+.venv-helm/bin/python .venv-gguf/bin/python .venv-onnx/bin/python .venv-clients/bin/python .venv-compress/bin/python: | .venv/bin/python # one after the other: where there is none, it is told once
 
 .venv/.train: requirements/train.txt | .venv/bin/python
 	@$(PY) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv; }
@@ -268,6 +271,11 @@ gpu: .venv/.train ## add flash-attn and deepspeed (needs an NVIDIA card and nvcc
 .venv-gguf/.done: requirements/hashed/gguf.txt | .venv-gguf/bin/python
 	@$(GGUF) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-gguf; }
 	@CMAKE_ARGS="$${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" $(GGUF) requirements/install.py gguf --no-deps --require-hashes
+	@touch $@
+
+.venv-onnx/.done: requirements/hashed/onnx.txt | .venv-onnx/bin/python
+	@$(ONNX) $(FITS) || { python="$$($(FIND))" && "$$python" -m venv --clear .venv-onnx; }
+	@$(ONNX) requirements/install.py onnx --no-deps --require-hashes
 	@touch $@
 
 .venv-clients/.done: requirements/clients.txt | .venv-clients/bin/python

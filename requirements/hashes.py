@@ -21,7 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NO_SOURCES = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_CONSTRAINT")
-LOCKS = ("serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "gguf", "compress")
+LOCKS = ("serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "gguf", "onnx", "compress")
 #: PyTorch's own CPU build for CPython 3.12 (download.pytorch.org/whl/cpu), for a machine whose pip
 #: reaches PyPI only, where torch is the CUDA build: version, SHA-256.
 TORCH_CPU = ("2.13.0+cpu", "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2")

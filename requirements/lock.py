@@ -1,7 +1,8 @@
 """Write the lock files from what is installed: the packages of each .in file and their needs.
 
 Run by ``make lock``: with the main environment's Python for train, dev and serve, with HELM's for
-helm, with llama.cpp's for gguf, with the clients' for clients, with llm-compressor's for compress.
+helm, with llama.cpp's for gguf, with ONNX Runtime's for onnx, with the clients' for clients, with
+llm-compressor's for compress.
 To move a pin: edit the .in file, install it by hand, run the tests, then lock.
 """
 
@@ -28,9 +29,13 @@ HEAD = {
     "# for torch.",
     "gguf": "llama.cpp's environment, from gguf.in; install with --no-deps: its converter asks\n"
     "# for torch.",
+    "onnx": "ONNX Runtime's environment, from onnx.in; install with --no-deps: the main one has\n"
+    "# the rest.",
     "compress": "llm-compressor's environment, from compress.in; install with --no-deps: it asks\n"
     "# for another transformers than Axolotl.",
 }
+
+OWN = ("helm", "gguf", "onnx", "clients", "compress")  # each written by its own Python
 
 
 def asked(name: str) -> Iterator[Requirement]:
@@ -84,7 +89,7 @@ def write(name: str, packages: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in (["helm"], ["gguf"], ["clients"], ["compress"]):  # by its own Python
+    if sys.argv[1:] in ([name] for name in OWN):
         write(sys.argv[1], everything())
     else:
         train = closure(list(asked("train")))

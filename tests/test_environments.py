@@ -90,7 +90,7 @@ def clone(tmp_path: Path) -> Path:
     """What ``make`` reads of a clone, on a machine that has nothing but that Python."""
     folder = tmp_path / "clone"
     (folder / "requirements" / "hashed").mkdir(parents=True)
-    locks = ("train", "dev", "helm", "hashed/compress")
+    locks = ("train", "dev", "helm", "hashed/compress", "hashed/gguf", "hashed/onnx")
     names = ("Makefile", *(f"requirements/{name}.txt" for name in locks))
     for name in (*names, "requirements/find-python.sh"):
         (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -118,6 +118,19 @@ def test_environments_are_made_at_once(clone: Path) -> None:
     (clone / "log").unlink()
     assert make(clone, "day").returncode == 0
     assert (clone / "log").read_text() == "day\n", "they are made once"
+
+
+@pytest.mark.parametrize(
+    ("form", "made"), [("gguf", ["gguf"]), ("onnx", ["onnx"]), ("ggfu", [])]
+)
+def test_an_export_asks_for_the_environment_of_its_format(
+    form: str, made: list[str], clone: Path
+) -> None:
+    """Whoever wants ONNX, or has misspelt it, need not build llama.cpp."""
+    done = make(clone, "--dry-run", "export", f"FORMAT={form}")
+    assert done.returncode == 0, done.stderr
+    assert [one for one in ("gguf", "onnx") if f"install.py {one} " in done.stdout] == made
+    assert f'--format "{form}" --type ""' in done.stdout
 
 
 @pytest.mark.parametrize("target", ["day", "test"])
@@ -196,4 +209,4 @@ class _Free:
 
 
 def test_the_locks_have_a_size_each(install: Any) -> None:
-    assert {"train", "helm", "dev", "gguf", "clients", "compress"} == set(install.SIZE)
+    assert {"train", "helm", "dev", "gguf", "onnx", "clients", "compress"} == set(install.SIZE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools.export import asking, merged
+from tools.export.onnx import asking as onnx_asking
 from tools.export.refusals import BITS
 from tools.run.exports import GGUF_TYPES
 
@@ -21,12 +22,12 @@ COMMANDS = [
 
 
 def test_there_are_commands() -> None:
-    assert len(COMMANDS) == 3
+    assert len(COMMANDS) == 5
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_parses(command: str) -> None:
-    """Real ones are run by tests/tools/export where llama.cpp is built."""
+    """Real ones are run by tests/tools/export where llama.cpp or ONNX Runtime is installed."""
     from tools.__main__ import _parser
 
     done = subprocess.run(
@@ -38,7 +39,7 @@ def test_command_parses(command: str) -> None:
     for call in calls:
         words = shlex.split(call)
         args = _parser().parse_args(words[words.index("tools") + 1 :])
-        assert args.format == "gguf" and args.type in ("Q8_0", "F16 Q4_K_M")
+        assert (args.format, args.type) in (("gguf", ""), ("gguf", "F16 Q4_K_M"), ("onnx", ""))
 
 
 def test_without_a_merged_model_it_says_what_to_do(tmp_path: Path) -> None:
@@ -59,3 +60,5 @@ def test_numbers_are_the_codes() -> None:
     tie = asking.TIE
     said = f"{tie['F32']} (F32), {tie['F16']} (F16) or {tie['BF16']} (BF16)"
     assert said in " ".join(TEXT.split())
+    told = f"more than {onnx_asking.MOST:g} of the largest one apart from the merged model's"
+    assert told in " ".join(TEXT.split())

@@ -42,7 +42,9 @@ VERBS = {
         "Put the merged model into the served format", "tools.chain.verbs", "quantize"
     ),
     "export": Verb(
-        "Write the merged model as a GGUF, proven in llama.cpp", "tools.export.verbs", "export"
+        "Write the merged model as a GGUF, proven in llama.cpp, or as ONNX, in ONNX Runtime",
+        "tools.export.verbs",
+        "export",
     ),
     "serve": Verb(
         "Serve the tuned model behind /process, /tokenize, /decode, /health",

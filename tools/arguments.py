@@ -105,9 +105,11 @@ def _plan(sub: argparse.ArgumentParser) -> None:
 
 
 def _export(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--format", default="gguf", help="of the file (default: gguf)")
-    several = "F32, BF16, F16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, several, or all (default: Q8_0)"
-    sub.add_argument("--type", default="Q8_0", metavar="TYPE", help=several)
+    sub.add_argument("--format", default="gguf", help="gguf or onnx (default: gguf)")
+    several = (
+        "F32, BF16, F16, Q8_0, Q6_K, Q5_K_M, Q4_K_M of a GGUF, several, or all (default: Q8_0)"
+    )
+    sub.add_argument("--type", default="", metavar="TYPE", help=several)
 
 
 def _reproduce(sub: argparse.ArgumentParser) -> None:

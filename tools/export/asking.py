@@ -13,7 +13,7 @@ import dataclasses
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tools.data.tokens import IGNORED, Row
 from tools.errors import StageError
@@ -25,6 +25,18 @@ PROMPTS, STEPS = 50, 24
 #: By type: the lead below which rounding chooses. F32's sums come in another order; F16 and BF16
 #: round the weights themselves, to 11 and 8 bits (not those of a model merged in that type).
 TIE = {"F32": 0.0005, "F16": 0.005, "BF16": 0.03}
+
+
+class Text(Protocol):
+    """What a merged model says by itself: the likeliest ids after each prompt, and their leads."""
+
+    @property
+    def greedy(self) -> list[list[int]]:
+        """The ids."""
+
+    @property
+    def gaps(self) -> list[list[float]]:
+        """The lead of each, as above."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +73,12 @@ def prompts_of(rows: list[Row], count: int = PROMPTS) -> list[list[int]]:
     return [list(one) for one in itertools.islice(dict.fromkeys(turns), count)]
 
 
-def greedy(merged: Merged, told: list[list[int]], tie: float) -> Greedy:
-    """Compare greedy text of the merged model with what llama.cpp said.
+def greedy(merged: Text, told: list[list[int]], tie: float) -> Greedy:
+    """Compare greedy text of the merged model with what another program said of its file.
 
     Args:
         merged: the model's own answers.
-        told: llama.cpp's ids, for each prompt.
+        told: the other's ids, for each prompt.
         tie: where the best leads by less than this, two tokens are as good as equal.
     """
     equal = ties = ids = same = 0

@@ -1,17 +1,15 @@
 """llama.cpp's converter and llama.cpp itself, each in a process of its own."""
 
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tools.console import environment
 from tools.errors import StageError, UserError
+from tools.export.child import request_file, run_child
 from tools.files import read_json
 
 HERE = Path(__file__).parent
@@ -69,9 +67,9 @@ def convert(folder: Path, file: Path, kind: str, log: Path, **options: Any) -> N
         about.write_text(json.dumps({"general.name": options["name"]}), encoding="utf-8")
         request = {"folder": str(folder), "file": str(file), "type": kind.lower(), **options}
         words = [sys.executable, "-P", str(HERE / "converting.py")]
-        call = _request(scratch, request | {"metadata": str(about)})
+        call = request_file(scratch, request | {"metadata": str(about)})
         env = environment(PYTHONPATH=scratch, NO_LOCAL_GGUF="1", HF_HUB_OFFLINE="1")
-        _child([*words, call], env, log, f"llama.cpp's converter failed for {kind}")
+        run_child([*words, call], env, log, f"llama.cpp's converter failed for {kind}")
 
 
 def pack(source: Path, file: Path, kind: str, threads: int, log: Path) -> None:
@@ -97,37 +95,9 @@ def _engine(request: dict[str, Any], log: Path, failed: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "answer.json"
         words = [str(venv() / "bin" / "python"), "-P", str(HERE / "engine.py")]
-        call = [*words, _request(scratch, request), str(answer)]
-        _child(call, environment(), log, failed)
+        call = [*words, request_file(scratch, request), str(answer)]
+        run_child(call, environment(), log, failed)
         found = read_json(answer)
     if not isinstance(found, dict):
         raise StageError(f"export: {failed}: no answer came (log: {log})")
     return found
-
-
-def _request(scratch: str, request: dict[str, Any]) -> str:
-    """A request as a file: prompts may be longer than a command line takes."""
-    file = Path(scratch) / "request.json"
-    file.write_text(json.dumps(request), encoding="utf-8")
-    return str(file)
-
-
-def _child(words: list[str], env: dict[str, str], log: Path, failed: str) -> None:
-    """Run a program to its end; what it prints goes to the log."""
-    with log.open("a", encoding="utf-8") as kept, _ending(words, env, kept) as process:
-        code = process.wait()
-    if code:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise StageError(f"export: {failed}: {(lines or ['no word'])[-1]} (log: {log})")
-
-
-@contextlib.contextmanager
-def _ending(words: list[str], env: dict[str, str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that does not outlive us."""
-    process = subprocess.Popen(words, env=env, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()

@@ -14,25 +14,32 @@ from tools.recipe.faults import nearest
 from tools.run.exports import GGUF_TYPES
 from tools.run.folder import Run
 
-FORMATS = ("gguf",)
+FORMATS = ("gguf", "onnx")
+USUAL = "Q8_0"  # the type that is made where none is named
 BITS = {name: formats.FORMATS[name].bits for name in GGUF_TYPES}
 _FLOATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 def kinds(form: str, words: str) -> list[str]:
-    """The types that ``TYPE=`` names, finest first.
+    """The types that ``TYPE=`` names, finest first; none of a format that has no types.
 
     Args:
-        form: of the file; there is but ``gguf``.
-        words: types, by commas or spaces; ``all`` is all of them.
+        form: of the file, ``gguf`` or ``onnx``.
+        words: types, by commas or spaces; ``all`` is all of them; empty: the usual one.
 
     Raises:
         UserError: one of them is none.
     """
     faults = []
+    if form == "onnx":
+        if words:
+            said = "FORMAT=onnx has no types, it is float32"
+            raise UserError(f"TYPE={words}: {said}; call it without TYPE")
+        return []
     if form not in FORMATS:
-        faults.append(f"FORMAT={form}: no such format{nearest(form, FORMATS)}; FORMAT is gguf")
-    named = words.replace(",", " ").upper().split()
+        listed = " or ".join(FORMATS)
+        faults.append(f"FORMAT={form}: no such format{nearest(form, FORMATS)}; FORMAT is {listed}")
+    named = (words or USUAL).replace(",", " ").upper().split()
     if unknown := [one for one in named if one not in (*GGUF_TYPES, "ALL")]:
         faults += [
             f"TYPE={one}: no such type{nearest(one, GGUF_TYPES)}; TYPE is one or several of "
@@ -59,9 +66,9 @@ def refuse(run: Run, wanted: list[str], same: str) -> None:
     """
     unmerged(run, same)
     folder = run.output("merge")
-    faults = [*_model(folder), *_room(run, folder, wanted)]
+    faults = [*model(folder), *_room(run, folder, wanted)]
     try:
-        faults += _family(folder)
+        faults += _family(folder, same)
     except UserError as error:
         faults += error.faults
     if faults:
@@ -77,7 +84,7 @@ def unmerged(run: Run, same: str) -> None:
     folder = run.output("merge")
     if not run.done("merge"):
         there = "of another recipe" if folder.is_dir() else "missing"
-        raise UserError(f"{folder}: {there}; a GGUF is made of the merged model: make merge{same}")
+        raise UserError(f"{folder}: {there}; it is what is exported: make merge{same}")
 
 
 def lossless(folder: Path) -> str:
@@ -91,13 +98,12 @@ def _config(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _family(folder: Path) -> Iterator[str]:
+def _family(folder: Path, same: str) -> Iterator[str]:
     names, kind = _config(folder).get("architectures") or ["none named"], of_folder(folder)
     if kind.name != "causal":
         yield (
-            f"{folder}: it is {kind.said}: a GGUF is held against the merged model by llama.cpp's "
-            "server, which is asked as a causal model is; serve the merged folder as it is (make "
-            "serve), or in int8 or nf4 (quantize.format)"
+            f"{folder}: it is {kind.said}: a GGUF is held against the merged model by llama.cpp, "
+            f"which is asked as a causal model is; call make export{same} FORMAT=onnx"
         )
     elif not set(names) & programs.families():
         yield (
@@ -106,7 +112,8 @@ def _family(folder: Path) -> Iterator[str]:
         )
 
 
-def _model(folder: Path) -> Iterator[str]:
+def model(folder: Path) -> Iterator[str]:
+    """What is wrong with a merged model, whatever it is to become."""
     config = _config(folder)
     if config.get("quantization_config"):
         yield f"{folder}: its weights are quantized already; merge onto a plain base"

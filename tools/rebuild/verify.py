@@ -51,8 +51,8 @@ def _is_none(name: str) -> str:
 
 def _again(name: str) -> str:
     verb = "eval" if name.startswith("eval") else name
-    if kind := exported(name):
-        verb = f"export TYPE={kind}"
+    if words := exported(name):
+        verb = f"export {words}"
     return f"remove {STAGES[name].folder}/ and call make {verb}"
 
 

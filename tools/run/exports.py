@@ -4,6 +4,8 @@ from tools.recipe.formats import GGUF
 
 GGUF_TYPES = GGUF
 _PREFIX = "gguf_"
+ONNX = "onnx"  # the stage, and FORMAT
+ONNX_FOLDER = "export-onnx"  # relative to the run folder
 
 
 def stage_of(kind: str) -> str:
@@ -12,10 +14,12 @@ def stage_of(kind: str) -> str:
 
 
 def exported(stage: str) -> str:
-    """The type of the GGUF that a stage makes; empty for a stage that makes none."""
-    return stage.removeprefix(_PREFIX) if stage.startswith(_PREFIX) else ""
+    """What ``make export`` is told to make a stage's output; empty for what is no export."""
+    if stage == ONNX:
+        return f"FORMAT={ONNX}"
+    return f"TYPE={stage.removeprefix(_PREFIX)}" if stage.startswith(_PREFIX) else ""
 
 
 def folder_of(kind: str) -> str:
-    """Where it goes, relative to the run folder."""
+    """Where the GGUF of a type goes, relative to the run folder."""
     return f"export-gguf/{kind}"

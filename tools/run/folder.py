@@ -32,7 +32,7 @@ from tools.recipe.written import settled
 from tools.run import compressed
 from tools.run.base_inputs import base_inputs
 from tools.run.contents import adapter_files, model_files, source_files
-from tools.run.exports import GGUF_TYPES, folder_of, stage_of
+from tools.run.exports import GGUF_TYPES, ONNX, ONNX_FOLDER, folder_of, stage_of
 from tools.run.operator_inputs import operator_inputs
 from tools.run.provenance import Manifest, Record, made_with
 
@@ -99,6 +99,7 @@ STAGES: dict[str, Stage] = {
         "eval/tuned", ("data", "quantize"), ("serve.weights", *_SERVED), (*_TORCH, "litserve")
     ),
     **{stage_of(kind): Stage(folder_of(kind), ("merge",), (), _TORCH) for kind in GGUF_TYPES},
+    ONNX: Stage(ONNX_FOLDER, ("merge",), (), _TORCH),
 }
 
 

@@ -46,6 +46,7 @@ def test_a_good_model_is_not_refused(run: Run) -> None:
 
 
 def test_types_are_read_finest_first() -> None:
+    assert refusals.kinds("gguf", "") == ["Q8_0"]
     assert refusals.kinds("gguf", "q4_k_m,F16 Q8_0") == ["F16", "Q8_0", "Q4_K_M"]
     assert refusals.kinds("gguf", "all")[0] == "F32" and len(refusals.kinds("gguf", "all")) == 7
 
@@ -54,17 +55,25 @@ def test_every_slip_of_the_words_is_told_at_once() -> None:
     with pytest.raises(UserError) as caught:
         refusals.kinds("ggfu", "Q4_K Q9_0 F16")
     told = caught.value.faults
-    assert told[0] == "FORMAT=ggfu: no such format; did you mean gguf?; FORMAT is gguf"
+    assert told[0] == "FORMAT=ggfu: no such format; did you mean gguf?; FORMAT is gguf or onnx"
     assert told[1].startswith("TYPE=Q4_K: no such type; did you mean Q4_K_M?; TYPE is one or")
     assert [one[:9] for one in told[1:]] == ["TYPE=Q4_K", "TYPE=Q9_0"]
     with pytest.raises(UserError, match="TYPE: empty"):
         refusals.kinds("gguf", " ")
+    with pytest.raises(UserError, match="FORMAT=onxn: no such format; did you mean onnx"):
+        refusals.kinds("onxn", "")
+
+
+def test_onnx_has_no_types() -> None:
+    assert refusals.kinds("onnx", "") == []
+    with pytest.raises(UserError, match=r"TYPE=F16: FORMAT=onnx has no types, .*; call it without"):
+        refusals.kinds("onnx", "F16")
 
 
 def test_no_merged_model(run: Run) -> None:
     shutil.rmtree(run.output("merge"))
     (fault,) = faults(run)
-    assert fault.endswith("merged: missing; a GGUF is made of the merged model: make merge HW=cpu")
+    assert fault.endswith("merged: missing; it is what is exported: make merge HW=cpu")
 
 
 def test_a_merged_model_of_another_recipe(run: Run) -> None:
@@ -79,11 +88,15 @@ def test_a_family_that_llama_cpp_does_not_know(run: Run) -> None:
 
 
 def test_a_model_with_an_encoder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """llama.cpp's converter knows T5 and BERT, but nothing here could ask what comes of it."""
+    """llama.cpp's converter knows T5 and BERT, but nothing here could ask what comes of it.
+
+    The other format is named, in one message.
+    """
     change(run, architectures=["T5ForConditionalGeneration"], model_type="t5")
     monkeypatch.setattr(programs, "families", lambda: {"T5ForConditionalGeneration"})
     [fault] = faults(run)
-    assert "an encoder with a decoder" in fault and "int8 or nf4 (quantize.format)" in fault
+    assert "an encoder with a decoder" in fault
+    assert fault.endswith("call make export HW=cpu FORMAT=onnx")
 
 
 def test_more_tokens_than_embeddings(run: Run) -> None:

@@ -211,3 +211,12 @@ def test_an_export_that_was_changed(run: Run) -> None:
     (fault,) = verify(run.path)
     assert fault.startswith("export-gguf/Q8_0/cpu.gguf: changed since it was made")
     assert fault.endswith("remove export-gguf/Q8_0/ and call make export TYPE=Q8_0")
+
+
+def test_onnx_files_that_were_changed(run: Run) -> None:
+    with run.produce("onnx") as work:
+        (work.folder / "model.onnx").write_bytes(b"weights")
+    assert verify(run.path) == []
+    (run.output("onnx") / "model.onnx").write_bytes(b"others!")
+    (fault,) = verify(run.path)
+    assert fault.endswith("remove export-onnx/ and call make export FORMAT=onnx")

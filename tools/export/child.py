@@ -1,0 +1,42 @@
+"""Children of an export: what they are asked, what they print, that they do not outlive us."""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.errors import StageError
+
+
+def request_file(scratch: str, request: dict[str, Any]) -> str:
+    """A request as a file: prompts may be longer than a command line takes."""
+    file = Path(scratch) / "request.json"
+    file.write_text(json.dumps(request), encoding="utf-8")
+    return str(file)
+
+
+def run_child(words: list[str], env: dict[str, str], log: Path, failed: str) -> None:
+    """Run a program to its end; what it prints goes to the log.
+
+    Raises:
+        StageError: it failed; its last line says why.
+    """
+    with log.open("a", encoding="utf-8") as kept, _ending(words, env, kept) as process:
+        code = process.wait()
+    if code:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise StageError(f"export: {failed}: {(lines or ['no word'])[-1]} (log: {log})")
+
+
+@contextlib.contextmanager
+def _ending(words: list[str], env: dict[str, str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that does not outlive us."""
+    process = subprocess.Popen(words, env=env, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
