@@ -120,9 +120,7 @@ def test_environments_are_made_at_once(clone: Path) -> None:
     assert (clone / "log").read_text() == "day\n", "they are made once"
 
 
-@pytest.mark.parametrize(
-    ("form", "made"), [("gguf", ["gguf"]), ("onnx", ["onnx"]), ("ggfu", [])]
-)
+@pytest.mark.parametrize(("form", "made"), [("gguf", ["gguf"]), ("onnx", ["onnx"]), ("ggfu", [])])
 def test_an_export_asks_for_the_environment_of_its_format(
     form: str, made: list[str], clone: Path
 ) -> None:
