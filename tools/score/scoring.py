@@ -178,7 +178,7 @@ def _rates(ranking: Ranking) -> str:
 
 def _others(ranking: Ranking) -> str:
     scenarios = list(dict.fromkeys(one for row in ranking.rows for one in row.others))
-    rows = [["in no stage", *scenarios]]
+    rows = [["win rate, in no stage", *scenarios]]
     rows += [
         [row.entry.name, *[_number(row.others.get(one)) for one in scenarios]]
         for row in ranking.best_first

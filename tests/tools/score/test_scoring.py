@@ -155,8 +155,8 @@ def test_skills_of_ones_own_stand_apart(tmp_path: Path) -> None:
     ranking = score(collect([], tmp_path))
     text = render(ranking)
     assert text.startswith("no score: nobody has a scenario of the open or hidden stage")
-    assert table(text, "in no stage") == {
-        "in no stage": ["oneday"],
+    assert table(text, "win rate, in no stage") == {
+        "win rate, in no stage": ["oneday"],
         "cpu base": ["0.000"],
         "cpu tuned": ["0.500"],
     }

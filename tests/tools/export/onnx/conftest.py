@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests import family_matrix, kin
+from tests import kin
 from tests.tiny import make_run
 from tools.data.prepare import prepare
 from tools.run.folder import Run
@@ -18,7 +18,7 @@ def merged(tmp_path: Path) -> Callable[..., Run]:
     """Makes one of a family, its data there, in a path with a space."""
 
     def make(family: str, **values: Any) -> Run:
-        base = family_matrix.write(family, tmp_path / family)
+        base = kin.folder(family, tmp_path / family)
         specials = kin.backend(family)[1]
         kind = "seq2seq" if family in kin.SEQ2SEQ else "encoder"
         keys = {"path": str(base), "kind": kind, "eos": specials[1], "pad": specials[0]}
