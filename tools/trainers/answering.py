@@ -139,7 +139,7 @@ def train(settings: Settings, make: Callable[[Settings, Any], AnswerTrainer]) ->
     trainer.lr_groups = settings.get("lr_groups") or ()
     if patience := settings.get("early_stopping_patience"):
         trainer.add_callback(EarlyStoppingCallback(patience))
-    callbacks.attach(trainer, shifted=False)
+    callbacks.attach(trainer, shifted=False, told=not settings["new_head"])
     newest = checkpoints.found(output_of(settings))
     trainer.train(resume_from_checkpoint=str(newest[0]) if newest else None)
     model.save_pretrained(output_of(settings))

@@ -28,12 +28,13 @@ from tools.trainers.token_loss import TokenLoss
 _EPOCH = "epoch_rng.pt"  # in a checkpoint: torch's random state that its epoch began with
 
 
-def attach(trainer: Any, shifted: bool = True) -> None:
+def attach(trainer: Any, shifted: bool = True, told: bool = True) -> None:
     """Watch a training, whoever's it is; keep it to the day where its process was told of one.
 
     Args:
         trainer: transformers' or one made of it; nothing of it has run yet.
         shifted: whether a row's label is told from the tokens before it, as in a causal model.
+        told: whether the base can tell tokens: what a head says that is new has no bound.
     """
     trainer.add_callback(Watch())
     TokenLoss(trainer, shifted)
@@ -42,7 +43,8 @@ def attach(trainer: Any, shifted: bool = True) -> None:
         trainer.args.logging_nan_inf_filter = False
         trainer.args.logging_first_step = True
         deadline, epoch = Deadline(schedule.Day.load(text), trainer), EpochStart(trainer)
-        for callback in (Guard(trainer.compute_loss_func is None), deadline, epoch):
+        plain = told and trainer.compute_loss_func is None
+        for callback in (Guard(plain), deadline, epoch):
             trainer.add_callback(callback)
         keep_whole(trainer, (deadline.keep, epoch.keep))
 
@@ -82,7 +84,11 @@ class Watch(TrainerCallback):
 
 
 class Guard(TrainerCallback):
-    """Ends a training whose loss, plain cross entropy or not, shows that it is broken."""
+    """Ends a training whose loss shows that it is broken.
+
+    Args:
+        plain: whether it is cross entropy of what a trained head tells, which has a bound.
+    """
 
     def __init__(self, plain: bool) -> None:
         self._plain = plain
