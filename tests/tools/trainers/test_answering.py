@@ -10,7 +10,7 @@ import torch
 
 from tests import kin
 from tools.recipe.kinds import KINDS
-from tools.trainers import masked, seq2seq
+from tools.trainers import answering, masked, seq2seq
 from tools.trainers.answering import adapted, loaded
 from tools.trainers.token_loss import TokenLoss
 
@@ -174,3 +174,20 @@ def test_values_of_the_models_config_are_ones_own(tmp_path: Path) -> None:
     asked["overrides_of_model_config"] = {"hidden_dropout_prop": 0.25}
     with pytest.raises(ValueError, match="bert has none; did you mean hidden_dropout_prob"):
         loaded(asked, KINDS["encoder"])
+
+
+@pytest.mark.parametrize("head", [[], ["cls.predictions.transform.dense"]])
+def test_a_new_heads_first_loss_has_no_bound(
+    head: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kin.folder("bert", tmp_path / "bert")
+    seen: list[dict[str, Any]] = []
+
+    def attach(trainer: Any, **how: Any) -> None:
+        seen.append(how)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(answering.callbacks, "attach", attach)
+    with pytest.raises(KeyboardInterrupt):
+        answering.train(settings(tmp_path, "bert", new_head=head), masked.make)
+    assert seen == [{"shifted": False, "told": not head}]
