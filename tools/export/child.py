@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +22,12 @@ def run_child(words: list[str], env: dict[str, str], log: Path, failed: str) -> 
     """Run a program to its end; what it prints goes to the log.
 
     Raises:
-        StageError: it failed; its last line says why.
+        StageError: it failed, its last line says why; or a signal ended it.
     """
     with log.open("a", encoding="utf-8") as kept, _ending(words, env, kept) as process:
         code = process.wait()
+    if code < 0:  # its last line is of what went well before
+        raise StageError(f"export: {failed}: {signal.Signals(-code).name} ended it (log: {log})")
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise StageError(f"export: {failed}: {(lines or ['no word'])[-1]} (log: {log})")

@@ -99,6 +99,9 @@ class Asked:
     def __init__(self, file: str, threads: int, context: int) -> None:
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 0
+        # As the file has them: turned over for AMX, packed weights end this process at the first
+        # token (llama.cpp of llama-cpp-python 0.3.36, a Xeon with amx_int8 in a virtual machine).
+        params.use_extra_bufts = False
         self._model = lib.llama_model_load_from_file(file.encode(), params)
         if not self._model:
             raise SystemExit(f"llama.cpp cannot load {file}")
