@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from serve.config import Rule, ServeConfig
 from serve.contract import ProcessRequest
 from serve.engine import build_engine
 from serve.engine.base import Engine, GenResult, GenToken
-from serve.openai import chat_job, completion_jobs
+from serve.openai import Endpoints, chat_job, completion_jobs
 from serve.openai_requests import ChatRequest, CompletionRequest
 from serve.text import TextCodec
 from serve.worker import Job, Peek, Worker
@@ -163,6 +164,20 @@ def test_a_chat_that_asks_for_too_much(codecs: dict[str, TextCodec]) -> None:
     )
     ask(worker(fake), chat_job(body, (5, 6, 7), "r", "shorten"))
     assert fake.requests[-1].max_new_tokens == 13
+
+
+@pytest.mark.parametrize(("overflow", "told"), [("shorten", "13"), ("error", None)])
+def test_a_shortened_chat_says_how_many_tokens_there_was_room_for(
+    overflow: str, told: str | None, codecs: dict[str, TextCodec]
+) -> None:
+    asker: Any = SimpleNamespace(context=16)
+    template: Any = None
+    endpoints = Endpoints(asker, codecs["byte_level"], template, "model")
+    message = {"role": "user", "content": "x"}
+    for limit, wanted in ((99, told), (13, None)):
+        body = ChatRequest.model_validate({"messages": [message], "max_tokens": limit})
+        job = chat_job(body, (5, 6, 7), "r", overflow)
+        assert endpoints._told(body, [job]).get("X-Shortened-Max-Tokens") == wanted
 
 
 def test_a_chat_fills_the_context(codecs: dict[str, TextCodec]) -> None:
