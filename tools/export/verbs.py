@@ -10,7 +10,7 @@ from tools.run.folder import Run
 
 
 def export(args: Args) -> None:
-    """Write the merged model as a GGUF or as ONNX, proven by who reads it."""
+    """Write the merged model as a GGUF, proven in llama.cpp, or as ONNX, in ONNX Runtime."""
     wanted = kinds(args.format, args.type)
     run = run_of(args)
     unmerged(run, same(args))  # before the lock, which makes the folder
