@@ -75,7 +75,7 @@ def test_what_is_copied_passes_the_ignore_file(card: str) -> None:
 def test_there_is_a_lock_for_each_environment() -> None:
     names = {path.stem for path in LOCKS}
     cards = {"serve-cuda", "serve-cpu", "train-cuda", "train-cpu"}
-    assert names == cards | {"helm", "gguf", "compress"}
+    assert names == cards | {"helm", "gguf", "onnx", "compress"}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -85,7 +85,7 @@ def test_every_package_has_a_hash(lock: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lock", ["serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "gguf"]
+    "lock", ["serve-cuda", "serve-cpu", "train-cuda", "train-cpu", "helm", "gguf", "onnx"]
 )
 def test_hashed_pins_are_the_plain_ones(lock: str) -> None:
     plain, hashed = pins(lock.split("-")[0]), pins(f"hashed/{lock}")

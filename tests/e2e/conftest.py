@@ -70,18 +70,23 @@ def write_recipe(folder: Path) -> Path:
     return recipe
 
 
-def words(verb: str, recipe: Path, runs: Path, *sets: str) -> list[str]:
+def words(verb: str, recipe: Path, runs: Path, *sets: str, force: bool = False) -> list[str]:
     """The command line of a verb; ``sets`` change values of the recipe."""
-    options = ["--recipe", str(recipe), "--runs", str(runs)]
+    options = ["--recipe", str(recipe), "--runs", str(runs), *["--force"] * force]
     return [sys.executable, "-m", "tools", verb, *options, *[x for s in sets for x in ("--set", s)]]
 
 
 def start(
-    verb: str, recipe: Path, runs: Path, *sets: str, env: dict[str, str] | None = None
+    verb: str,
+    recipe: Path,
+    runs: Path,
+    *sets: str,
+    env: dict[str, str] | None = None,
+    force: bool = False,
 ) -> subprocess.Popen[str]:
     """A verb that runs meanwhile; all that it prints goes into one pipe."""
     return subprocess.Popen(
-        words(verb, recipe, runs, *sets),
+        words(verb, recipe, runs, *sets, force=force),
         cwd=ROOT,
         env={**ENV, **(env or {})},
         text=True,
@@ -93,10 +98,15 @@ def start(
 
 
 def call(
-    verb: str, recipe: Path, runs: Path, *sets: str, env: dict[str, str] | None = None
+    verb: str,
+    recipe: Path,
+    runs: Path,
+    *sets: str,
+    env: dict[str, str] | None = None,
+    force: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """A verb, to its end."""
-    process = start(verb, recipe, runs, *sets, env=env)
+    process = start(verb, recipe, runs, *sets, env=env, force=force)
     printed, _ = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, printed)
 

@@ -56,11 +56,12 @@ def test_steps_win_where_both_name_the_warm_up() -> None:
     assert made(warmup_steps=9).get_warmup_steps(200) == 9
 
 
-#: Keys that are for others than the arguments: the adapter, the rows, what stops early.
+#: Keys that are for others than the arguments: the adapter, the rows, the model, what stops early.
 ELSEWHERE = {
     "adapter", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_linear",
     "lora_modules_to_save", "peft_use_dora", "peft_use_rslora", "sequence_len",
     "attn_implementation", "excess_length_strategy", "early_stopping_patience",
+    "lr_groups", "unfrozen_parameters", "overrides_of_model_config",
 }  # fmt: skip
 ODD: dict[str, Any] = {
     "optimizer": "sgd", "lr_scheduler": "linear", "lr_scheduler_kwargs": {"a": 1}, "bf16": True,
