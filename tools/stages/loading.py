@@ -8,6 +8,7 @@ from unittest import mock
 
 from tools.base_model.architecture import of_folder
 from tools.stages.four_bits import packed
+from tools.stages.mapped import Mapped
 
 SMALL = 1e9  # bytes: what is unpacked into less is unpacked once, which is faster
 
@@ -26,7 +27,7 @@ def load(folder: Path, device: str) -> Any:
         if unpacking.method_of(net) == "compressed-tensors":
             net.hf_quantizer.compressor.decompress_model(net)
             return net
-    return unpacked(net) if device == "cpu" and packed(net) else net
+    return unpacked(net) if device == "cpu" and packed(net) else passing(net, folder)
 
 
 @contextlib.contextmanager
@@ -60,7 +61,28 @@ def widened(folder: Path, dtype: Any, device: str) -> Any:
         with unmapped():
             return auto.from_pretrained(folder, device_map=device, dtype=dtype)
     net = auto.from_pretrained(folder, device_map=device, dtype="auto")
-    return net if net.dtype == dtype else unpacking.cast_by_layer(net, dtype)
+    return passing(net if net.dtype == dtype else unpacking.cast_by_layer(net, dtype), folder)
+
+
+def passing(net: Any, folder: Path) -> Any:
+    """A model whose files' pages leave its memory when the layer that they are of has computed.
+
+    They stay in the kernel's cache of files, from where the next pass takes them without the disk.
+
+    Args:
+        net: of whole weights, computed with and not written to.
+        folder: whose files it was loaded of; those that were not mapped have no pages to leave.
+    """
+    mapped = Mapped.of(folder)
+
+    def leave(module: Any, inputs: Any, output: Any) -> None:
+        for one in module.parameters(recurse=False):
+            mapped.leave(one.data_ptr(), one.nbytes)
+
+    if mapped:
+        for module in net.modules():
+            module.register_forward_hook(leave)
+    return net
 
 
 def unpacked(net: Any) -> Any:

@@ -22,7 +22,8 @@ from tools.run.folder import Run
 from tools.stages import generation, mixed
 from tools.stages.asking import Asking, asking
 from tools.stages.four_bits import as_trained, packed, trained_dtype
-from tools.stages.loading import unmapped, unpacked, widened
+from tools.stages.loading import passing, unmapped, unpacked, widened
+from tools.stages.mapped import free_at_once
 from tools.stages.merging import merge_folders
 from tools.stages.merging.rounding import Rounding
 from tools.stages.merging.trained import is_whole
@@ -59,6 +60,7 @@ def merge(run: Run) -> dict[str, Any]:
     """
     base, adapter = base_model.local_folder(run.recipe.model), run.output("train")
     whole = is_whole(adapter)
+    free_at_once()
     with run.produce("merge") as work, warnings.catch_warnings():
         # Of Conv1D and of tied weights: the one is right, the other seen to.
         warnings.filterwarnings("ignore", module=r"peft\.")
@@ -155,7 +157,7 @@ def _load(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     # In the file's own type its mapped bytes are the weights.
     with unmapped() if options else contextlib.nullcontext():
         net = auto.from_pretrained(folder, device_map=device, **{"dtype": "auto", **options})
-    return (unpacked(net) if packed(net) else net).eval()
+    return (unpacked(net) if packed(net) else passing(net, folder)).eval()
 
 
 def _device(run: Run, folder: Path) -> str:

@@ -16,6 +16,7 @@ from tools.run.folder import Run
 from tools.stages import gate, generation
 from tools.stages.four_bits import double_quant, packed
 from tools.stages.loading import load, unmapped
+from tools.stages.mapped import free_at_once
 from tools.stages.merging.skeleton import Skeleton
 from tools.stages.quantizing import compressor
 
@@ -35,6 +36,7 @@ def quantize(run: Run) -> dict[str, Any]:
         say(f"quantize: {_named(wanted)}; the merged model is served")
         return {}
     merged = run.output("merge")
+    free_at_once()
     with run.produce("quantize") as work:
         say(f"quantize: {_named(wanted)}")
         work.note(**_make(run, merged, work.folder))
