@@ -71,7 +71,7 @@ def _conditional(loaded: "LoadedModel", config: ServeConfig, kind: str) -> Engin
 def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
     """The batching engine if the model passes its self-check, else ``hf-dynamic``."""
     from serve.engine import stepping
-    from serve.engine.attention import Unsupported
+    from serve.engine.attention import Unsupported, uninstall
     from serve.engine.batching import Batching
     from serve.engine.hf_dynamic import HfDynamic
     from serve.engine.packed import pack
@@ -87,6 +87,6 @@ def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
         stepping.self_check(stepper, samples, expected)
     except Unsupported as reason:
         log.warning("no batching for this model (%s): requests are answered one by one", reason)
-        loaded.model.set_attn_implementation(own)
+        uninstall(loaded.model, own)
         return HfDynamic(replace(loaded, info=replace(loaded.info, engine="hf-dynamic")))
     return Batching(loaded, stepper, config)

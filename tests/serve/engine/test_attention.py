@@ -83,8 +83,8 @@ def test_masks_only_where_they_are_needed() -> None:
     batch = Batch([Piece(0, 9, 10), Piece(1, 9, 10), Piece(2, 0, 5), Piece(3, 5, 10)], CPU)
     (group,) = batch.groups
     first, later = batch.chunks
-    assert batch.group_mask(group, None, torch.float32) is None
-    assert batch.group_mask(group, 4, torch.float32).shape == (2, 1, 1, 10)
+    assert batch.group_mask(group, 3, None, torch.float32) is None
+    assert batch.group_mask(group, 3, 4, torch.float32).shape == (2, 1, 1, 10)
     assert batch.chunk_mask(first, 3, None, torch.float32) is None
     assert batch.chunk_mask(later, 3, None, torch.float32).shape == (15, 10)
 
