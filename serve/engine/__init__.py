@@ -71,9 +71,10 @@ def _conditional(loaded: "LoadedModel", config: ServeConfig, kind: str) -> Engin
 def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
     """The batching engine if the model passes its self-check, else ``hf-dynamic``."""
     from serve.engine import stepping
-    from serve.engine.attention import Unsupported, uninstall
+    from serve.engine.attention import Unsupported
     from serve.engine.batching import Batching
     from serve.engine.hf_dynamic import HfDynamic
+    from serve.engine.installing import uninstall
     from serve.engine.packed import pack
 
     own = loaded.model.config._attn_implementation

@@ -2,9 +2,9 @@
 
 Bloom, Falcon and MPT compute attention within one method, between their own projections; GPT-J and
 GPT-Neo have a method for it alone. What is replaced is that method, on the modules of one model;
-projections, head layouts and rotary positions stay the family's own code. Linear biases (ALiBi) are taken from
-the family's own function, too: each rounds its slopes in its own way. Whether it all comes out
-right is asked at load time, see :func:`serve.engine.stepping.self_check`.
+projections, head layouts and rotary positions stay the family's own code. Linear biases (ALiBi) are
+taken from the family's own function, too: each rounds its slopes in its own way. Whether it all
+comes out right is asked at load time, see :func:`serve.engine.stepping.self_check`.
 """
 
 import math

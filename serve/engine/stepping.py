@@ -11,7 +11,8 @@ import torch
 from torch.nn.functional import pad
 
 from serve.engine import hooks
-from serve.engine.attention import Batch, Piece, SlotCache, Unsupported, install, probe, use
+from serve.engine.attention import Batch, Piece, SlotCache, Unsupported
+from serve.engine.installing import install, probe, use
 from serve.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)

@@ -42,13 +42,25 @@ BATCHED: dict[str, tuple[str, dict[str, Any]]] = {
     "persimmon": ("persimmon", SMALL | {"intermediate_size": 64, "initializer_range": 0.3}),
 }
 
-FALCON = SMALL | {"initializer_range": 0.3, "max_position_embeddings": 128}
-BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 425, "initializer_range": 0.3}
+FALCON: dict[str, Any] = SMALL | {"initializer_range": 0.3, "max_position_embeddings": 128}
+BLOOM: dict[str, Any] = {
+    "hidden_size": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "vocab_size": 425,
+    "initializer_range": 0.3,
+}
 SIX = {"n_heads": 6, "d_model": 48}
-MPT = {"d_model": 32, "n_layers": 2, "n_heads": 4, "vocab_size": 425, "max_seq_len": 128}
+MPT: dict[str, Any] = {
+    "d_model": 32,
+    "n_layers": 2,
+    "n_heads": 4,
+    "vocab_size": 425,
+    "max_seq_len": 128,
+}
 MPT |= {"initializer_range": 0.3}
 GPTJ = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 425, "initializer_range": 0.3}
-GPT_NEO = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "vocab_size": 425}
+GPT_NEO: dict[str, Any] = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "vocab_size": 425}
 GPT_NEO |= {"initializer_range": 0.3, "window_size": 24, "max_position_embeddings": 128}
 GEMMA2 = LLAMA_LIKE | WINDOW | {"head_dim": 8, "query_pre_attn_scalar": 5}
 NEW = {"new_decoder_architecture": True, "num_kv_heads": 2}
@@ -93,7 +105,7 @@ def save(folder: Path, model_type: str, settings: dict[str, Any]) -> Path:
 
 
 def plain_model(folder: Path) -> Any:
-    """By transformers alone; its SDPA leaves Gemma 2's cap out, its eager Falcon adds ALiBi twice."""
+    """By transformers alone: SDPA leaves Gemma 2's cap out, eager Falcon adds ALiBi twice."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     if model.config.model_type == "gemma2":
         model.set_attn_implementation("eager")
