@@ -74,6 +74,7 @@ def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
     from serve.engine.attention import Unsupported
     from serve.engine.batching import Batching
     from serve.engine.hf_dynamic import HfDynamic
+    from serve.engine.installing import uninstall
     from serve.engine.packed import pack
 
     own = loaded.model.config._attn_implementation
@@ -87,6 +88,6 @@ def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
         stepping.self_check(stepper, samples, expected)
     except Unsupported as reason:
         log.warning("no batching for this model (%s): requests are answered one by one", reason)
-        loaded.model.set_attn_implementation(own)
+        uninstall(loaded.model, own)
         return HfDynamic(replace(loaded, info=replace(loaded.info, engine="hf-dynamic")))
     return Batching(loaded, stepper, config)

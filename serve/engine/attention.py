@@ -1,10 +1,10 @@
 """Attention over a slot cache: the tokens of many requests in one forward pass, without padding.
 
-transformers lets a model's attention be replaced by a function (its ``AttentionInterface``). Ours
-gets the tokens of a whole step as one row ``[1, T]``: one token of every answer that goes on, and
-pieces of prompts. Every linear layer then multiplies one matrix, and only attention looks at who
-belongs to whom. Keys and values lie in slots, one a request, at the tokens' own positions: nothing
-is concatenated, padded or moved while an answer grows.
+It takes the place of a model's own (:mod:`serve.engine.installing`) and gets the tokens of a whole
+step as one row ``[1, T]``: one token of every answer that goes on, and pieces of prompts. Every
+linear layer then multiplies one matrix, and only attention looks at who belongs to whom. Keys and
+values lie in slots, one a request, at the tokens' own positions: nothing is concatenated, padded or
+moved while an answer grows.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import PreTrainedModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-NAME = "oneday"
 
 #: What one more attention call costs, in keys that could be read meanwhile: about 20 us against
 #: 0.1 us a token of a small model on two cores (measured).
@@ -83,11 +78,13 @@ class Batch:
         pieces: those of one token that have keys before them come first, by slot.
         device: of the model.
         fixed: keys that every attention call reads, whatever is there (0: as many as needed).
+        bias: ``[heads, places]`` in float32, added to scores by the key's place; None: nothing is.
     """
 
     pieces: Sequence[Piece]
     device: torch.device
     fixed: int = 0
+    bias: torch.Tensor | None = None
     masks: dict[Any, torch.Tensor] = field(default_factory=dict)  # once a pass, for all layers
 
     def __post_init__(self) -> None:
@@ -101,36 +98,63 @@ class Batch:
         self.chunks = [piece for piece in self.pieces if piece.size > 1]
         self.singles = len(singles)
 
-    def group_mask(self, group: _Group, window: int | None, dtype: torch.dtype) -> Any:
-        """``[slots, 1, 1, keys]`` to add to the scores, or None where every key counts."""
-        keys = self.fixed or group.longest
-        if not self.fixed and min(group.lengths) == keys and (not window or window >= keys):
-            return None
-        return self._mask((group.first, group.last, window), dtype, group.lengths, keys, window)
+    def group_mask(self, group: _Group, copies: int, window: int | None, dtype: torch.dtype) -> Any:
+        """``[slots, 1, 1, keys]`` to add to the scores, or None where every key counts.
 
-    def chunk_mask(self, piece: Piece, copies: int, window: int | None, dtype: torch.dtype) -> Any:
-        """``[copies * size, keys]``, or None where the plain causal mask is meant."""
+        With a bias ``[slots, key heads, copies, keys]``: ``copies`` query heads share a key head.
+        """
+        keys = self.fixed or group.longest
+        whole = min(group.lengths) == keys and (not window or window >= keys)
+        if whole and not self.fixed and self.bias is None:
+            return None
+        mask = self._mask((group.first, group.last, window), dtype, group.lengths, keys, window)
+        return mask if self.bias is None else mask.view(len(mask), -1, copies, keys)
+
+    def chunk_mask(
+        self, piece: Piece, copies: int, window: int | None, dtype: torch.dtype, plain: bool = True
+    ) -> Any:
+        """``[copies * size, keys]``, or None where the plain causal mask is meant.
+
+        With a bias ``[1, key heads, copies * size, keys]``; never None if not ``plain``.
+        """
         keys = self.fixed or piece.stop
-        if not self.fixed and piece.start == 0 and (not window or window >= keys):
+        causal = plain and piece.start == 0 and (not window or window >= keys)
+        if causal and not self.fixed and self.bias is None:
             return None
         name = (piece, copies, window)
         if name not in self.masks:
             ends = [*range(piece.start + 1, piece.stop + 1), *[1] * piece.padding]
-            mask = self._mask((piece, window), dtype, ends, keys, window)
-            self.masks[name] = mask[:, 0, 0].repeat(copies, 1)
+            rows = self._mask((piece, window), dtype, ends, keys, window)[:, :, 0]
+            if self.bias is None:
+                self.masks[name] = rows[:, 0].repeat(copies, 1)
+            else:
+                self.masks[name] = rows.transpose(0, 1).reshape(1, -1, copies * piece.size, keys)
         return self.masks[name]
 
     def _mask(
         self, name: Any, dtype: torch.dtype, ends: list[int], keys: int, window: int | None
     ) -> torch.Tensor:
-        """``[len(ends), 1, 1, keys]``: row i sees the ``window`` keys before place ``ends[i]``."""
+        """``[len(ends), 1 or heads, 1, keys]``: what row i is to see of the keys.
+
+        Those are the ``window`` ones before place ``ends[i]``.
+        """
         if name not in self.masks:
-            end = torch.tensor(ends, device=self.device)[:, None]
+            end = torch.tensor(ends, device=self.device)
             key = torch.arange(keys, device=self.device)
-            hidden = (key >= end) | ((key < end - window) if window else False)
-            mask = torch.zeros(hidden.shape, dtype=dtype, device=self.device)
-            self.masks[name] = mask.masked_fill_(hidden, -torch.inf)[:, None, None]
+            hidden = (key >= end[:, None]) | ((key < end[:, None] - window) if window else False)
+            mask = self._biases(end, keys).masked_fill(hidden[:, None], -torch.inf)
+            self.masks[name] = mask[:, :, None].to(dtype)
         return self.masks[name]
+
+    def _biases(self, end: torch.Tensor, keys: int) -> torch.Tensor:
+        """``[len(end), 1 or heads, keys]`` in float32.
+
+        Softmax heeds differences only. Those from the row's newest key are small where it looks
+        most, so that a type with few digits holds them.
+        """
+        if self.bias is None:
+            return torch.zeros(len(end), 1, keys, device=self.device)
+        return self.bias[:, :keys] - self.bias[:, end - 1].T[..., None]
 
 
 def _places(piece: Piece) -> list[int]:
@@ -227,7 +251,8 @@ class SlotCache:
             layer: index of the layer.
             query: ``[1, heads, T, width]``; tokens after those of the batch are padding.
             new: keys and values, each ``[1, key heads, T, width]``.
-            how: ``scale`` of the scores, ``window`` of keys seen (None: all).
+            how: ``scale`` of the scores, ``window`` of keys seen (None: all), ``cap`` that scores
+                tend to (None: none).
 
         Returns:
             ``[1, T, heads, value width]``.
@@ -255,8 +280,8 @@ def _attend_group(
     rows: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    scale: float | None,
     window: int | None,
+    **how: float | None,
 ) -> torch.Tensor:
     """Single tokens: the query heads that share a key head become rows of one query."""
     query = rows[group.rows]
@@ -267,13 +292,9 @@ def _attend_group(
     count, heads, width = query.shape
     length = batch.fixed or group.longest
     span = slice(group.first, group.last)
-    output = scaled_dot_product_attention(
-        query.reshape(count, keys.shape[1], -1, width),
-        keys[span, :, :length],
-        values[span, :, :length],
-        attn_mask=batch.group_mask(group, window, query.dtype),
-        scale=scale,
-    )
+    folded = query.reshape(count, keys.shape[1], -1, width)
+    mask = batch.group_mask(group, folded.shape[2], window, query.dtype)
+    output = _weigh(folded, keys[span, :, :length], values[span, :, :length], mask, **how)
     output = output.reshape(count, heads, values.shape[-1])
     return output if group.places is None else output[group.places]
 
@@ -284,95 +305,39 @@ def _attend_chunk(
     query: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    scale: float | None,
     window: int | None,
+    scale: float | None,
+    cap: float | None = None,
 ) -> torch.Tensor:
     """A piece of a prompt over its slot; returns ``[size, heads, value width]``."""
     _, heads, size, width = query.shape
     length = batch.fixed or piece.stop
     key, value = keys[piece.slot, None, :, :length], values[piece.slot, None, :, :length]
     shared = heads // key.shape[1]
-    mask = batch.chunk_mask(piece, shared, window, query.dtype)
+    mask = batch.chunk_mask(piece, shared, window, query.dtype, plain=not cap)
     if mask is None:
         causal: dict[str, Any] = {"is_causal": True, "enable_gqa": shared > 1}
         output = scaled_dot_product_attention(query, key, value, scale=scale, **causal)
     else:
         # With a mask, kernels of GPUs do not share key heads: again rows of one query.
         folded = query.reshape(1, key.shape[1], shared * size, width)
-        output = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+        output = _weigh(folded, key, value, mask, scale, cap)
     return output.reshape(heads, size, -1).transpose(0, 1)
 
 
-def _attention(
-    module: Any,
+def _weigh(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    **others: Any,
-) -> tuple[torch.Tensor, None]:
-    """What transformers' models call; the cache hangs on the attention module itself."""
-    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name)]
-    if unknown or attention_mask is not None:
-        raise Unsupported(f"attention with {', '.join(unknown) or 'a mask of its own'}")
-    cache: SlotCache | _Probe = module.slot_cache
-    how = {"scale": scaling, "window": sliding_window}
-    return cache.attend(module.layer_idx, query, (key, value), **how), None
-
-
-class _Probe:
-    """Stands in for the cache once, to learn what one token's keys and values look like."""
-
-    def __init__(self) -> None:
-        self.shapes: dict[int, tuple[int, int, int]] = {}
-
-    def attend(
-        self, layer: int, query: torch.Tensor, new: tuple[torch.Tensor, torch.Tensor], **_: Any
-    ) -> torch.Tensor:
-        key, value = new
-        self.shapes[layer] = (key.shape[1], key.shape[3], value.shape[3])
-        rows = query[0].transpose(0, 1)
-        # Any numbers do: only the shape is looked at by what comes after.
-        return rows[..., :1].expand(*rows.shape[:2], value.shape[3])[None]
-
-
-def install(model: PreTrainedModel) -> list[nn.Module]:
-    """Makes the model's attention ours.
-
-    Returns:
-        Its attention modules.
-
-    Raises:
-        Unsupported: it does not take another attention.
-    """
-    ALL_ATTENTION_FUNCTIONS.register(NAME, _attention)
-    modules = [m for m in model.modules() if hasattr(m, "layer_idx") and hasattr(m, "is_causal")]
-    if not modules:
-        raise Unsupported("the model's attention layers are not of transformers' present form")
-    # No mask function has that name, so transformers makes no masks of its own.
-    model.set_attn_implementation(NAME)
-    return modules
-
-
-@torch.inference_mode()
-def probe(model: Any, modules: list[nn.Module]) -> list[tuple[int, int, int]]:
-    """What one token's keys and values look like in each layer, see :class:`SlotCache`.
-
-    Raises:
-        Unsupported: not every layer asked for attention.
-    """
-    found = _Probe()
-    use(modules, found)
-    ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-    model(input_ids=ids, position_ids=ids, use_cache=False)
-    if sorted(found.shapes) != list(range(len(modules))):
-        raise Unsupported("some layers keep no keys and values")
-    return [found.shapes[layer] for layer in range(len(modules))]
-
-
-def use(modules: list[nn.Module], cache: "SlotCache | _Probe") -> None:
-    """Hangs the cache on the attention modules."""
-    for module in modules:
-        object.__setattr__(module, "slot_cache", cache)
+    mask: torch.Tensor | None,
+    scale: float | None,
+    cap: float | None = None,
+) -> torch.Tensor:
+    """Values weighed by the softmax of their scores."""
+    if not cap:
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    # torch's function knows no cap: the formula, rounded where transformers rounds it.
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scores = torch.tanh(scores / cap) * cap
+    scores = scores if mask is None else scores + mask
+    return scores.softmax(-1, dtype=torch.float32).to(query.dtype) @ value

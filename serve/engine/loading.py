@@ -87,6 +87,8 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
     if cpu and method != "none":
         model = model.to(getattr(torch, dtype))
     model.eval()
+    if getattr(model.config, "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")  # transformers' SDPA leaves the cap out, unsaid
     adapters = None
     if config.adapters:
         folders = {name: Path(folder) for name, folder in config.adapters.items()}

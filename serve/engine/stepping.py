@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from serve.engine.attention import Batch, Piece, SlotCache, Unsupported, install, probe, use
+from serve.engine import hooks
+from serve.engine.attention import Batch, Piece, SlotCache, Unsupported
+from serve.engine.installing import install, probe, use
 from serve.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class Stepper:
         like = torch.empty(0, dtype=self._model.dtype, device=self._model.device)
         self._slots, self._length = slots, length
         self.cache = SlotCache(self._shapes, slots, length + 1, like)
+        self._bias = hooks.bias(self._model, length)
         use(self._attention, self.cache)
 
     @torch.inference_mode()
@@ -104,7 +107,8 @@ class Stepper:
 
     def _forward(self, feeds: Sequence[Feed]) -> list[torch.Tensor]:
         device = self._model.device
-        batch = Batch([feed.piece for feed in feeds], device, self._length if self.unit else 0)
+        pieces = [feed.piece for feed in feeds]
+        batch = Batch(pieces, device, self._length if self.unit else 0, self._bias)
         self.cache.batch = batch
         tokens = [token for feed in feeds for token in feed.tokens]
         padding = rounded(len(tokens)) - len(tokens)

@@ -5,9 +5,8 @@ import random
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from serve.engine.attention import CALL_COST, Batch, Piece, SlotCache, install, probe
+from serve.engine.attention import CALL_COST, Batch, Piece, SlotCache
 
 HEADS, KEY_HEADS, WIDTH, LENGTH, SLOTS = 6, 2, 8, 40, 7
 CPU = torch.device("cpu")
@@ -83,8 +82,8 @@ def test_masks_only_where_they_are_needed() -> None:
     batch = Batch([Piece(0, 9, 10), Piece(1, 9, 10), Piece(2, 0, 5), Piece(3, 5, 10)], CPU)
     (group,) = batch.groups
     first, later = batch.chunks
-    assert batch.group_mask(group, None, torch.float32) is None
-    assert batch.group_mask(group, 4, torch.float32).shape == (2, 1, 1, 10)
+    assert batch.group_mask(group, 3, None, torch.float32) is None
+    assert batch.group_mask(group, 3, 4, torch.float32).shape == (2, 1, 1, 10)
     assert batch.chunk_mask(first, 3, None, torch.float32) is None
     assert batch.chunk_mask(later, 3, None, torch.float32).shape == (15, 10)
 
@@ -125,17 +124,3 @@ def test_damaged_slots_are_told_and_cleared() -> None:
     assert not cache.keys[1][1].any() and cache.keys[1][0, :, :2].all()
     cache.clear_all()
     assert not cache.values[0].any()
-
-
-def test_probe_finds_the_shape_of_every_layer() -> None:
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-    )
-    model = LlamaForCausalLM(config).eval()
-    assert probe(model, install(model)) == [(2, 16, 16)] * 3

@@ -42,13 +42,56 @@ BATCHED: dict[str, tuple[str, dict[str, Any]]] = {
     "persimmon": ("persimmon", SMALL | {"intermediate_size": 64, "initializer_range": 0.3}),
 }
 
-#: Architectures whose attention cannot be replaced or does more than ours.
+FALCON: dict[str, Any] = SMALL | {"initializer_range": 0.3, "max_position_embeddings": 128}
+BLOOM: dict[str, Any] = {
+    "hidden_size": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "vocab_size": 425,
+    "initializer_range": 0.3,
+}
+SIX = {"n_heads": 6, "d_model": 48}
+MPT: dict[str, Any] = {
+    "d_model": 32,
+    "n_layers": 2,
+    "n_heads": 4,
+    "vocab_size": 425,
+    "max_seq_len": 128,
+}
+MPT |= {"initializer_range": 0.3}
+GPTJ = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 425, "initializer_range": 0.3}
+GPT_NEO: dict[str, Any] = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "vocab_size": 425}
+GPT_NEO |= {"initializer_range": 0.3, "window_size": 24, "max_position_embeddings": 128}
+GEMMA2 = LLAMA_LIKE | WINDOW | {"head_dim": 8, "query_pre_attn_scalar": 5}
+NEW = {"new_decoder_architecture": True, "num_kv_heads": 2}
+
+#: Families whose attention is hooked, has biases by distance or capped scores.
+HOOKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "bloom": ("bloom", BLOOM),
+    "bloom-6-heads": ("bloom", BLOOM | {"hidden_size": 48, "n_head": 6}),
+    "bloom-post": ("bloom", BLOOM | {"apply_residual_connection_post_layernorm": True}),
+    "falcon": ("falcon", FALCON),
+    "falcon-sequential": ("falcon", FALCON | {"multi_query": False, "parallel_attn": False}),
+    "falcon-new": ("falcon", FALCON | NEW),
+    "falcon-alibi": ("falcon", FALCON | {"alibi": True, "multi_query": False, "bias": True}),
+    "falcon-alibi-new": ("falcon", FALCON | NEW | {"alibi": True}),
+    "mpt": ("mpt", MPT),
+    "mpt-6-heads": ("mpt", MPT | SIX),
+    "mpt-clipped": ("mpt", MPT | {"attn_config": {"clip_qkv": 1.0, "softmax_scale": 0.5}}),
+    "gptj": ("gptj", GPTJ | {"rotary_dim": 4}),
+    "gptj-whole": ("gptj", GPTJ | {"rotary_dim": 8}),
+    "gpt_neo": ("gpt_neo", GPT_NEO | {"attention_types": [[["global", "local"], 1]]}),
+    "gemma2": ("gemma2", GEMMA2 | {"attn_logit_softcapping": 2.0}),
+    "gemma2-uncapped": (
+        "gemma2",
+        GEMMA2 | {"attn_logit_softcapping": None, "final_logit_softcapping": None},
+    ),
+}
+BATCHED |= HOOKED
+
+#: Architectures whose attention cannot be replaced.
 FALLEN_BACK: dict[str, tuple[str, dict[str, Any]]] = {
-    "gemma2": ("gemma2", LLAMA_LIKE | {"head_dim": 8}),  # soft-capped scores
-    "falcon": ("falcon", SMALL | {"initializer_range": 0.3}),
-    "bloom": ("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 425}),
-    "mpt": ("mpt", {"d_model": 32, "n_layers": 2, "n_heads": 4, "vocab_size": 425}),
-    "gptj": ("gptj", {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "vocab_size": 425}),
+    "codegen": ("codegen", GPTJ | {"rotary_dim": 4}),
 }
 
 
@@ -62,7 +105,11 @@ def save(folder: Path, model_type: str, settings: dict[str, Any]) -> Path:
 
 
 def plain_model(folder: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    """By transformers alone: SDPA leaves Gemma 2's cap out, eager Falcon adds ALiBi twice."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if model.config.model_type == "gemma2":
+        model.set_attn_implementation("eager")
+    return model
 
 
 def random_prompts(count: int, longest: int, vocabulary: int = 390) -> list[tuple[int, ...]]:

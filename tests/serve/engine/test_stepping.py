@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from serve.config import ServeConfig
 from serve.engine import attention, stepping
@@ -54,8 +53,3 @@ def test_nan_is_noticed(loaded: LoadedModel) -> None:
     expected[1] = expected[1] * float("nan")
     with pytest.raises(Unsupported, match="nan"):
         stepping.self_check(Stepper(loaded), samples, expected)
-
-
-def test_a_model_without_replaceable_attention() -> None:
-    with pytest.raises(Unsupported, match="present form"):
-        attention.install(torch.nn.Linear(2, 2))

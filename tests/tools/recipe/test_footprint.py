@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
+from serve.config import ServeConfig
+from serve.engine.loading import load_model
+from serve.engine.stepping import Stepper
+from tests.serve.engine.test_batching import HOOKED, save
 from tools.recipe import footprint
 from tools.recipe.arch import parameters, read
 from tools.recipe.compose import RECIPES
@@ -21,6 +25,14 @@ def test_the_cache_is_the_one_of_transformers(tiny_model: Path) -> None:
     size = sum(layer.keys.nbytes + layer.values.nbytes for layer in kept.layers)
     assert footprint.cache(arch, 7, size=4) == size
     assert AutoConfig.from_pretrained(tiny_model).num_hidden_layers == arch.layers
+
+
+@pytest.mark.parametrize("name", HOOKED)
+def test_the_cache_is_the_one_of_the_worker(tmp_path: Path, name: str) -> None:
+    """Also where transformers would keep a copy of a key head for each of its query heads."""
+    folder = save(tmp_path, *HOOKED[name])
+    stepper = Stepper(load_model(folder, ServeConfig(), "cpu"))
+    assert footprint.cache(read(folder / "config.json"), 1, size=4) == stepper.token_bytes
 
 
 def test_clients_add_their_keys_and_values_only() -> None:
