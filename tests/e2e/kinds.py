@@ -9,6 +9,7 @@ from typing import Any
 from tests import kin
 from tests.e2e.conftest import start
 from tests.torture import NEVER
+from tools.recipe.stacks import EAGER
 
 RECIPE = """\
 defaults: [base, hardware/cpu, data/reasoning, serve/helm]
@@ -48,6 +49,7 @@ train:
   save_steps: 8
   eval_steps: 8
   logging_steps: 2
+  attn_implementation: {attention}
 serve: {{context: 512}}
 """
 NAMES = {"t5": "T5", "t5-v1_1": "T5", "ul2": "UL2", "bart": "BART", "bert": "BERT",
@@ -66,6 +68,8 @@ def write(folder: Path, family: str) -> Path:
         kind="seq2seq" if family in kin.SEQ2SEQ else "encoder",
         end=told["eos_token"],
         pad=told["pad_token"],
+        # As in recipes/models: transformers has no other for DeBERTa.
+        attention="eager" if family in EAGER else "sdpa",
     )
     recipe = folder / f"{family}.yaml"
     recipe.write_text(text, encoding="utf-8")

@@ -60,6 +60,7 @@ RULES = [
     Rule("llm-compressor", "llm-compressor, vLLM", compressed.formats),
     Rule("bf16", "CUDA compute capability", card.bf16),
     Rule("attention", "FlashAttention's README", card.attention_kind),
+    Rule("attention of the model", "transformers", config_json.attended),
     Rule("attention package", "installed packages", card.attention_package),
     Rule("kernels", "Axolotl", card.kernels),
     Rule("C compiler", "Triton", card.compiler),

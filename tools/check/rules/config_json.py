@@ -8,6 +8,7 @@ from typing import Any
 
 from tools.base_model import config_file
 from tools.check.rules.base import Facts, Faults, fail, plain, warn
+from tools.check.rules.card import attention
 from tools.files import read_json
 from tools.recipe.faults import nearest
 from tools.recipe.kinds import KINDS, Kind, family_kind, kind_of, window
@@ -15,6 +16,13 @@ from tools.recipe.schema import Recipe
 
 _ARCH = {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocab": "vocab_size"}
 _LARGE = 50e6  # bytes of a tokenizer.json that takes too long to look through
+#: What transformers' models say of themselves, by the attention that they may be computed with.
+_SAYS = {
+    "sdpa": "_supports_sdpa",
+    "flash_attention_2": "_supports_flash_attn",
+    "flash_attention_3": "_supports_flash_attn",
+    "flex_attention": "_supports_flex_attn",
+}
 
 
 def _read(recipe: Recipe) -> tuple[Path | None, dict[str, Any], str]:
@@ -48,6 +56,27 @@ def trainable(recipe: Recipe, facts: Facts) -> Faults:
     if config.get("quantization_config"):
         said = f"{key}: {folder}: its weights are quantized: no adapter can be merged into them"
         yield fail(key, said, "take the model it was made from; quantize.format comes after")
+
+
+def attended(recipe: Recipe, facts: Facts) -> Faults:
+    """Transformers computes the model's attention so: a trainer would say so a minute later."""
+    name, wanted = _model_type(recipe), attention(recipe.train)
+    said = attentions(name)
+    if wanted in _SAYS and said is not None and wanted not in said:
+        key = "train.attn_implementation"
+        near = "sdpa" if "sdpa" in said else "eager"
+        yield fail(key, f"{key} {wanted}: transformers has none for {name}", f"set {key}={near}")
+
+
+def _model_type(recipe: Recipe) -> str:
+    """By the folder; where none lies on this disk by the recipe's numbers, or the family's name."""
+    _, config, _ = _read(recipe)
+    arch = recipe.model.arch
+    told = config.get("model_type") or (arch and arch.encoder and arch.encoder.type)
+    if told:
+        return str(told)
+    known, family = model_types(KINDS[recipe.model.kind]), plain(recipe.model.family)
+    return next((name for name in sorted(known) if plain(name) == family), "")
 
 
 def _other_kind(right: Kind) -> str:
@@ -125,10 +154,28 @@ def model_types(kind: Kind) -> frozenset[str]:
 
     Empty where the table is not found: then nobody is refused.
     """
-    found = importlib.util.find_spec("transformers")
-    if found is None or not found.submodule_search_locations:
-        return frozenset()
-    source = Path(found.submodule_search_locations[0], "models", "auto", "modeling_auto.py")
-    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    text = _source("auto/modeling_auto.py") or ""
     table = re.search(rf"^{kind.table}\b.*?^\)", text, re.MULTILINE | re.DOTALL)
     return frozenset(re.findall(r'\(\s*"([\w.-]+)",', table.group())) if table else frozenset()
+
+
+@functools.cache
+def attentions(model_type: str) -> frozenset[str] | None:
+    """The attentions beside ``eager`` that transformers has for a model, from its source.
+
+    None where that is not found: then nobody is refused.
+    """
+    folder = model_type.replace("-", "_")
+    text = _source(f"{folder}/modeling_{folder}.py") if folder.isidentifier() else None
+    if text is None:
+        return None
+    return frozenset(name for name, flag in _SAYS.items() if re.search(rf"{flag}\w* = True", text))
+
+
+def _source(name: str) -> str | None:
+    """A file of transformers' models; None where it has none."""
+    found = importlib.util.find_spec("transformers")
+    if found is None or not found.submodule_search_locations:
+        return None
+    file = Path(found.submodule_search_locations[0], "models", name)
+    return file.read_text(encoding="utf-8") if file.is_file() else None

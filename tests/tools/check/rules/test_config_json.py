@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests import kin
 from tests.tiny import recipe
 from tools.base_model.architecture import architecture
 from tools.check.rules import config_json, targets
@@ -117,3 +118,49 @@ def test_a_hub_model_that_is_here_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     (fault,) = told(config_json.trainable, made)
     assert fault.key == "model.kind"
     assert architecture(made.model).hidden == 8
+
+
+@pytest.mark.parametrize(
+    ("model_type", "wanted", "remedy"),
+    [
+        ("deberta", "sdpa", "eager"),
+        ("deberta-v2", "flex_attention", "eager"),
+        ("bloom", "sdpa", "eager"),
+        ("t5", "flash_attention_2", "sdpa"),
+        ("deberta", "eager", ""),
+        ("llama", "flash_attention_2", ""),
+        ("bert", "sdpa", ""),
+        ("nobodys", "sdpa", ""),
+        ("../../etc", "sdpa", ""),
+    ],
+)
+def test_an_attention_that_the_model_has_not(
+    model_type: str, wanted: str, remedy: str, tmp_path: Path
+) -> None:
+    """A trainer would end by it, the data made and the model loaded."""
+    train = {"attn_implementation": wanted}
+    found = told(config_json.attended, local(tmp_path, {"model_type": model_type}, train=train))
+    assert [fault.key for fault in found] == (["train.attn_implementation"] if remedy else [])
+    assert all(f"{wanted}: transformers has none for {model_type}" in one.message for one in found)
+    assert [one.remedy for one in found] == ([f"set {found[0].key}={remedy}"] if remedy else [])
+
+
+@pytest.mark.parametrize(("family", "kind"), [("DeBERTa", "encoder"), ("Bloom", "causal")])
+def test_a_family_tells_it_before_a_download(family: str, kind: str) -> None:
+    named = {"model__source": "hub", "model__id": f"somebody/{family}", "model__family": family}
+    made = recipe(**named, model__kind=kind, train={"attn_implementation": "sdpa"})
+    (fault,) = told(config_json.attended, made)
+    assert "set train.attn_implementation=eager" in fault.remedy
+
+
+@pytest.mark.parametrize("family", kin.FAMILIES)
+def test_transformers_says_the_same(family: str) -> None:
+    """The source that is read is the class that is loaded."""
+    net = kin.network(family, 320)
+    read = config_json.attentions(net.config.model_type)
+    assert read is not None
+    assert ("sdpa" in read, "flash_attention_2" in read, "flex_attention" in read) == (
+        net._supports_sdpa,
+        net._supports_flash_attn,
+        net._supports_flex_attn,
+    )
