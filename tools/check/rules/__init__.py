@@ -61,6 +61,7 @@ RULES = [
     Rule("bf16", "CUDA compute capability", card.bf16),
     Rule("attention", "FlashAttention's README", card.attention_kind),
     Rule("attention of the model", "transformers", config_json.attended),
+    Rule("capped attention scores", "transformers", config_json.capped),
     Rule("attention package", "installed packages", card.attention_package),
     Rule("kernels", "Axolotl", card.kernels),
     Rule("C compiler", "Triton", card.compiler),

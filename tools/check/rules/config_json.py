@@ -16,6 +16,10 @@ from tools.recipe.schema import Recipe
 
 _ARCH = {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocab": "vocab_size"}
 _LARGE = 50e6  # bytes of a tokenizer.json that takes too long to look through
+#: Models whose attention scores are capped where config.json does not say.
+_CAPPED = ("gemma2", "t5gemma", "vaultgemma")
+#: Attentions of transformers that take the cap (``softcap``).
+_CAPS = {"eager", "flex_attention", "flash_attention_2", "flash_attention_3"}
 #: What transformers' models say of themselves, by the attention that they may be computed with.
 _SAYS = {
     "sdpa": "_supports_sdpa",
@@ -66,6 +70,21 @@ def attended(recipe: Recipe, facts: Facts) -> Faults:
         key = "train.attn_implementation"
         near = "sdpa" if "sdpa" in said else "eager"
         yield fail(key, f"{key} {wanted}: transformers has none for {name}", f"set {key}={near}")
+
+
+def capped(recipe: Recipe, facts: Facts) -> Faults:
+    """A cap on attention's scores is computed; transformers' sdpa leaves it out and says nothing.
+
+    findings/transformers-5.20-gemma-2-loses-its-score-cap.sh
+    """
+    _, config, _ = _read(recipe)
+    cap = config.get("attn_logit_softcapping", _model_type(recipe) in _CAPPED)
+    wanted = attention(recipe.train) or "sdpa"  # what transformers takes where nobody says
+    if cap and wanted.partition("@")[0].partition(":")[0] not in _CAPS:
+        key = "train.attn_implementation"
+        said = f"{key} {wanted} leaves out the cap on this model's attention scores: it would learn"
+        said += " as another model than is served"
+        yield fail(key, said, f"set {key}=flex_attention, or eager with train.sample_packing=false")
 
 
 def _model_type(recipe: Recipe) -> str:

@@ -164,3 +164,32 @@ def test_transformers_says_the_same(family: str) -> None:
         net._supports_flash_attn,
         net._supports_flex_attn,
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "fails"),
+    [
+        ({"model_type": "gemma2", "attn_logit_softcapping": 50.0}, "sdpa", True),
+        ({"model_type": "gemma2", "attn_logit_softcapping": 50.0}, None, True),
+        ({"model_type": "gemma2"}, "xformers", True),
+        ({"model_type": "gemma2"}, "flex_attention", False),
+        ({"model_type": "gemma2"}, "eager", False),
+        ({"model_type": "gemma2", "attn_logit_softcapping": None}, "sdpa", False),
+        ({"model_type": "llama"}, "sdpa", False),
+    ],
+)
+def test_capped_scores(
+    config: dict[str, Any], wanted: str | None, fails: bool, tmp_path: Path
+) -> None:
+    """sdpa leaves the cap out and says nothing."""
+    train = {"attn_implementation": wanted}
+    found = told(config_json.capped, local(tmp_path, config, train=train))
+    assert [fault.key for fault in found] == ["train.attn_implementation"] * fails
+    assert all("leaves out the cap" in one.message and one.remedy for one in found)
+
+
+def test_a_capped_family_is_told_before_a_download() -> None:
+    named = {"model__source": "hub", "model__id": "google/gemma-2-2b", "model__family": "Gemma2"}
+    made = recipe(**named, train={"attn_implementation": "sdpa"})
+    (fault,) = told(config_json.capped, made)
+    assert "leaves out the cap" in fault.message
