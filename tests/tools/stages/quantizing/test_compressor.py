@@ -109,7 +109,7 @@ def test_a_disk_too_small(
 
 
 REAL = "llm-compressor is not installed; make compress"
-real = pytest.mark.skipif(compressed.packages() is None, reason=REAL)
+real = pytest.mark.skipif(compressed.ENVIRONMENT.packages() is None, reason=REAL)
 
 
 @real
