@@ -182,8 +182,9 @@ def _spans(tree: ast.Module) -> tuple[set[int], set[int]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             inside.update(range(node.body[0].lineno, (node.end_lineno or 0) + 1))
-        text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if text or isinstance(node, ast.Import | ast.ImportFrom):
+        elif isinstance(node, ast.Import | ast.ImportFrom) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        ):
             outside.update(range(node.lineno, (node.end_lineno or 0) + 1))
     return inside, outside
 
@@ -203,14 +204,12 @@ def by_name(root: Path = ROOT) -> Iterator[str]:
         if where in FACTORIES or where.startswith("benchmarks/"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if _asks_a_kind(node):
+            if isinstance(node, ast.Compare | ast.Match) and _asks_a_kind(node):
                 yield f"{where}:{node.lineno}: asks for a kind by its name; ask its record"
 
 
-def _asks_a_kind(node: ast.AST) -> bool:
+def _asks_a_kind(node: ast.Compare | ast.Match) -> bool:
     """``kind == "encoder"`` and its like; ``side == "encoder"`` is of something else."""
-    if not isinstance(node, ast.Compare | ast.Match):
-        return False
     named = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)}
     asked = ast.unparse(node.subject if isinstance(node, ast.Match) else node).lower()
     return bool(named & set(KINDS)) and any(
