@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as JSON, as whole as ``write_text``."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Where a folder is made that takes ``path``'s place once it is whole, or never does.
+
+    Yields:
+        Its place until then; nothing is there yet.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target: the last step is a rename, which cannot leave the file system.
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        made = Path(scratch) / "made"
+        yield made
+        shutil.rmtree(path, ignore_errors=True)
+        made.rename(path)
 
 
 def read_json(path: Path) -> Any:

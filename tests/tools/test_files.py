@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import files
-from tools.files import file_digest, file_digests, read_json, write_text
+from tools.files import file_digest, file_digests, read_json, whole_folder, write_text
 
 
 def test_write_text_is_all_or_nothing(tmp_path: Path) -> None:
@@ -15,6 +15,20 @@ def test_write_text_is_all_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_text(file, "new\ud800")
     assert file.read_text() == "old"
+
+
+def test_a_folder_is_whole_or_what_it_was(tmp_path: Path) -> None:
+    place = tmp_path / "cache" / "model"
+    for text in ("old", "new"):
+        with whole_folder(place) as made:
+            made.mkdir()
+            (made / "weights").write_text(text)
+            assert not place.exists() or (place / "weights").read_text() == "old"
+    with pytest.raises(OSError, match="full"), whole_folder(place) as made:
+        made.mkdir()
+        raise OSError("the disk is full")
+    assert [path.name for path in place.parent.iterdir()] == ["model"]
+    assert (place / "weights").read_text() == "new"
 
 
 def test_read_json_of_nothing_useful(tmp_path: Path) -> None:

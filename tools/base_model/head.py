@@ -9,14 +9,13 @@ and trained whole (``new_head`` of ``tools.trainers.request``).
 import json
 import shutil
 import struct
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.console import say
 from tools.errors import UserError
-from tools.files import digest, read_json, write_json
+from tools.files import digest, read_json, whole_folder, write_json
 from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Model
 
@@ -137,10 +136,7 @@ def _write(folder: Path, made: Path, head: Head) -> None:
     say(
         f"model: writing a head that tells tokens into a copy of {folder} (once); it will be learnt"
     )
-    made.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target: the last step is a rename, which cannot leave the file system.
-    with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
-        copy = Path(scratch) / "model"
+    with whole_folder(made) as copy:
         network = KINDS["encoder"].loader().from_pretrained(folder, dtype="auto")
         _begin(network, head)
         network.save_pretrained(copy)
@@ -151,8 +147,6 @@ def _write(folder: Path, made: Path, head: Head) -> None:
         origin = read_json(folder / _ORIGIN)
         origin = origin if isinstance(origin, dict) else {"folder": folder.name}
         write_json(copy / _ORIGIN, {**origin, _HEAD: [head.dense, head.norm]})
-        shutil.rmtree(made, ignore_errors=True)
-        copy.rename(made)
 
 
 def _begin(network: Any, head: Head) -> None:

@@ -2,14 +2,13 @@
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.files import digest, read_json, write_json
+from tools.files import digest, read_json, whole_folder, write_json
 
 _INDEX = ".index.json"
 _PICKLES = "pytorch_model*.bin"
@@ -37,16 +36,11 @@ def as_safetensors(folder: Path, cache: Path) -> Path:
     made = cache / f"{folder.name}-{digest([str(folder.absolute()), states])[:12]}"
     if not (made / "origin.json").is_file():
         say(f"model: writing the weights of {folder} as safetensors (once)")
-        cache.mkdir(parents=True, exist_ok=True)
-        # Beside the target: the last step is a rename, which cannot leave the file system.
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            copy = Path(scratch) / "model"
+        with whole_folder(made) as copy:
             copy.mkdir()
             _copy_others(folder, copy)
             _convert(shards, copy)
             write_json(copy / "origin.json", {"pickles": [path.name for path in shards]})
-            shutil.rmtree(made, ignore_errors=True)
-            copy.rename(made)
     return made
 
 

@@ -1,12 +1,10 @@
 """A base whose tokenizer is a slow one's files (spiece.model): a copy with a tokenizer.json."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from tools.console import say
 from tools.errors import UserError
-from tools.files import digest, read_json, write_json
+from tools.files import digest, read_json, whole_folder, write_json
 
 
 def with_tokenizer(folder: Path, cache: Path) -> Path:
@@ -28,14 +26,9 @@ def with_tokenizer(folder: Path, cache: Path) -> Path:
     made = cache / f"{folder.name}-tokenizer-{digest([str(folder.absolute()), state])[:12]}"
     if not (made / "tokenizer.json").is_file():
         say(f"model: writing the tokenizer of {folder} as tokenizer.json (once)")
-        cache.mkdir(parents=True, exist_ok=True)
-        # Beside the target: the last step is a rename, which cannot leave the file system.
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            copy = Path(scratch) / "model"
+        with whole_folder(made) as copy:
             copy.mkdir()
             _convert(folder, copy)
-            shutil.rmtree(made, ignore_errors=True)
-            copy.rename(made)
     return made
 
 

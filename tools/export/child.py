@@ -4,11 +4,14 @@ import contextlib
 import json
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.console import environment
 from tools.errors import StageError
+from tools.files import read_json
 
 
 def request_file(scratch: str, request: dict[str, Any]) -> str:
@@ -31,6 +34,22 @@ def run_child(words: list[str], env: dict[str, str], log: Path, failed: str) -> 
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise StageError(f"export: {failed}: {(lines or ['no word'])[-1]} (log: {log})")
+
+
+def answered(words: list[str], request: dict[str, Any], log: Path, failed: str) -> dict[str, Any]:
+    """Run a program that is given two more words, the files of a request and of its answer.
+
+    Raises:
+        StageError: it failed, or left no answer.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "answer.json"
+        call = [*words, request_file(scratch, request), str(answer)]
+        run_child(call, environment(), log, failed)
+        found = read_json(answer)
+    if not isinstance(found, dict):
+        raise StageError(f"export: {failed}: no answer came (log: {log})")
+    return found
 
 
 @contextlib.contextmanager

@@ -1,45 +1,24 @@
 """llama.cpp's converter and llama.cpp itself, each in a process of its own."""
 
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from tools.console import environment
-from tools.errors import StageError, UserError
-from tools.export.child import request_file, run_child
-from tools.files import read_json
+from tools.environments import Environment
+from tools.export.child import answered, request_file, run_child
 
 HERE = Path(__file__).parent
+LLAMA_CPP = Environment("llama.cpp", "gguf", "convert_hf_to_gguf.py")
 CONVERTER = ("convert_hf_to_gguf.py", "conversion", "gguf")
-
-
-def venv() -> Path:
-    """The environment that holds llama.cpp.
-
-    Raises:
-        UserError: it is not there.
-    """
-    found = Path(os.environ.get("ONEDAY_GGUF_VENV", ".venv-gguf")).absolute()
-    if not _packages(found):
-        raise UserError(f"llama.cpp is not installed in {found}; install it with: make gguf")
-    return found
-
-
-def _packages(place: Path) -> Path | None:
-    """Its site-packages, if the converter is in it."""
-    found = sorted(place.glob("lib/python*/site-packages/convert_hf_to_gguf.py"))
-    return found[0].parent if found else None
 
 
 def families() -> set[str]:
     """The architectures that the converter knows, by their class in transformers."""
-    packages = _packages(venv())
-    assert packages
     # Read, not imported: it imports torch.
-    text = (packages / "conversion" / "__init__.py").read_text(encoding="utf-8")
+    text = (LLAMA_CPP.needed() / "conversion" / "__init__.py").read_text(encoding="utf-8")
     table = text.partition("TEXT_MODEL_MAP")[2].partition("}")[0]
     return {line.split('"')[1] for line in table.splitlines() if line.count('"') >= 4}
 
@@ -57,8 +36,7 @@ def convert(folder: Path, file: Path, kind: str, log: Path, **options: Any) -> N
     Raises:
         StageError: the converter failed.
     """
-    packages = _packages(venv())
-    assert packages
+    packages = LLAMA_CPP.needed()
     with tempfile.TemporaryDirectory() as scratch:
         # These alone: the environment's other packages would stand in place of our own.
         for name in CONVERTER:
@@ -92,12 +70,4 @@ def ask(request: dict[str, Any], log: Path) -> dict[str, Any]:
 
 
 def _engine(request: dict[str, Any], log: Path, failed: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as scratch:
-        answer = Path(scratch) / "answer.json"
-        words = [str(venv() / "bin" / "python"), "-P", str(HERE / "engine.py")]
-        call = [*words, request_file(scratch, request), str(answer)]
-        run_child(call, environment(), log, failed)
-        found = read_json(answer)
-    if not isinstance(found, dict):
-        raise StageError(f"export: {failed}: no answer came (log: {log})")
-    return found
+    return answered([LLAMA_CPP.python(), "-P", str(HERE / "engine.py")], request, log, failed)

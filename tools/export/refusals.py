@@ -100,7 +100,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _family(folder: Path, same: str) -> Iterator[str]:
     names, kind = _config(folder).get("architectures") or ["none named"], of_folder(folder)
-    if kind.name != "causal":
+    if kind.parted:
         yield (
             f"{folder}: it is {kind.said}: a GGUF is held against the merged model by llama.cpp, "
             f"which is asked as a causal model is; call make export{same} FORMAT=onnx"

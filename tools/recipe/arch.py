@@ -118,7 +118,7 @@ def read(path: Path) -> Architecture:
         raise UserError(f"{path}: no JSON ({error}); give the folder of a whole model") from None
     if not isinstance(config, dict):
         config = {}
-    if kind_of(str(config.get("model_type", ""))).name != "causal":
+    if kind_of(str(config.get("model_type", ""))).parted:
         found = stacks.numbers(config)
         _demand(path, found, ["hidden", "layers", "mlp", "vocab", "heads"])
         return Architecture(**found)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tools.recipe.kinds import KindName
+from tools.recipe.kinds import KINDS, KindName
 
 Need = Literal["latency", "throughput"]
 Tool = Literal["", "bitsandbytes", "axolotl", "llm-compressor", "llama.cpp"]
@@ -88,7 +88,7 @@ _ANY_KIND: tuple[Tool, ...] = ("", "bitsandbytes")
 
 def made_of(name: str, kind: KindName) -> bool:
     """Whether there is a format of a kind of models: all there are of causal ones."""
-    return kind == "causal" or FORMATS[name].tool in _ANY_KIND
+    return not KINDS[kind].parted or FORMATS[name].tool in _ANY_KIND
 
 
 def not_made(name: str) -> str:

@@ -4,13 +4,15 @@ It asks for an older transformers than Axolotl pins, so it has an environment of
 holds it alone: the rest of what it needs is the main environment's.
 """
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from tools.environments import Environment
 from tools.recipe.schema import Quantize
 
 VERSION = "0.14.0.1"  # as in requirements/compress.in
+ENVIRONMENT = Environment(
+    f"llm-compressor {VERSION}", "compress", f"llmcompressor-{VERSION}.dist-info"
+)
 PER_ROW = -1  # quantize.group_size: one scale a row of a matrix, as GPTQ writes it
 GROUPS = (PER_ROW, 32, 64, 128)  # that vLLM has kernels for (Marlin)
 
@@ -53,17 +55,6 @@ def calibrates(wanted: Quantize) -> bool:
 def group_of(wanted: Quantize) -> int:
     """Weights that share a scale, ``PER_ROW`` or 0 where the format has no groups."""
     return (wanted.group_size or 128) if FORMATS[wanted.format].grouped else 0
-
-
-def venv() -> Path:
-    """The environment that holds llm-compressor, or would."""
-    return Path(os.environ.get("ONEDAY_COMPRESS_VENV", ".venv-compress")).absolute()
-
-
-def packages() -> Path | None:
-    """Its site-packages, if the package is in it, of this version."""
-    found = sorted(venv().glob(f"lib/python*/site-packages/llmcompressor-{VERSION}.dist-info"))
-    return found[0].parent if found else None
 
 
 def versions(wanted: Quantize) -> dict[str, str]:

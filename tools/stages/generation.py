@@ -5,7 +5,6 @@ from typing import Any
 
 from tools.base_model.architecture import of_folder
 from tools.files import read_json, write_json
-from tools.recipe.kinds import KINDS
 
 FILE, MODEL = "generation_config.json", "config.json"
 # What only sampling reads: transformers 5 saves no model that has one of them without do_sample.
@@ -46,7 +45,7 @@ def settle(folder: Path) -> None:
 
 def _has_two_sides(folder: Path) -> bool:
     """Whether the folder's model has an encoder and a decoder."""
-    return of_folder(folder) is KINDS["seq2seq"]
+    return of_folder(folder).parted == "apart"
 
 
 def _unforce(folder: Path) -> None:

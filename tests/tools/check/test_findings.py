@@ -191,6 +191,13 @@ BREAKS = [
     ("packed evaluation", "4090", "~train.eval_sample_packing", "warn"),
     ("packed evaluation", "4090", "train.dataloader_drop_last=true", "warn"),
     ("packed evaluation", "cpu", "~train.eval_sample_packing", "pass"),
+    ("attention of the model", "4090", "model.family=Bloom", "fail"),
+    (
+        "attention of the model",
+        "4090",
+        "model.family=Bloom train.attn_implementation=eager",
+        "pass",
+    ),
     ("attention package", "4090", "train.attn_implementation=flash_attention_2", "warn"),
     ("attention package", "4090", "train.attn_implementation=xformers", "warn"),  # an older torch's
     ("attention package", "4090", "train.attn_implementation=flex_attention", "pass"),

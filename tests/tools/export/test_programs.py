@@ -22,7 +22,7 @@ def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_families_are_read_without_importing_the_converter(venv: Path) -> None:
-    assert programs.venv() == venv and programs.families() == {"LlamaForCausalLM"}
+    assert programs.LLAMA_CPP.folder() == venv and programs.families() == {"LlamaForCausalLM"}
 
 
 def test_an_environment_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,12 +46,12 @@ def test_the_package_is_found_in_its_version_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONEDAY_COMPRESS_VENV", str(tmp_path))
-    assert compressed.packages() is None
+    assert compressed.ENVIRONMENT.packages() is None
     place = tmp_path / "lib" / "python3.12" / "site-packages"
     (place / "llmcompressor-0.1.dist-info").mkdir(parents=True)
-    assert compressed.packages() is None
+    assert compressed.ENVIRONMENT.packages() is None
     (place / f"llmcompressor-{compressed.VERSION}.dist-info").mkdir()
-    assert compressed.packages() == place
+    assert compressed.ENVIRONMENT.packages() == place
 
 
 def test_a_run_of_before_is_still_done(tmp_path: Path) -> None:

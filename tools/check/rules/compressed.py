@@ -150,9 +150,9 @@ def _package(recipe: Recipe) -> Faults:
     # Without a card this machine only looks at the recipe: another will run it.
     here = recipe.hardware.device == "cpu" or shutil.which("nvidia-smi")
     tell = fail if here else warn
-    if compressed.packages() is None:
+    if compressed.ENVIRONMENT.packages() is None:
         said = f"quantize.format {recipe.quantize.format} is made by llm-compressor "
-        said += f"{compressed.VERSION}, which is not in {compressed.venv().name}"
+        said += f"{compressed.VERSION}, which is not in {compressed.ENVIRONMENT.folder().name}"
         yield tell("quantize.format", said, "make compress (20 MB, a quarter of a minute)")
     if compressed.versions(recipe.quantize)["compressed-tensors"] == "absent":
         said = f"quantize.format {recipe.quantize.format} is read by compressed-tensors, which is "

@@ -69,7 +69,7 @@ def lines_of(run: Run) -> Lines:
             "raise data.validation_rows, or lower data.shots"
         )
     codec = tokens.codec_of(folder)
-    masks = of_folder(folder).name == "encoder"
+    masks = of_folder(folder).parted == "together"
     behind = [*([codec.mask_id] if masks and codec.mask_id is not None else []), *codec.trail]
     places = [len(one) for one in prompts] if masks else None
     return Lines([[*one, *behind] for one in prompts], places)

@@ -1,37 +1,18 @@
 """transformers' exporter and ONNX Runtime, each in a process of its own."""
 
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from tools.console import environment
-from tools.errors import StageError, UserError
-from tools.export.child import request_file, run_child
-from tools.files import read_json
+from tools.environments import Environment
+from tools.export.child import answered, request_file, run_child
 
 HERE = Path(__file__).parent
+ONNX_RUNTIME = Environment("ONNX Runtime", "onnx", "onnxruntime/__init__.py")
 #: What the exporter needs beside the main environment's packages.
 EXPORTER = ("onnx", "onnxscript", "onnx_ir", "ml_dtypes")
-
-
-def venv() -> Path:
-    """The environment that holds ONNX Runtime.
-
-    Raises:
-        UserError: it is not there.
-    """
-    found = Path(os.environ.get("ONEDAY_ONNX_VENV", ".venv-onnx")).absolute()
-    if not packages(found):
-        raise UserError(f"ONNX Runtime is not installed in {found}; install it with: make onnx")
-    return found
-
-
-def packages(place: Path) -> Path | None:
-    """Its site-packages, if ONNX Runtime is in it."""
-    found = sorted(place.glob("lib/python*/site-packages/onnxruntime/__init__.py"))
-    return found[0].parent.parent if found else None
 
 
 def write(model: Path, folder: Path, auto_class: str, log: Path) -> None:
@@ -46,8 +27,7 @@ def write(model: Path, folder: Path, auto_class: str, log: Path) -> None:
     Raises:
         StageError: the exporter failed.
     """
-    there = packages(venv())
-    assert there
+    there = ONNX_RUNTIME.needed()
     asked = {"model": str(model), "folder": str(folder), "auto_class": auto_class}
     with tempfile.TemporaryDirectory() as scratch:
         # These alone: the environment's other packages would stand in place of our own.
@@ -66,11 +46,4 @@ def ask(request: dict[str, Any], log: Path) -> dict[str, Any]:
         StageError: it does not load a file, or failed.
     """
     failed = f"ONNX Runtime does not run {request['folder']}"
-    with tempfile.TemporaryDirectory() as scratch:
-        answer = Path(scratch) / "answer.json"
-        words = [str(venv() / "bin" / "python"), "-P", str(HERE / "engine.py")]
-        run_child([*words, request_file(scratch, request), str(answer)], environment(), log, failed)
-        found = read_json(answer)
-    if not isinstance(found, dict):
-        raise StageError(f"export: {failed}: no answer came (log: {log})")
-    return found
+    return answered([ONNX_RUNTIME.python(), "-P", str(HERE / "engine.py")], request, log, failed)

@@ -10,6 +10,7 @@ from tools.errors import UserError
 from tools.export import refusals
 from tools.export.onnx import programs
 from tools.files import read_json
+from tools.recipe.kinds import Kind
 from tools.run.folder import Run
 
 FLOAT = 4  # bytes of a weight
@@ -29,23 +30,23 @@ def refuse(run: Run, same: str) -> None:
     refusals.unmerged(run, same)
     folder = run.output("merge")
     kind = of_folder(folder)
-    if kind.name == "causal":
+    if not kind.parted:
         raise UserError(
             f"{folder}: it is {kind.said}: FORMAT=onnx is for models with an encoder (T5, BART, "
             f"BERT and their kin); call make export{same} FORMAT=gguf"
         )
-    faults = [*refusals.model(folder), *_start(folder, kind.name), *_room(run, folder)]
+    faults = [*refusals.model(folder), *_start(folder, kind), *_room(run, folder)]
     try:
-        programs.venv()
+        programs.ONNX_RUNTIME.needed()
     except UserError as error:
         faults += error.faults
     if faults:
         raise UserError(faults)
 
 
-def _start(folder: Path, kind: str) -> Iterator[str]:
+def _start(folder: Path, kind: Kind) -> Iterator[str]:
     """A decoder's answers begin somewhere; a class of transformers may know where by itself."""
-    if kind != "seq2seq":
+    if kind.parted != "apart":
         return
     from transformers import AutoConfig
 

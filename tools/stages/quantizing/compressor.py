@@ -30,7 +30,7 @@ def make(run: Run, merged: Path, folder: Path) -> dict[str, Any]:
         UserError: llm-compressor is not installed, or the disk is too small.
         StageError: it failed, or left every layer as it was.
     """
-    programs.packages()  # before rows are read
+    compressed.ENVIRONMENT.needed()  # before rows are read
     _refuse_a_small_disk(merged, folder)
     wanted = run.recipe.quantize
     rows = Calibration([], [], run.recipe.data.seed)

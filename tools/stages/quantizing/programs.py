@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tools.console import environment, say
-from tools.errors import StageError, UserError
+from tools.errors import StageError
 from tools.files import read_json
 from tools.process import dies_with_parent
 from tools.run import compressed
@@ -23,21 +23,6 @@ NEWEST = 60  # lines of the child that the reason of its failure is looked for i
 # llm-compressor's bar over the parts of a model: the embeddings' side, then a layer each.
 _PART = re.compile(r"\((\d+)/(\d+)\): (Calibrating|Propagating)")
 _ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt)\b.*")
-
-
-def packages() -> Path:
-    """Where llm-compressor lies.
-
-    Raises:
-        UserError: it is not there.
-    """
-    found = compressed.packages()
-    if found is None:
-        raise UserError(
-            f"llm-compressor {compressed.VERSION} is not installed in {compressed.venv()}; install "
-            "it with: make compress"
-        )
-    return found
 
 
 def compress(request: dict[str, Any], log: Path) -> dict[str, Any]:
@@ -53,7 +38,9 @@ def compress(request: dict[str, Any], log: Path) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         # It alone: whatever else is in its environment would stand in place of our own.
-        (Path(scratch) / "llmcompressor").symlink_to(packages() / "llmcompressor")
+        (Path(scratch) / "llmcompressor").symlink_to(
+            compressed.ENVIRONMENT.needed() / "llmcompressor"
+        )
         asked, answer = Path(scratch) / "request.json", Path(scratch) / "answer.json"
         asked.write_text(json.dumps(request), encoding="utf-8")
         path = os.pathsep.join([scratch, str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -30,7 +30,7 @@ def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_environment_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDAY_ONNX_VENV", str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"not installed in .*none; install it with: make onnx"):
-        programs.venv()
+        programs.ONNX_RUNTIME.needed()
 
 
 def test_the_exporter_sees_what_it_needs_and_nothing_else(

@@ -16,7 +16,7 @@ from tools.run.folder import Run
 
 @pytest.fixture
 def run(merged: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(programs, "venv", lambda: tmp_path)
+    monkeypatch.setattr(programs.Environment, "needed", lambda self: tmp_path)
     return merged("t5")
 
 

@@ -34,7 +34,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         (own.logits + changed.get("moved", 0)).astype("float32").tofile(request["logits"])
         return {"greedy": own.greedy, "engine": "onnxruntime 1"}
 
-    monkeypatch.setattr(programs, "venv", lambda: Path())
+    monkeypatch.setattr(programs.Environment, "needed", lambda self: Path())
     monkeypatch.setattr(programs, "write", write)
     monkeypatch.setattr(programs, "ask", ask)
     return changed
@@ -77,7 +77,7 @@ def real() -> None:
     if "ONEDAY_TEST_ONNX" in os.environ:
         return
     try:
-        programs.venv()
+        programs.ONNX_RUNTIME.needed()
     except UserError:
         pytest.skip("no .venv-onnx: make onnx makes it, ONEDAY_TEST_ONNX=1 asks for it")
 

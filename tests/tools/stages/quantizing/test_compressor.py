@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from tests.tiny import make_run
 from tools.data.prepare import prepare
+from tools.environments import Environment
 from tools.errors import StageError, UserError
 from tools.run import compressed
 from tools.run.folder import Run
@@ -52,7 +53,7 @@ def asked(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
         shutil.copytree(tiny_model, request["folder"], dirs_exist_ok=True)
         return {"layers": 14, "whole": ["lm_head"], "told": ["a warning"]}
 
-    monkeypatch.setattr(programs, "packages", lambda: tiny_model)
+    monkeypatch.setattr(Environment, "needed", lambda self: tiny_model)
     monkeypatch.setattr(programs, "compress", compress)
     return requests
 
@@ -109,7 +110,7 @@ def test_a_disk_too_small(
 
 
 REAL = "llm-compressor is not installed; make compress"
-real = pytest.mark.skipif(compressed.packages() is None, reason=REAL)
+real = pytest.mark.skipif(compressed.ENVIRONMENT.packages() is None, reason=REAL)
 
 
 @real
