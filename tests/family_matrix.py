@@ -24,8 +24,9 @@ from tests.matrix import stages, table
 from tests.tiny import make_run
 from tools.base_model.architecture import of_folder
 from tools.run.folder import Run
-from tools.stages import loading, quantize, unpacking
+from tools.stages import loading, quantize
 from tools.stages.asking import asking
+from tools.stages.loading import unpacking
 from tools.stages.merging import merge_folders
 
 WAYS: dict[str, dict[str, Any]] = {

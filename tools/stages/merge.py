@@ -23,7 +23,7 @@ from tools.stages import generation, mixed
 from tools.stages.asking import Asking, asking
 from tools.stages.four_bits import as_trained, packed, trained_dtype
 from tools.stages.loading import passing, unmapped, unpacked, widened
-from tools.stages.mapped import free_at_once
+from tools.stages.loading.mapped import free_at_once
 from tools.stages.merging import merge_folders
 from tools.stages.merging.rounding import Rounding
 from tools.stages.merging.trained import is_whole

@@ -16,7 +16,7 @@ from tools.run.folder import Run
 from tools.stages import gate, generation
 from tools.stages.four_bits import double_quant, packed
 from tools.stages.loading import load, unmapped
-from tools.stages.mapped import free_at_once
+from tools.stages.loading.mapped import free_at_once
 from tools.stages.merging.skeleton import Skeleton
 from tools.stages.quantizing import compressor
 

@@ -12,8 +12,9 @@ from tests import kin
 from tests.tiny import make_run, save_adapter
 from tests.tools.stages import bases
 from tools.base_model.architecture import of_folder
-from tools.stages import loading, merge, quantize, unpacking
+from tools.stages import loading, merge, quantize
 from tools.stages.four_bits import packed
+from tools.stages.loading import unpacking
 
 PACKED = {
     "nf4": BitsAndBytesConfig(

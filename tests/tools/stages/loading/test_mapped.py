@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tools.stages.mapped import Mapped
+from tools.stages.loading.mapped import Mapped
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what Linux says of its memory")
 NUMBERS = 2 << 20  # 8 MiB of them
@@ -85,7 +85,7 @@ def test_a_freed_tensor_s_memory_goes_back() -> None:
     words = """
 import re, torch
 from pathlib import Path
-from tools.stages.mapped import free_at_once
+from tools.stages.loading.mapped import free_at_once
 def resident():
     told = Path("/proc/self/status").read_text()
     return int(re.search(r"RssAnon:\\s+(\\d+)", told)[1])

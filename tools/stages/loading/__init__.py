@@ -8,7 +8,7 @@ from unittest import mock
 
 from tools.base_model.architecture import of_folder
 from tools.stages.four_bits import packed
-from tools.stages.mapped import Mapped
+from tools.stages.loading.mapped import Mapped
 
 SMALL = 1e9  # bytes: what is unpacked into less is unpacked once, which is faster
 
@@ -53,7 +53,7 @@ def widened(folder: Path, dtype: Any, device: str) -> Any:
     A large one keeps its matrices as the file has them, mapped; each is widened when its layer
     computes.
     """
-    from tools.stages import unpacking
+    from tools.stages.loading import unpacking
 
     auto = of_folder(folder).loader()
     whole = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
@@ -94,7 +94,7 @@ def unpacked(net: Any) -> Any:
     Args:
         net: a model that bitsandbytes has packed, on any device.
     """
-    from tools.stages import unpacking
+    from tools.stages.loading import unpacking
 
     if unpacking.whole_size(net) < SMALL:
         return net.dequantize()
