@@ -96,8 +96,10 @@ def test_it_learns_and_goes_on_byte_for_byte(
     alone = run(tmp_path, family, "alone")
     assert "adapter_model.safetensors" in alone
     state = checkpoints.state(checkpoints.found(tmp_path / "alone")[0])
-    held_out = [one["eval_loss"] for one in state["log_history"] if "eval_loss" in one]
-    assert held_out[-1] < held_out[0]
+    told = state["log_history"]
+    held_out = [one["eval_loss"] for one in told if "eval_loss" in one]
+    # ALBERT's one layer has learnt all it can before the first evaluation, at step 4.
+    assert held_out[-1] < told[0]["loss"] - 0.2
 
     with monkeypatch.context() as patch:
         stopping(6, patch)  # in the second of four epochs, two steps behind a checkpoint
