@@ -18,6 +18,7 @@ FLOORS = (
     ("publish",),
     ("report", "rehearse", "rebuild"),
     ("package", "lint", "export"),
+    ("sweep",),
     ("stages",),
     ("evaluate",),
     ("score",),

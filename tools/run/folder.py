@@ -40,6 +40,7 @@ RECORD = "oneday.json"
 # What a stage goes on from, and its output does not need. It goes once the record is on the disk:
 # were it gone before, a disk too full for the record would cost the whole training.
 SCRAP = ("checkpoint-*", ".saving")
+SWEEP = "sweep"
 _GLANCE = 0.5  # seconds; who only looks at the lock, as make clock does, holds it for far less
 
 
@@ -98,6 +99,7 @@ STAGES: dict[str, Stage] = {
     "eval_tuned": Stage(
         "eval/tuned", ("data", "quantize"), ("serve.weights", *_SERVED), (*_TORCH, "litserve")
     ),
+    SWEEP: Stage("sweep", (), ("sweep", "train", "model"), (*_TORCH, "axolotl", "peft", "optuna")),
     **{stage_of(kind): Stage(folder_of(kind), ("merge",), (), _TORCH) for kind in GGUF_TYPES},
     ONNX: Stage(ONNX_FOLDER, ("merge",), (), _TORCH),
 }
@@ -206,6 +208,8 @@ class Run:
         }
         if name == "quantize":
             found["versions"] |= compressed.versions(self.recipe.quantize)
+        if name == SWEEP:
+            found["data"] = self.fingerprint("data")
         if name == "data":
             found["files"] = source_files(self.recipe)
             found |= operator_inputs(self.recipe) | base_inputs(self.recipe)
@@ -221,6 +225,9 @@ class Run:
 
     def fingerprint(self, name: str) -> str:
         """SHA-256 of a stage's inputs: equal fingerprints mean the same work."""
+        sweep = self.recipe.sweep
+        if name == SWEEP and sweep and sweep.work:
+            return sweep.work  # of the recipe as written, which the winner's values are not in
         return digest(self.inputs(name))
 
     def done(self, name: str) -> bool:
