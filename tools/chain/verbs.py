@@ -35,7 +35,7 @@ def train(args: Args) -> None:
 
 
 def sweep(args: Args) -> None:
-    """Search for the values to train with, as the recipe's ``sweep`` says."""
+    """Search for the values to train with, as the recipe's sweep says, in a part of the day."""
     loaded = as_written(args)
     of(loaded.recipe)
     refuse_failed(loaded, args.force)

@@ -21,7 +21,10 @@ _SHARED = "is what all trials have in common"
 _NEVER = "changes no weight and no loss"
 # By pattern of the key, the first that fits, why it is no axis; empty: it is one.
 _VERDICTS = (
-    ("model*", "is not compared by a loss: other models have other tokens; write a recipe for each"),
+    (
+        "model*",
+        "has tokens of its own, so no loss compares it; write a recipe for each model",
+    ),
     ("data.order", ""),
     ("data.operators", ""),
     ("data.sources.*.weight", ""),
@@ -54,6 +57,7 @@ _VERDICTS = (
     ("sweep*", "would have the sweep search itself"),
 )
 _DEFAULTS = {"trials": 9, "keep": 3, "rungs": 3}
+_MANY = 30  # rungs, of which no sweep has trials enough
 _REMEDY = "take it out of sweep.axes"
 Found = dict[KeyPath, tuple[str, bool]]
 
@@ -96,7 +100,7 @@ def sweep_faults(tree: dict[str, Any], schema: dict[str, Any], roots: list[Path]
         return {}
     axes = section.get("axes")
     axes = axes if isinstance(axes, dict) else {}
-    found = dict(_numbers(section, axes))
+    found: dict[KeyPath, str] = {}
     if section.get("axes") == {}:
         found[("sweep", "axes")] = "empty; name a key to try, as train.learning_rate"
     if not _evaluates(tree):
@@ -112,8 +116,11 @@ def sweep_faults(tree: dict[str, Any], schema: dict[str, Any], roots: list[Path]
         elif isinstance(axis, dict):
             wrong = dict(_form(path, axis))
             found |= wrong or dict(_layers(path, key, axis, roots))
-            good |= {} if wrong or key == LAYERS else {key: axis}
+            if not wrong and all(isinstance(axis.get(kind, []), list) for kind in KINDS):
+                good[key] = axis
+    found |= dict(_numbers(section, good, len(axes)))
     plain: Found = {path: (text, False) for path, text in found.items()}
+    good.pop(LAYERS, None)
     return plain | _values(good, tree, schema)
 
 
@@ -203,8 +210,16 @@ def _layers(
                 yield (*path, "values", index), f"no file {name}.yaml{nearest(name, there)}"
 
 
-def _numbers(section: dict[str, Any], axes: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """The section's own numbers, each where it is one."""
+def _numbers(
+    section: dict[str, Any], axes: dict[str, Any], count: int
+) -> Iterator[tuple[KeyPath, str]]:
+    """What is wrong with the section's numbers, one by one and together.
+
+    Args:
+        section: the sweep's.
+        axes: those of which nothing is wrong.
+        count: of all axes.
+    """
     for name, low, high in (("share", 0.0, 1.0), ("first", -1e-9, FARTHEST)):
         value = section.get(name, 0.3 if name == "share" else 0)
         if isinstance(value, int | float) and not low < value < high:
@@ -219,46 +234,39 @@ def _numbers(section: dict[str, Any], axes: dict[str, Any]) -> Iterator[tuple[Ke
     url = section.get("database")
     if isinstance(url, str) and url and "://" not in url:
         yield ("sweep", "database"), f"must be a URL, as sqlite:///{url} or postgresql://HOST/NAME"
-    yield from _together(section, axes)
+    yield from _rungs(section)
+    yield from _combinations(section, axes, count)
 
 
-def _together(section: dict[str, Any], axes: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Numbers that do not go with one another."""
-    trials, keep, rungs = (section.get(n, d) for n, d in _DEFAULTS.items())
-    first = section.get("first", 0)
+def _rungs(section: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Whether trials are left for every rung, and steps behind the last one."""
+    trials, keep, rungs = (section.get(name, usual) for name, usual in _DEFAULTS.items())
     if not all(isinstance(one, int) and one > 0 for one in (trials, keep, rungs)) or keep < 2:
         return
-    if rungs > 30 or keep ** (rungs - 1) > trials:
+    if rungs > _MANY or keep ** (rungs - 1) > trials:
         most = int(math.log(trials, keep) + 1e-9) + 1
-        yield ("sweep", "rungs"), (
-            f"one in {keep} of {trials} trials goes on, so none is left for rung {rungs}; set "
-            f"sweep.rungs={most}, or raise sweep.trials"
-        )
-    elif isinstance(first, int | float) and 0 < first < FARTHEST < first * keep ** (rungs - 1):
-        yield ("sweep", "first"), (
-            f"the last rung would be at {first * keep ** (rungs - 1):.2g} of a training, at most "
-            f"{FARTHEST:g}; set sweep.first={FARTHEST / keep ** (rungs - 1):.2g}"
-        )
-    yield from _combinations(section, axes, trials)
+        said = f"one in {keep} of {trials} trials goes on, so none is left for rung {rungs}"
+        yield ("sweep", "rungs"), f"{said}; set sweep.rungs={most}, or raise sweep.trials"
+        return
+    first, times = section.get("first", 0), keep ** (rungs - 1)
+    if isinstance(first, int | float) and 0 < first < FARTHEST < first * times:
+        said = f"the last rung would be at {first * times:.2g} of a training, at most {FARTHEST:g}"
+        yield ("sweep", "first"), f"{said}; set sweep.first={FARTHEST / times:.2g}"
 
 
 def _combinations(
-    section: dict[str, Any], axes: dict[str, Any], trials: int
+    section: dict[str, Any], axes: dict[str, Any], count: int
 ) -> Iterator[tuple[KeyPath, str]]:
     """As many settings as trials; a grid of values alone."""
-    shaped = [axis for axis in axes.values() if isinstance(axis, dict)]
-    continuous = [key for key, axis in axes.items() if axis in shaped and not axis.get("values")]
-    if section.get("sampler") == "grid" and continuous:
-        yield ("sweep", "sampler"), (
-            f"a grid needs values, and {', '.join(continuous)} has a range; list values, or set "
-            "sweep.sampler=tpe"
-        )
-    sizes = [axis["values"] for axis in shaped if isinstance(axis.get("values"), list)]
-    there = math.prod(len(values) for values in sizes)
-    if axes and len(sizes) == len(axes) and there and there < trials:
-        yield ("sweep", "trials"), (
-            f"{trials} trials of {there} combinations; set sweep.trials={there}, or add values"
-        )
+    ranges = [key for key, axis in axes.items() if not axis.get("values")]
+    if section.get("sampler") == "grid" and ranges:
+        said = f"a grid goes through values, not through the range of {' and '.join(ranges)}"
+        yield ("sweep", "sampler"), f"{said}; list values, or set sweep.sampler=tpe"
+    trials = section.get("trials", _DEFAULTS["trials"])
+    there = math.prod(len(axis.get("values") or ()) for axis in axes.values())
+    if count and len(axes) == count and isinstance(trials, int) and 0 < there < trials:
+        said = f"{trials} trials of {there} combinations"
+        yield ("sweep", "trials"), f"{said}; set sweep.trials={there}, or add values"
 
 
 def _values(axes: dict[str, Any], tree: dict[str, Any], schema: dict[str, Any]) -> Found:

@@ -97,7 +97,7 @@ def _shape() -> dict[str, Any]:
     return shape
 
 
-def _faults(composed: Composition, tree: dict[str, Any], path: Path) -> list[str]:
+def _faults(composed: Composition, tree: dict[str, Any], file: Path) -> list[str]:
     """One line a fault, ``file:line: key: what is wrong``, in the order of the lines."""
     train = tree.get("train")
     train = train if isinstance(train, dict) else {}
@@ -108,7 +108,7 @@ def _faults(composed: Composition, tree: dict[str, Any], path: Path) -> list[str
     found |= serve_faults(tree.get("serve"), [path for path in found if path[:1] == ("serve",)])
     found |= entry_faults(tree.get("eval"))
     found |= operator_faults(tree.get("data"))
-    of_sweep = sweep_faults(tree, _schema(train), [composed.root, path.parent])
+    of_sweep = sweep_faults(tree, _schema(train), [composed.root, file.parent])
     found |= {at: why for at, why in of_sweep.items() if at not in found}
     found = _of_another_model(composed, tree, found)
     lines = []

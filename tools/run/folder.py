@@ -20,12 +20,7 @@ from typing import IO, Any
 from tools import __version__
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.files import (
-    digest,
-    file_digests,
-    read_json,
-    write_json,  # the verbs take it from here
-)
+from tools.files import digest, file_digests, read_json, write_json  # some take it from here
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
@@ -225,10 +220,8 @@ class Run:
 
     def fingerprint(self, name: str) -> str:
         """SHA-256 of a stage's inputs: equal fingerprints mean the same work."""
-        sweep = self.recipe.sweep
-        if name == SWEEP and sweep and sweep.work:
-            return sweep.work  # of the recipe as written, which the winner's values are not in
-        return digest(self.inputs(name))
+        sweep = self.recipe.sweep if name == SWEEP else None  # a winner's recipe is not as asked
+        return (sweep and sweep.work) or digest(self.inputs(name))
 
     def done(self, name: str) -> bool:
         """Whether a stage's whole output for the present recipe is there, and no part failed."""

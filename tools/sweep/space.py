@@ -27,9 +27,9 @@ def distributions(axes: dict[str, Axis]) -> "dict[str, BaseDistribution]":
             choices = [json.dumps(value, ensure_ascii=False) for value in axis.values]
             found[key] = kinds.CategoricalDistribution(choices)
         elif _whole(ends):
-            found[key] = kinds.IntDistribution(*ends, log=log)
+            found[key] = kinds.IntDistribution(ends[0], ends[1], log=log)
         else:
-            found[key] = kinds.FloatDistribution(*map(float, ends), log=log)
+            found[key] = kinds.FloatDistribution(float(ends[0]), float(ends[1]), log=log)
     return found
 
 
@@ -85,4 +85,3 @@ def _on(axis: Axis, value: Any) -> bool:
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
-

@@ -9,6 +9,7 @@ from tools.day.clock import Allowance
 from tools.day.rungs import Ladder, ladder
 from tools.errors import StageError, UserError
 from tools.files import write_json
+from tools.plan.trials import seconds
 from tools.plan.verdict import plan
 from tools.recipe.answer import FILE, question
 from tools.recipe.load import Loaded
@@ -102,8 +103,7 @@ def _ladder(run: Run, allowed: float) -> Ladder:
     if section.first:
         found = ladder(section, allowed, 0.0)
     else:
-        hours = plan(run.recipe, run.path.parent).hours
-        found = ladder(section, allowed, 3600 * hours.high if hours else 0.0)
+        found = ladder(section, *seconds(plan(run.recipe, run.path.parent)))
     if found is None:
         raise UserError(
             f"sweep.share: {allowed:.0f} s are too short for {section.trials} trials; raise "
@@ -147,9 +147,7 @@ def _hand_over(run: Run, place: Path, winner: Loaded, best: Trial) -> int:
     return hand_over(trial, Run(dataclasses.replace(recipe, name=run.recipe.name), run.path.parent))
 
 
-def _write(
-    folder: Path, run: Run, study: Study, best: Trial, rungs: tuple[float, ...]
-) -> None:
+def _write(folder: Path, run: Run, study: Study, best: Trial, rungs: tuple[float, ...]) -> None:
     answer = {
         "question": question(run.recipe),
         "work": run.fingerprint(SWEEP),
@@ -163,9 +161,7 @@ def _write(
     write_json(folder / TABLE, {"rungs": rungs, "trials": told})
 
 
-def _metrics(
-    study: Study, best: Trial, rungs: tuple[float, ...], whole: bool
-) -> dict[str, Any]:
+def _metrics(study: Study, best: Trial, rungs: tuple[float, ...], whole: bool) -> dict[str, Any]:
     states = [one.state for one in study.trials()]
     return {
         "trials": len(states),
@@ -181,9 +177,8 @@ def _metrics(
 
 def _summary(best: Trial, rungs: tuple[float, ...], step: int) -> str:
     share = rungs[len(best.told) - 1]
-    goes_on = f"training goes on from its step {step}" if step else "training begins anew with it"
+    goes_on = f"training goes on from its step {step}" if step else "training begins anew"
     return (
-        f"sweep: trial {best.number} wins, {text(best.values)}: eval_loss {best.told[-1]:.4f} after "
-        f"{share:.1%} of a training; {goes_on}"
+        f"sweep: trial {best.number} wins, {text(best.values)}: eval_loss {best.told[-1]:.4f} "
+        f"after {share:.1%} of a training; {goes_on}"
     )
-

@@ -203,9 +203,7 @@ class Study:
         storage = self._stored._storage
         final = [loss] if state == "COMPLETE" else None
         if not stored.state.is_finished():
-            storage.set_trial_state_values(
-                stored._trial_id, optuna.trial.TrialState[state], final
-            )
+            storage.set_trial_state_values(stored._trial_id, optuna.trial.TrialState[state], final)
 
     def _trial(self, stored: "optuna.trial.FrozenTrial") -> Trial:
         told = stored.intermediate_values

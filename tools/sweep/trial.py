@@ -1,6 +1,8 @@
 """A trial: a run folder of its own beside the others, which trains as far as it is worth it."""
 
+import contextlib
 import dataclasses
+import io
 import math
 import os
 import shutil
@@ -92,7 +94,7 @@ class Trials:
         _link(run.output("data"), rows)
         _link(run.path / "tokens", self.run.path / "tokens")
         if file_digest(rows / HELD_OUT) != file_digest(self.run.output("data") / HELD_OUT):
-            raise UserError(f"{text(trial.values)} holds out other rows, so no loss can be compared")
+            raise UserError(f"{text(trial.values)} holds out other rows: no loss compares them")
         return run
 
     def _rows(self, run: Run) -> Path:
@@ -103,7 +105,8 @@ class Trials:
         rows = Run(dataclasses.replace(run.recipe, name=name), self.place / "rows")
         with rows.lock():
             if not rows.done("data"):
-                self.make(rows, "data")
+                with contextlib.redirect_stdout(io.StringIO()):  # the same table for each
+                    self.make(rows, "data")
         return rows.output("data")
 
     def _train(self, run: Run, trial: Trial, judge: Judge) -> None:
@@ -167,9 +170,7 @@ class _Ear:
 
 
 def _failed(loaded: Loaded) -> list[Finding]:
-    return [
-        dataclasses.replace(one, where="") for one in check(loaded) if one.verdict == "fail"
-    ]
+    return [dataclasses.replace(one, where="") for one in check(loaded) if one.verdict == "fail"]
 
 
 def _told(folder: Path, run: Run, rungs: tuple[float, ...]) -> list[float]:

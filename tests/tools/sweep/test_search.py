@@ -39,9 +39,9 @@ class Simulated:
         self.ends, self.spent = surface(seed), 0.0
 
     def loss(self, trial: Trial, rung: int) -> float:
-        values = tuple(trial.values.values())
+        values: Any = tuple(trial.values.values())
         noise = random.Random(f"{self.seed}/{values}/{rung}").gauss(0, 0.01)
-        return self.ends[values] + 2 * (1 - self.rungs[rung]) + noise * (1 - self.rungs[rung])  # type: ignore[index]
+        return self.ends[values] + 2 * (1 - self.rungs[rung]) + noise * (1 - self.rungs[rung])
 
     def attempt(self, trial: Trial, judge: Judge) -> None:
         before = 0.0
