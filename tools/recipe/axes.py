@@ -116,7 +116,11 @@ def sweep_faults(tree: dict[str, Any], schema: dict[str, Any], roots: list[Path]
         elif isinstance(axis, dict):
             wrong = dict(_form(path, axis))
             found |= wrong or dict(_layers(path, key, axis, roots))
-            if not wrong and all(isinstance(axis.get(kind, []), list) for kind in KINDS):
+            if (
+                not wrong
+                and None not in tried(axis)
+                and all(isinstance(axis.get(kind, []), list) for kind in KINDS)
+            ):
                 good[key] = axis
     found |= dict(_numbers(section, good, len(axes)))
     plain: Found = {path: (text, False) for path, text in found.items()}
@@ -176,6 +180,8 @@ def _form(path: KeyPath, axis: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
 def _ends(kind: str, ends: list[Any]) -> str:
     """What is wrong with the ends of a range; empty when nothing is."""
     numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
+    if None in ends:  # a number out of bounds, which was told already
+        return ""
     if len(ends) != 2 or len(numbers) != 2:
         return f"must be two numbers, the lowest and the highest, not {ends}"
     if not all(math.isfinite(end) for end in numbers):
