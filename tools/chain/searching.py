@@ -15,10 +15,10 @@ from tools.sweep.space import Values
 def found(args: Args) -> Loaded:
     """The recipe with what its sweep found; the search is made where it is missing.
 
-    A recipe without a sweep is given as it is.
+    A recipe without a sweep is given as it is, and so is one that was written with what was found.
     """
     loaded = as_written(args)
-    if loaded.recipe.sweep is None:
+    if loaded.recipe.sweep is None or loaded.recipe.sweep.work:
         return loaded
     run = Run(loaded.recipe, Path(args.runs))
     if run.done(SWEEP):

@@ -61,7 +61,8 @@ class Day:
     def load(cls, text: str) -> "Day":
         """From that line."""
         values = json.loads(text)
-        return cls(**{**values, "allowance": Allowance(**values["allowance"])})
+        whole = {"allowance": Allowance(**values["allowance"]), "rungs": tuple(values["rungs"])}
+        return cls(**{**values, **whole})
 
 
 class Meter:

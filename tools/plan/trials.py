@@ -33,6 +33,11 @@ def render(found: Plan) -> str:
     if training:
         needed = made.seconds(training)
         lines.append(f"  expected      {duration(needed)}   {_verdict(needed, allowed)}")
+    if steps := found.work.steps:
+        at = ", ".join(f"{max(1, round(rung * steps)):,}" for rung in made.rungs)
+        lines.append(f"  steps         {at}   of {steps:,}, at each rung")
+    left = duration(found.day * 3600 - allowed)
+    lines.append(f"  then          {left}   are left to the winner, at the least")
     lines += _others(sweep, allowed, training)
     return "\n".join(lines)
 

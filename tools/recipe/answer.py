@@ -34,7 +34,7 @@ def applied(loaded: Loaded, runs: Path, compose: Compose) -> Loaded:
     """
     sweep = loaded.recipe.sweep
     found = read_json(runs / loaded.recipe.name / FILE) if sweep else None
-    if sweep is None or not isinstance(found, dict):
+    if sweep is None or sweep.work or not isinstance(found, dict):
         return loaded
     if found.get("question") != question(loaded.recipe):
         return loaded

@@ -234,9 +234,6 @@ def _numbers(
     for name, least in (("trials", 2), ("keep", 2), ("rungs", 1)):
         if isinstance(value := section.get(name, 9), int) and value < least:
             yield ("sweep", name), f"must be {least} or more, not {value}"
-    for name in ("chosen", "work"):
-        if section.get(name):
-            yield ("sweep", name), "written when a sweep is done, not to be set; take it out"
     url = section.get("database")
     if isinstance(url, str) and url and "://" not in url:
         yield ("sweep", "database"), f"must be a URL, as sqlite:///{url} or postgresql://HOST/NAME"

@@ -39,7 +39,8 @@ class Sweep:
         database: URL of the database that keeps the trials, as Optuna takes it; empty: a file in
             the run folder.
         chosen: what the sweep found, by full key; written as a recipe is read, not to be set.
-        work: which sweep found it; written as a recipe is read, not to be set.
+        work: which sweep found it; as ``chosen``. A recipe that has it, as a run folder's
+            ``recipe.yaml``, is not searched for again.
     """
 
     axes: dict[str, Axis]

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,8 @@ class Trials:
         folder = run.unfinished("train")
         folder.mkdir(parents=True, exist_ok=True)
         checkpoints.settle(folder, lambda _: None)
-        told = _told(folder, run, self.rungs)
-        for rung, loss in enumerate(told):
+        # What was told before a kill may be more than what a checkpoint has, or less.
+        for rung, loss in enumerate(max(trial.told, _told(folder, run, self.rungs), key=len)):
             if not judge(rung, loss):
                 return
         ear = _Ear(trial.number, judge, len(self.rungs) - 1, self.heard)
@@ -173,17 +174,17 @@ def _failed(loaded: Loaded) -> list[Finding]:
     return [dataclasses.replace(one, where="") for one in check(loaded) if one.verdict == "fail"]
 
 
-def _told(folder: Path, run: Run, rungs: tuple[float, ...]) -> list[float]:
+def _told(folder: Path, run: Run, rungs: tuple[float, ...]) -> tuple[float, ...]:
     """The losses at the rungs that a trial's newest checkpoint has behind it."""
     whole = checkpoints.found(folder)
     if not whole:
-        return []
+        return ()
     state = checkpoints.state(whole[0])
     by_steps = run.recipe.train.get("eval_strategy", "no") == "steps"
     every = int(state.get("eval_steps") or 0) if by_steps else 0
     losses = {one["step"]: one["eval_loss"] for one in state["log_history"] if "eval_loss" in one}
     steps = schedule.rung_steps(rungs, state["max_steps"], every)
-    return [losses[step] for step in steps if step <= state["global_step"] and step in losses]
+    return tuple(losses[step] for step in takewhile(losses.__contains__, steps))
 
 
 def _link(name: Path, target: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tools.recipe.answer import FILE, question
+from tools.recipe.load import load
+from tools.recipe.show import show
 from tools.recipe.verbs import as_written, asked
 
 TEXT = """\
@@ -71,3 +73,14 @@ def test_a_torn_answer_is_none(args: argparse.Namespace) -> None:
     answer(args)
     (Path(args.runs) / "my" / FILE).write_text('{"question"')
     assert asked(args).recipe == as_written(args).recipe
+
+
+def test_written_with_what_was_found_it_is_the_same_recipe(
+    args: argparse.Namespace, tmp_path: Path
+) -> None:
+    answer(args)
+    found = asked(args)
+    file = tmp_path / "again" / "my.yaml"
+    file.parent.mkdir()
+    file.write_text(show(found))
+    assert load(file).recipe == found.recipe
