@@ -26,7 +26,7 @@ sweep:
     train.learning_rate: {log: [1e-3, 3e-2]}
     data.sources.boxes.weight: {values: [1.0, 2.0]}
 """
-KILLS = 4
+KILLS = 3
 ADAPTER = "adapter_model.safetensors"
 
 
@@ -75,6 +75,8 @@ def test_trials_share_all_above_them_and_leave_their_logs(swept: Path) -> None:
         assert (folder / "data").is_symlink() and (folder / "data" / "train.jsonl").is_file()
         assert (folder / "tokens").resolve() == (swept / "tokens").resolve()
         assert not list(folder.glob(".adapter.*")), "what was beaten takes no room"
+    for rows in (swept / "tokens").glob("*/prepared"):
+        assert len([path for path in rows.iterdir() if path.is_dir()]) == 2, "train, validation"
     assert told[0]["values"]["train.learning_rate"] == 0.01, "the recipe itself comes first"
     assert verify(swept) == []
 
@@ -111,7 +113,7 @@ def test_killed_again_and_again_it_ends_as_one_left_alone(
         while process.poll() is None and time.monotonic() < due:
             witness.look()
             if due > time.monotonic() + 1e5 and witness.present[0] == "sweep":
-                due = time.monotonic() + rng.uniform(2, 20)
+                due = time.monotonic() + rng.uniform(2, 14)
             time.sleep(POLL)
         if process.poll() is not None:
             break

@@ -96,7 +96,7 @@ def sweep_faults(tree: dict[str, Any], schema: dict[str, Any], roots: list[Path]
         As :func:`tools.recipe.faults.find`: by key path, what is wrong and that no key is missing.
     """
     section = tree.get("sweep")
-    if not isinstance(section, dict):
+    if not isinstance(section, dict) or section.get("work"):  # where it was made nothing is tried
         return {}
     axes = section.get("axes")
     axes = axes if isinstance(axes, dict) else {}

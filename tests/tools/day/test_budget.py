@@ -191,11 +191,11 @@ def test_duration(seconds: float, text: str) -> None:
 def test_a_sweep_has_its_share_and_training_the_rest(tmp_path: Path) -> None:
     sweep = Sweep({"train.lora_r": Axis(values=[8, 16])}, share=0.4)
     run = make_run(tmp_path, budget__hours=2, budget__reserve_minutes=30, sweep=sweep)
-    assert budget.day(run).limit("sweep") == 0.4 * 1.5 * HOUR
+    assert budget.day(run).limit("sweep") == pytest.approx(0.4 * 1.5 * HOUR)
     add(run, "sweep", 1800)
     day = budget.day(run)
     assert day.used == {"sweep": 1800, "train": 0, "merge": 0, "quantize": 0}
-    assert day.left_to("sweep") == 0.4 * 1.5 * HOUR - 1800
+    assert day.left_to("sweep") == pytest.approx(0.4 * 1.5 * HOUR - 1800)
     assert day.limit("train") == 1.5 * HOUR - 1800
     assert "  sweep       0:30:00" in budget.render(run)
     add(run, "train", 4000)
