@@ -24,8 +24,8 @@ def plan(args: Args) -> None:
     if args.json:
         offers = remedy.as_json(remedy.changes(found, runs))
         more = {"changes": offers, "proposals": propose.as_json(faster)}
-        more["sweep"] = trials.as_json(found)
-        say(json.dumps({**verdict.as_json(found), **more}, indent=1))
+        planned = {**verdict.as_json(found), "sweep": trials.as_json(found)}
+        say(json.dumps({**planned, **more}, indent=1))
     else:
         parts = [verdict.render(found), trials.render(found)]
         parts += [remedy.render(found, runs), propose.render(faster)]

@@ -115,7 +115,8 @@ class Trials:
         folder.mkdir(parents=True, exist_ok=True)
         checkpoints.settle(folder, lambda _: None)
         # What was told before a kill may be more than what a checkpoint has, or less.
-        for rung, loss in enumerate(max(trial.told, _told(folder, run, self.rungs), key=len)):
+        kept = _told(folder, run, self.rungs)
+        for rung, loss in enumerate(kept if len(kept) > len(trial.told) else trial.told):
             if not judge(rung, loss):
                 return
         ear = _Ear(trial.number, judge, len(self.rungs) - 1, self.heard)

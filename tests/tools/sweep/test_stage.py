@@ -171,18 +171,19 @@ def test_killed_at_any_event_it_ends_the_same(
 
     class Dying(Script):
         def call(self, *words: Any, **how: Any) -> None:
-            *others, watch = words
+            *others, heard = words
 
             def dying(event: dict[str, Any]) -> None:
                 nonlocal events
                 events += 1
                 if events % 4 == 0:
                     raise Killed  # before it is heard
-                watch(event)
+                heard(event)
                 if events % 7 == 0:
                     raise Killed
 
-            super().call(*others, dying, **how)
+            trainer, run, command, config, over = others
+            super().call(trainer, run, command, config, over, dying, **how)
 
     while True:
         try:
