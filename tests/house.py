@@ -21,6 +21,7 @@ FLOORS = (
     ("publish",),
     ("report", "rehearse", "rebuild"),
     ("package", "lint", "export"),
+    ("sweep",),
     ("stages",),
     ("evaluate",),
     ("score",),

@@ -139,7 +139,8 @@ def test_odd_overrides(tmp_path: Path) -> None:
 
 KEYS = st.sampled_from(
     "budget hours hardware model data sources train lora_r adapter merge quantize format serve "
-    "rules match prompt adapters eval tiers quick tier defaults learning_rate plugins".split()
+    "rules match prompt adapters eval tiers quick tier defaults learning_rate plugins "
+    "sweep axes values range log trials keep rungs first layers train.lora_r".split()
 )
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

@@ -15,7 +15,7 @@ FOLDERS = ("", "recipes", "tools", "serve", "docs", "tests")
 ELSEWHERE = tuple(
     f"make {verb}"
     for verb in (
-        *("day", "test", "preview", "train", "serve", "verify", "reproduce"),
+        *("day", "test", "preview", "sweep", "train", "serve", "verify", "reproduce"),
         *("eval", "score", "report", "submission", "lint-submission", "rehearse"),
     )
 )

@@ -37,6 +37,11 @@ VERBS = {
         "tools.chain.verbs",
         "train",
     ),
+    "sweep": Verb(
+        "Search for the values to train with, as the recipe's sweep says, in a part of the day",
+        "tools.chain.verbs",
+        "sweep",
+    ),
     "merge": Verb("Add the adapter to the base model", "tools.chain.verbs", "merge"),
     "quantize": Verb(
         "Put the merged model into the served format", "tools.chain.verbs", "quantize"

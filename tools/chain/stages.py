@@ -74,7 +74,7 @@ def make(run: Run, name: str, executor: str = "") -> Any:
 
         return prepare(run, executor, BaseAnswers(run))
     if not name.startswith("eval"):
-        with _offline(run):
+        with offline(run):
             return _on_the_clock(run, name)
     from tools.base_model import folder
     from tools.evaluate.stage import evaluate
@@ -85,7 +85,7 @@ def make(run: Run, name: str, executor: str = "") -> Any:
 
 
 @contextlib.contextmanager
-def _offline(run: Run) -> Iterator[None]:
+def offline(run: Run) -> Iterator[None]:
     """Where nothing is to be fetched nothing shall ask: bitsandbytes looks for kernels on the hub.
 
     For one stage: HELM, which comes later, may have to load a scenario's data from there.

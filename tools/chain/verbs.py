@@ -7,16 +7,17 @@ import time
 from pathlib import Path
 
 from tools.arguments import Args, same
-from tools.chain import stages
+from tools.chain import searching, stages
 from tools.check.findings import refuse_failed
 from tools.console import say
 from tools.errors import StageError
 from tools.recipe.load import Loaded
 from tools.recipe.operators import declared as operators
 from tools.recipe.schema import Recipe
-from tools.recipe.verbs import asked
+from tools.recipe.verbs import as_written, asked
 from tools.run.asked import folder_of, run_of
 from tools.run.folder import Run
+from tools.sweep.stage import of
 
 
 def data(args: Args) -> None:
@@ -31,6 +32,15 @@ def data(args: Args) -> None:
 def train(args: Args) -> None:
     """Train the adapter with Axolotl (goes on from the last whole checkpoint)."""
     _up_to(args, "train")
+
+
+def sweep(args: Args) -> None:
+    """Search for the values to train with, as the recipe's sweep says, in a part of the day."""
+    loaded = as_written(args)
+    of(loaded.recipe)
+    refuse_failed(loaded, args.force)
+    searching.found(args)
+    say(f"next: make day{same(args)}")
 
 
 def merge(args: Args) -> None:
@@ -51,7 +61,7 @@ def evaluate(args: Args) -> None:
         from tools.evaluate.verbs import lm_eval
 
         return lm_eval(args)
-    _evaluated(loaded, args)
+    _evaluated(searching.found(args), args)
     run = run_of(args)
     _table(run)
     _refuse_failed_specs(run, args)
@@ -64,7 +74,7 @@ def day(args: Args) -> None:
     started = time.monotonic()
     loaded = asked(args)
     refuse_failed(loaded, args.force)
-    made = _evaluated(loaded, args)
+    made = _evaluated(searching.found(args), args)
     run = run_of(args)
     _table(run)
     if not made:
@@ -99,6 +109,8 @@ def _up_to(args: Args, last: str, executor: str = "") -> None:
     # Rows alone cost nothing of the day, but where the base model is asked about them.
     if last != "data" or operators.asks_base(rows.operators, rows.sources):
         refuse_failed(loaded, args.force)
+    if last != "data":
+        loaded = searching.found(args)
     stages.run_missing(loaded, Path(args.runs), last, executor)
     say(f"next: make {stages.after(last)}{same(args)}")
 

@@ -9,6 +9,7 @@ Models that are not causal learn an answer at a time (``tools.data.examples``).
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,11 @@ def paths(run: Run) -> dict[str, Path]:
     made_of = [run.fingerprint("data"), model_values(run.recipe.model)]
     if room := room_of(run.recipe):
         made_of.append(vars(room))
+    place = run.path / "tokens"
+    if place.is_symlink():  # of a trial of a sweep: Axolotl keeps what it prepares by the path
+        place = Path(os.path.normpath(run.path / place.readlink()))
     key = digest(made_of)[:12]
-    return {name: run.path / "tokens" / key / f"{name}.jsonl" for name in ("train", "validation")}
+    return {name: place / key / f"{name}.jsonl" for name in ("train", "validation")}
 
 
 def files(run: Run, model: Path) -> dict[str, Path]:

@@ -26,12 +26,14 @@ class Day:
         reserve: of it, kept for merge and quantize.
         used: by stage, with the inputs that the recipe has now.
         others: used in the same folder with other inputs; not counted.
+        share: of the time that training has, what a sweep may use.
     """
 
     total: float
     reserve: float
     used: dict[str, float]
     others: float
+    share: float = 0.0
 
     @property
     def left(self) -> float:
@@ -41,11 +43,18 @@ class Day:
     def limit(self, stage: str) -> float:
         """Seconds that a stage may take in all, earlier attempts included."""
         others = sum(self.used.values()) - self.used[stage]
-        return self.total - others - (self.reserve if stage in ("data", "train") else 0.0)
+        kept = self.reserve if stage in ("data", "sweep", "train") else 0.0
+        limit = self.total - others - kept
+        return min(limit, self.share * (self.total - kept)) if stage == "sweep" else limit
 
     def left_to(self, stage: str) -> float:
         """Seconds that a stage may still take."""
         return self.limit(stage) - self.used[stage]
+
+
+def stages_of(run: Run) -> tuple[str, ...]:
+    """The stages whose time is the day's, where a recipe searches its sweep, too."""
+    return ("sweep", *STAGES) if run.recipe.sweep else STAGES
 
 
 def clock(run: Run) -> Clock:
@@ -58,10 +67,13 @@ def day(run: Run) -> Day:
     data = run.recipe.data
     # Rows are made without the GPU, but for those that the base model's answers decide.
     first = ("data",) if operators.asks_base(data.operators, data.sources) else ()
-    ledger, works = clock(run), {stage: run.fingerprint(stage) for stage in (*first, *STAGES)}
+    sweep = run.recipe.sweep
+    stages = (*first, *stages_of(run))
+    ledger, works = clock(run), {stage: run.fingerprint(stage) for stage in stages}
     others = sum(one.seconds for one in ledger.intervals() if works.get(one.stage) != one.work)
     total, reserve = 3600 * run.recipe.budget.hours, 60 * run.recipe.budget.reserve_minutes
-    return Day(total, reserve, ledger.used(works), others)
+    share = sweep.share if sweep else 0.0
+    return Day(total, reserve, ledger.used(works), others, share)
 
 
 def holder(run: Run) -> str:

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,11 +44,14 @@ class Day:
         allowance: the seconds that training may use.
         checkpoint_seconds: longest time between two checkpoints.
         replay: a ``schedule.json`` to follow instead of the clock; empty for none.
+        rungs: of a trial, the shares of all steps after which it is evaluated and saved; after the
+            last one it stops. None otherwise.
     """
 
     allowance: Allowance
     checkpoint_seconds: float
     replay: str = ""
+    rungs: tuple[float, ...] = ()
 
     def dump(self) -> str:
         """As one line of text."""
@@ -58,7 +61,8 @@ class Day:
     def load(cls, text: str) -> "Day":
         """From that line."""
         values = json.loads(text)
-        return cls(**{**values, "allowance": Allowance(**values["allowance"])})
+        whole = {"allowance": Allowance(**values["allowance"]), "rungs": tuple(values["rungs"])}
+        return cls(**{**values, **whole})
 
 
 class Meter:
@@ -263,6 +267,22 @@ class Timed:
     def __call__(self, step: int) -> float:
         """The factor after ``step`` steps."""
         return self._inner(self._course.effective(step))
+
+
+def rung_steps(rungs: Sequence[float], planned: int, every: int = 0) -> list[int]:
+    """The steps at which a trial is held against others.
+
+    Args:
+        rungs: shares of all steps.
+        planned: all steps.
+        every: steps between two evaluations; a rung is put where the nearest is, so that no
+            training of the same recipe lacks it.
+    """
+    found = []
+    for share in rungs:
+        step = max(1, round(share * planned))
+        found.append(every * round(step / every) if 0 < every <= step else step)
+    return found
 
 
 def push(progress: float, taken: float, left: float) -> float:

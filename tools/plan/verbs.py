@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tools.arguments import Args
 from tools.console import say
-from tools.plan import points, propose, remedy, verdict
+from tools.plan import points, propose, remedy, trials, verdict
 from tools.recipe.verbs import asked
 
 
@@ -24,9 +24,11 @@ def plan(args: Args) -> None:
     if args.json:
         offers = remedy.as_json(remedy.changes(found, runs))
         more = {"changes": offers, "proposals": propose.as_json(faster)}
-        say(json.dumps({**verdict.as_json(found), **more}, indent=1))
+        planned = {**verdict.as_json(found), "sweep": trials.as_json(found)}
+        say(json.dumps({**planned, **more}, indent=1))
     else:
-        parts = [verdict.render(found), remedy.render(found, runs), propose.render(faster)]
+        parts = [verdict.render(found), trials.render(found)]
+        parts += [remedy.render(found, runs), propose.render(faster)]
         say("\n\n".join(filter(None, parts)))
     if args.probe:
         from tools.plan import probe  # imports what runs Axolotl

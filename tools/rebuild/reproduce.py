@@ -21,7 +21,7 @@ from tools.recipe.load import load
 from tools.recipe.schema import Recipe
 from tools.run import provenance
 from tools.run.exports import exported
-from tools.run.folder import STAGES, Run
+from tools.run.folder import STAGES, SWEEP, Run
 from tools.run.provenance import MANIFEST, Manifest, Record
 
 Make = Callable[[Run, str], Any]
@@ -93,7 +93,8 @@ def chain_of(manifest: Manifest) -> Chain:
         if record["stage"] not in found and all(_fit(record, other) for other in found.values()):
             found[record["stage"]] = record
     whole: Chain = {}
-    for stage in filter(lambda name: not exported(name), STAGES):
+    # What a sweep found is in the recipe of what was trained, so nothing is searched again.
+    for stage in filter(lambda name: name != SWEEP and not exported(name), STAGES):
         if stage in found and _needs(manifest, found[stage]) <= whole.keys():
             whole[stage] = found[stage]
     return whole

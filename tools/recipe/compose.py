@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,11 @@ class Composition:
 
     Args:
         recipe: the file that is asked for.
+        layers: names of files that are laid over it.
 
     Attributes:
         origins: by full key, ``file:line`` of the text that set it last.
+        root: the folder that ``defaults`` name files of.
         files: what was merged, first to last; each file once, where it is first named.
         faults: whatever did not work, in the user's words.
         incomplete: whether a file is missing from ``config``, so that keys may be, too.
@@ -39,7 +41,7 @@ class Composition:
         replaced: which model was replaced by which; empty where one was named only.
     """
 
-    def __init__(self, recipe: Path) -> None:
+    def __init__(self, recipe: Path, layers: Sequence[str] = ()) -> None:
         self._parts: list[Part] = []  # the files so far
         self._includers: dict[Path, set[Path]] = {}
         self.origins: dict[str, str] = {}
@@ -49,9 +51,11 @@ class Composition:
         self.unresolved: set[KeyPath] = set()
         self.replaced = ""
         self._recipe = recipe
-        self._root = _root(recipe)
+        self.root = _root(recipe)
         if _is_file(recipe):
             self._add(recipe, ())
+            for layer in layers:
+                self._include(layer, "sweep.axes.layers", recipe, ())
         else:
             self._broken(
                 f"{shown(recipe)}: no such recipe{_like(recipe.stem, recipe.parent, '*.yaml')}"
@@ -151,11 +155,11 @@ class Composition:
                 self._broken(f"{where}: must be a list of names such as hardware/4090")
 
     def _include(self, entry: str, where: str, path: Path, parents: tuple[Path, ...]) -> None:
-        folders = (self._root, path.parent)
+        folders = (self.root, path.parent)
         candidates = [folder / f"{entry}.yaml" for folder in folders]
         found = next((file for file in candidates if _is_file(file)), None)
         if found is None:
-            near = _like(entry, self._root, "**/*.yaml")
+            near = _like(entry, self.root, "**/*.yaml")
             self._broken(f"{where}: {shown(candidates[0])}: no such file{near}")
         elif found.resolve() in {parent.resolve() for parent in (*parents, path)}:
             chain = " -> ".join(shown(file) for file in (*parents, path, found))
@@ -173,7 +177,7 @@ class Composition:
                 f"{_place(path, error, node)}; write a plain text, number, list or mapping"
             )
             return
-        facts = {folder.resolve() for folder in (CATALOGUE, self._root / "data" / "catalogue")}
+        facts = {folder.resolve() for folder in (CATALOGUE, self.root / "data" / "catalogue")}
         if isinstance(values, dict) and path.resolve().parent in facts:
             values.pop("catalogue", None)  # facts for `make check`, no part of a recipe
         self.files.append(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.recipe import auto, axolotl_schema, faults, kinds, models
+from tools.recipe.axes import sweep_faults
 from tools.recipe.compose import RECIPES, Composition, leaves
 from tools.recipe.faults import nearest
 from tools.recipe.fill import fill
@@ -39,22 +40,23 @@ class Loaded:
     files: list[Path]
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+def load(path: Path, overrides: Sequence[str] = (), layers: Sequence[str] = ()) -> Loaded:
     """Read a recipe.
 
     Args:
         path: the recipe's file.
         overrides: ``key=value`` sets, ``~key`` removes; one string may hold several, parted by
             spaces.
+        layers: names of files that are laid over the recipe, before the overrides.
 
     Raises:
         UserError: with every fault of every file and override.
     """
-    composed = Composition(path)
+    composed = Composition(path, layers)
     for text in overrides:
         composed.override(text)
     tree = _of_the_kind(composed, composed.resolve())
-    found = [*composed.faults, *_faults(composed, tree)]
+    found = [*composed.faults, *_faults(composed, tree, path)]
     if found:
         # A broken file may be named twice; a value that is quoted may be a secret.
         raise UserError(redact(text) for text in dict.fromkeys(found))
@@ -95,7 +97,7 @@ def _shape() -> dict[str, Any]:
     return shape
 
 
-def _faults(composed: Composition, tree: dict[str, Any]) -> list[str]:
+def _faults(composed: Composition, tree: dict[str, Any], file: Path) -> list[str]:
     """One line a fault, ``file:line: key: what is wrong``, in the order of the lines."""
     train = tree.get("train")
     train = train if isinstance(train, dict) else {}
@@ -106,6 +108,8 @@ def _faults(composed: Composition, tree: dict[str, Any]) -> list[str]:
     found |= serve_faults(tree.get("serve"), [path for path in found if path[:1] == ("serve",)])
     found |= entry_faults(tree.get("eval"))
     found |= operator_faults(tree.get("data"))
+    of_sweep = sweep_faults(tree, _schema(train), [composed.root, file.parent])
+    found |= {at: why for at, why in of_sweep.items() if at not in found}
     found = _of_another_model(composed, tree, found)
     lines = []
     for path, (text, missing) in _together(found).items():

@@ -8,6 +8,8 @@ from tools.recipe.architecture import Architecture as Architecture
 from tools.recipe.architecture import Encoder as Encoder
 from tools.recipe.formats import Need
 from tools.recipe.operators.declared import Step
+from tools.recipe.sweeping import Axis as Axis
+from tools.recipe.sweeping import Sweep as Sweep
 
 #: Of ``tools.recipe.formats.SERVED``; there is what each of them is.
 Served = Literal["none", "fp8", "w8a16", "w8a8", "int8", "w4a16", "nf4", "int8_int4"]
@@ -354,6 +356,7 @@ class Recipe:
 
     Attributes:
         train: Axolotl's own keys, verbatim.
+        sweep: what is searched for before training; absent: nothing.
     """
 
     budget: Budget
@@ -367,3 +370,4 @@ class Recipe:
     eval: Eval
     name: str = field(default="")
     publish: Publish = field(default_factory=Publish)
+    sweep: Sweep | None = None

@@ -20,12 +20,7 @@ from typing import IO, Any
 from tools import __version__
 from tools.console import say
 from tools.errors import StageError, UserError
-from tools.files import (
-    digest,
-    file_digests,
-    read_json,
-    write_json,  # the verbs take it from here
-)
+from tools.files import digest, file_digests, read_json, write_json  # some take it from here
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
@@ -40,6 +35,7 @@ RECORD = "oneday.json"
 # What a stage goes on from, and its output does not need. It goes once the record is on the disk:
 # were it gone before, a disk too full for the record would cost the whole training.
 SCRAP = ("checkpoint-*", ".saving")
+SWEEP = "sweep"
 _GLANCE = 0.5  # seconds; who only looks at the lock, as make clock does, holds it for far less
 
 
@@ -98,6 +94,7 @@ STAGES: dict[str, Stage] = {
     "eval_tuned": Stage(
         "eval/tuned", ("data", "quantize"), ("serve.weights", *_SERVED), (*_TORCH, "litserve")
     ),
+    SWEEP: Stage("sweep", (), ("sweep", "train", "model"), (*_TORCH, "axolotl", "peft", "optuna")),
     **{stage_of(kind): Stage(folder_of(kind), ("merge",), (), _TORCH) for kind in GGUF_TYPES},
     ONNX: Stage(ONNX_FOLDER, ("merge",), (), _TORCH),
 }
@@ -206,6 +203,8 @@ class Run:
         }
         if name == "quantize":
             found["versions"] |= compressed.versions(self.recipe.quantize)
+        if name == SWEEP:
+            found["data"] = self.fingerprint("data")
         if name == "data":
             found["files"] = source_files(self.recipe)
             found |= operator_inputs(self.recipe) | base_inputs(self.recipe)
@@ -221,7 +220,8 @@ class Run:
 
     def fingerprint(self, name: str) -> str:
         """SHA-256 of a stage's inputs: equal fingerprints mean the same work."""
-        return digest(self.inputs(name))
+        sweep = self.recipe.sweep if name == SWEEP else None  # a winner's recipe is not as asked
+        return (sweep and sweep.work) or digest(self.inputs(name))
 
     def done(self, name: str) -> bool:
         """Whether a stage's whole output for the present recipe is there, and no part failed."""

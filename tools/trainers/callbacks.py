@@ -8,6 +8,7 @@ all of them at once, or the others would wait for ever.
 """
 
 import json
+import math
 import os
 import resource
 from pathlib import Path
@@ -126,6 +127,7 @@ class Deadline(TrainerCallback):
         self._lap = self._saved = 0.0  # seconds of the day at the last event, and the last save
         self._evaluated = -1  # step of the last evaluation
         self._stopped = False
+        self._rungs: list[int] = []  # steps at which a trial of a sweep is compared
         self._timed: Any = None  # the scheduler whose steps are the course's
         self._create = trainer.create_scheduler
         trainer.create_scheduler = self._create_scheduler
@@ -145,6 +147,8 @@ class Deadline(TrainerCallback):
         self._evaluated = max(evaluated, default=-1)
         self._meter.evaluation_steps = self._evaluation_steps(train_dataloader)
         self._meter.compares = state.best_metric is not None
+        every = int(state.eval_steps or 0) if args.eval_strategy == "steps" else 0
+        self._rungs = schedule.rung_steps(self._day.rungs, state.max_steps, every)
         self._lap = self._saved = self._elapsed()
         self._meter.start_up = self._lap - self._day.allowance.spent
         if state.global_step or self._left() < schedule.SHORT_DAY * self._meter.start_up:
@@ -163,7 +167,11 @@ class Deadline(TrainerCallback):
         # By time, too; but not where it would make an evaluated step, by chance, one that is kept.
         if self._lap - self._saved >= self._day.checkpoint_seconds and not control.should_evaluate:
             control.should_save = True
+        if state.global_step in self._rungs:
+            control.should_evaluate = control.should_save = True
         self._decide(state, control)
+        if self._rungs and state.global_step >= self._rungs[-1]:
+            self._stopped = control.should_training_stop = True
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -175,10 +183,19 @@ class Deadline(TrainerCallback):
             self._decide(state, control)
 
     def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
     ) -> None:
-        """Time it."""
+        """Time it; tell what a rung of a sweep came to."""
         self._evaluated = state.global_step
+        for rung, step in enumerate(self._rungs):
+            if step == state.global_step:
+                loss = (metrics or {}).get("eval_loss", math.nan)
+                tell(event="rung", step=step, rung=rung, eval_loss=loss)
         self._meter.evaluated(self._tick(), trained=state.global_step > 0)
 
     def on_save(
@@ -192,7 +209,8 @@ class Deadline(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Leave a record when the clock made a difference: with it the run can be made again."""
-        if first() and schedule.matters(self._record(), self._evaluates):
+        # A trial of a sweep stops where it is told to; the winner goes on as if it had not.
+        if first() and not self._rungs and schedule.matters(self._record(), self._evaluates):
             self.keep(folder_of(args))
 
     def keep(self, folder: Path) -> None:

@@ -128,6 +128,13 @@ def test_files_are_made_once_and_anew_for_other_data(tiny_model: Path, tmp_path:
     assert tokens.files(other, tiny_model)["train"] != made["train"]
 
 
+def test_a_trial_finds_them_by_the_path_of_the_run_that_it_is_of(tmp_path: Path) -> None:
+    """Axolotl keeps what it prepares by that path: once, not once for each trial."""
+    run, trial = make_run(tmp_path / "runs"), make_run(tmp_path / "runs" / "tiny" / "trials" / "0")
+    (trial.path / "tokens").symlink_to("../../../tokens", target_is_directory=True)
+    assert tokens.paths(trial) == tokens.paths(run)
+
+
 def test_the_share_of_learnt_tokens(tiny_model: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path)
     prepare(run)

@@ -15,6 +15,7 @@ import pytest
 from tests.tiny import make_run
 from tools.day import budget
 from tools.errors import UserError
+from tools.recipe.schema import Axis, Sweep
 from tools.run.folder import Run
 
 HOUR = 3600.0
@@ -185,3 +186,17 @@ def test_the_forecast_of_a_training(run: Run) -> None:
 )  # fmt: skip
 def test_duration(seconds: float, text: str) -> None:
     assert budget.duration(seconds) == text
+
+
+def test_a_sweep_has_its_share_and_training_the_rest(tmp_path: Path) -> None:
+    sweep = Sweep({"train.lora_r": Axis(values=[8, 16])}, share=0.4)
+    run = make_run(tmp_path, budget__hours=2, budget__reserve_minutes=30, sweep=sweep)
+    assert budget.day(run).limit("sweep") == pytest.approx(0.4 * 1.5 * HOUR)
+    add(run, "sweep", 1800)
+    day = budget.day(run)
+    assert day.used == {"sweep": 1800, "train": 0, "merge": 0, "quantize": 0}
+    assert day.left_to("sweep") == pytest.approx(0.4 * 1.5 * HOUR - 1800)
+    assert day.limit("train") == 1.5 * HOUR - 1800
+    assert "  sweep       0:30:00" in budget.render(run)
+    add(run, "train", 4000)
+    assert budget.day(run).limit("sweep") == 1.5 * HOUR - 4000, "no more than there is"

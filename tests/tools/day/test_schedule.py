@@ -272,3 +272,14 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
 def test_what_a_day_too_short_is_told() -> None:
     said = schedule.no_step_fits(Allowance(0.0, 0.0, 36.0), 9.5)
     assert "budget.hours leaves 36 s" in said and "take 10 s" in said
+
+
+def test_rungs_are_steps_on_the_nearest_evaluation() -> None:
+    assert schedule.rung_steps([0.02, 0.06, 0.18], 1000) == [20, 60, 180]
+    assert schedule.rung_steps([0.02, 0.06, 0.18], 1000, 50) == [20, 50, 200]
+    assert schedule.rung_steps([0.0001], 1000) == [1], "one step at the least"
+
+
+def test_the_rungs_of_a_trial_go_through_the_environment() -> None:
+    day = Day(Allowance(1.0, 2.0, 3.0), 60.0, rungs=(0.1, 0.3))
+    assert Day.load(day.dump()) == day

@@ -17,10 +17,10 @@ from tools.rebuild.comparison import Comparison, Figure
 from tools.rebuild.reproduce import ADAPTER, MARK, REPLAY, chain_of, reproduce
 from tools.run import provenance
 from tools.run.exports import exported
-from tools.run.folder import STAGES, Run
+from tools.run.folder import STAGES, SWEEP, Run
 from tools.run.provenance import Manifest
 
-ALL = [name for name in STAGES if not exported(name)]
+ALL = [name for name in STAGES if name != SWEEP and not exported(name)]
 
 
 @pytest.fixture(autouse=True)
@@ -444,6 +444,12 @@ def test_the_newest_stages_that_belong_together_are_rebuilt(tmp_path: Path) -> N
 def test_an_export_is_not_rebuilt(tmp_path: Path) -> None:
     """It is the user's own wish, no part of the chain, and asks for another environment."""
     run = made(tmp_path, [*ALL, "gguf_Q8_0"])
+    assert list(chain_of(Manifest(run.path))) == ALL
+
+
+def test_what_was_searched_for_is_not_searched_again(tmp_path: Path) -> None:
+    """The winner's values are in the recipe of what was trained."""
+    run = made(tmp_path, ["data", SWEEP, *ALL[1:]])
     assert list(chain_of(Manifest(run.path))) == ALL
 
 

@@ -12,9 +12,9 @@ import pytest
 from tests.tiny import changed, jsonl, make_run, recipe
 from tools.errors import StageError, UserError
 from tools.recipe.operators.declared import Dedup
-from tools.recipe.schema import Architecture, WeightedAdapter
+from tools.recipe.schema import Architecture, Axis, Sweep, WeightedAdapter
 from tools.run.exports import exported
-from tools.run.folder import RECORD, STAGES, Run
+from tools.run.folder import RECORD, STAGES, SWEEP, Run
 
 EXPORTS = {name for name in STAGES if exported(name)}
 ALL = set(STAGES) - EXPORTS
@@ -45,6 +45,7 @@ TOUCHED: dict[str, set[str]] = {
     "eval.tiers": EVALS,
     "eval.max_instances": EVALS,
     "publish": set(),
+    "sweep": {SWEEP},
     "name": set(),
 }
 
@@ -60,6 +61,8 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def other(value: Any) -> Any:
     """Another value of about the same kind."""
+    if value is None:
+        return Sweep({"train.lora_r": Axis(values=[8, 16])})
     if value == {}:
         return {"x": "other"}
     if isinstance(value, dict):

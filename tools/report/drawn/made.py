@@ -11,12 +11,14 @@ from tools.report.scale import number, share
 _STEP = "optimizer step"
 # By the day's segments, a name for the legend and a style.
 _DAY = {
+    "sweep": ("sweep", "s6"),
     "train": ("train", "s1"),
     "merge": ("merge", "s3"),
     "quantize": ("quantize", "s5"),
     "reserve": ("reserve, not used", "kept"),
     "left": ("left", "free"),
 }
+_WORK = ("sweep", "train", "merge", "quantize")
 _MEMORY = {"weights": "s1", "adapters": "s2", "optimizer": "s3", "activations": "s4"}
 _MEMORY |= {"logits": "s5", "context": "s6"}
 
@@ -77,8 +79,9 @@ def day(part: Part) -> list[Html | None]:
     segments = [
         Segment(name, part["segments"][key], duration(part["segments"][key]), style)
         for key, (name, style) in _DAY.items()
+        if key in part["segments"]  # most recipes have no sweep
     ]
-    used = sum(part["segments"][key] for key in ("train", "merge", "quantize"))
+    used = sum(part["segments"].get(key, 0.0) for key in _WORK)
     total = max(part["total"], used)
     title = f"{duration(used)} of {duration(part['total'])} used"
     if part["over"]:

@@ -115,8 +115,8 @@ def _tiles(found: dict[str, Any]) -> list[tuple[str, Any]]:
     if "curves" in parts["training"]:
         training = parts["training"]
         tiles.append(("loss", _change(training["first_loss"], training["last_loss"], 2)))
-    if "segments" in parts["day"]:
-        used = sum(parts["day"]["segments"][key] for key in ("train", "merge", "quantize"))
+    if segments := parts["day"].get("segments"):
+        used = sum(seconds for key, seconds in segments.items() if key not in ("reserve", "left"))
         of = f" of {duration(parts['day']['total'])}"
         tiles.append(("of the day", [tag("b", duration(used)), tag("small", of)]))
     if checks.get("perplexity_ratio"):

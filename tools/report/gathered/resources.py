@@ -44,11 +44,11 @@ def day(source: Source) -> Part:
 def _works(run: Run) -> dict[str, str]:
     """Fingerprints of the stages that are here, and of those that the recipe would make now."""
     found = {}
-    for stage in budget.STAGES:
+    for stage in budget.stages_of(run):
         record = run.record(stage)
         with contextlib.suppress(UserError):  # a source file is gone: what it made is still here
             found[stage] = record["fingerprint"] if record else run.fingerprint(stage)
-    return dict.fromkeys(budget.STAGES, "") | found
+    return dict.fromkeys(budget.stages_of(run), "") | found
 
 
 def memory(source: Source) -> Part:

@@ -1,0 +1,268 @@
+"""The stage with a script in the trainer's place: what is made, shared, kept, handed over."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import make_run, recipe
+from tests.tools.sweep.trainers import ADAPTER, Script
+from tools.day.clock import Allowance
+from tools.errors import StageError, UserError
+from tools.recipe.answer import FILE
+from tools.recipe.load import Loaded
+from tools.recipe.schema import Axis, Sweep
+from tools.run.folder import Run
+from tools.sweep import stage, trial
+from tools.sweep.space import Values
+
+RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+SWEEP = Sweep(
+    {"train.learning_rate": Axis(values=RATES)},
+    trials=6,
+    keep=2,
+    rungs=2,
+    first=0.1,
+    sampler="grid",
+)
+BEST = 3e-3
+
+
+def loss(train: dict[str, Any], step: int) -> float:
+    return 1 + abs(math.log(train["learning_rate"] / BEST)) + 1 / step
+
+
+class Sweeping:
+    """A run with rows, and what its sweep is made with."""
+
+    def __init__(self, root: Path, sweep: Sweep, patch: pytest.MonkeyPatch) -> None:
+        self.run = make_run(root, sweep=sweep, eval__threads=1)
+        self.run.path.mkdir(parents=True, exist_ok=True)
+        make_rows(self.run, "data")
+        self.patch, self.made = patch, 0
+
+    def compose(self, values: Values) -> Loaded:
+        made = dataclasses.replace(self.run.recipe)
+        for key, value in values.items():
+            section, name = key.split(".")
+            if section == "train":
+                made = dataclasses.replace(made, train={**made.train, name: value})
+            else:
+                made = dataclasses.replace(
+                    made, data=dataclasses.replace(made.data, **{name: value})
+                )
+        return Loaded(made, {}, [])
+
+    def make(self, run: Run, name: str) -> None:
+        self.made += 1
+        make_rows(run, name)
+
+    def sweep(self, script: Script, limit: float = 1000.0) -> dict[str, Any]:
+        self.patch.setattr(trial.child, "call", script.call)
+        self.patch.setattr(trial.base_model, "local_folder", lambda model: Path("base"))
+        self.patch.setattr(trial.tokens, "files", lambda run, base: {})
+        return stage.sweep(
+            self.run, self.compose, self.make, Allowance(time.monotonic(), 0.0, limit)
+        )
+
+    @property
+    def place(self) -> Path:
+        return stage.place_of(self.run)
+
+    def winner(self) -> Run:
+        values = json.loads((self.run.path / FILE).read_text())["values"]
+        made = self.compose(values).recipe
+        return Run(dataclasses.replace(made, sweep=None), self.run.path.parent)
+
+
+def make_rows(run: Run, name: str) -> None:
+    with run.produce(name) as work:
+        (work.folder / "train.jsonl").write_text(run.recipe.data.order)
+        held_out = "other" if run.recipe.data.shots == 1 else "held out"
+        (work.folder / "validation.jsonl").write_text(held_out)
+
+
+@pytest.fixture
+def sweeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweeping:
+    return Sweeping(tmp_path, SWEEP, monkeypatch)
+
+
+def test_the_winner_is_told_kept_and_handed_over(
+    sweeping: Sweeping, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = sweeping.sweep(Script(loss))
+    assert found["values"] == {"train.learning_rate": BEST}
+    assert (found["trials"], found["step"], found["stopped"]) == (6, 20, None)
+    begun = sweeping.winner().unfinished("train") / "checkpoint-20"
+    assert (begun / ADAPTER).read_text() == "20 steps"
+    assert not list(sweeping.place.glob("*/.adapter.*")), "the others' checkpoints take no room"
+    assert "training goes on from its step 20" in capsys.readouterr().out
+    trials = json.loads((sweeping.run.path / "sweep" / stage.TABLE).read_text())["trials"]
+    assert {one["values"]["train.learning_rate"] for one in trials} == set(RATES)
+    assert sweeping.run.done("sweep")
+
+
+def test_a_second_call_finds_all_made(sweeping: Sweeping) -> None:
+    sweeping.sweep(Script(loss))
+    again = Script(loss)
+    assert sweeping.sweep(again)["values"] == {"train.learning_rate": BEST}
+    assert again.calls == 0
+
+
+def test_trials_of_other_rows_share_them_with_their_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = {
+        "train.learning_rate": Axis(values=[1e-3, 3e-3]),
+        "data.order": Axis(values=["shuffled", "listed"]),
+    }
+    sweeping = Sweeping(tmp_path, dataclasses.replace(SWEEP, axes=axes, trials=4), monkeypatch)
+    sweeping.sweep(Script(loss))
+    assert sweeping.made == 1, "one folder of rows for two trials"
+    orders = [(folder / "data" / "train.jsonl").read_text() for folder in sweeping.place.glob("0*")]
+    assert sorted(orders) == ["listed", "listed", "shuffled", "shuffled"]
+    tokens = {(folder / "tokens").resolve() for folder in sweeping.place.glob("0*")}
+    assert tokens == {(sweeping.run.path / "tokens").resolve()}
+
+
+def test_other_held_out_rows_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that ``check`` refuses as an axis, as operators may be that it cannot know of."""
+    axes = {"data.shots": Axis(values=[1, 3])}
+    sweep = dataclasses.replace(SWEEP, axes=axes, trials=2, rungs=1)
+    sweeping = Sweeping(tmp_path, sweep, monkeypatch)
+    assert sweeping.sweep(Script(lambda train, step: 1.0))["values"] == {"data.shots": 3}
+    trials = json.loads((sweeping.run.path / "sweep" / stage.TABLE).read_text())["trials"]
+    (broken,) = [one for one in trials if one["reason"]]
+    assert broken["reason"] == "shots=1 holds out other rows: no loss compares them"
+
+
+def test_a_loss_that_breaks_is_one_trials_end(sweeping: Sweeping) -> None:
+    def broken(train: dict[str, Any], step: int) -> float:
+        return math.nan if train["learning_rate"] > 5e-3 else loss(train, step)
+
+    found = sweeping.sweep(Script(broken))
+    assert (found["broken"], found["values"]) == (2, {"train.learning_rate": BEST})
+
+
+def test_where_every_trial_breaks_the_stage_fails(sweeping: Sweeping) -> None:
+    with pytest.raises(StageError, match=r"sweep: no trial came to a rung: loss became nan"):
+        sweeping.sweep(Script(lambda train, step: math.nan))
+    assert not sweeping.run.done("sweep")
+
+
+class Killed(BaseException):
+    """As ``kill -9``: nothing is put in order."""
+
+
+def test_killed_at_any_event_it_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Sweeping(tmp_path / "alone", SWEEP, monkeypatch)
+    alone.sweep(Script(loss))
+    killed, events, kills = Sweeping(tmp_path / "killed", SWEEP, monkeypatch), 0, 0
+
+    class Dying(Script):
+        def call(self, *words: Any, **how: Any) -> None:
+            *others, heard = words
+
+            def dying(event: dict[str, Any]) -> None:
+                nonlocal events
+                events += 1
+                if events % 4 == 0:
+                    raise Killed  # before it is heard
+                heard(event)
+                if events % 7 == 0:
+                    raise Killed
+
+            trainer, run, command, config, over = others
+            super().call(trainer, run, command, config, over, dying, **how)
+
+    while True:
+        try:
+            killed.sweep(Dying(loss))
+            break
+        except Killed:
+            kills += 1
+    assert kills >= 5
+    for name in (FILE.name, stage.TABLE):
+        mine, other = (one.run.path / "sweep" / name for one in (alone, killed))
+        assert mine.read_text() == other.read_text() or name == FILE.name
+    assert killed.winner().unfinished("train").name == alone.winner().unfinished("train").name
+    assert (killed.winner().unfinished("train") / "checkpoint-20" / ADAPTER).is_file()
+
+
+def test_when_its_share_is_over_the_best_so_far_wins(
+    sweeping: Sweeping, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(Script):
+        def call(self, *words: Any, **how: Any) -> None:
+            if self.calls == 3:
+                raise trial.child.Overdue("too long")
+            super().call(*words, **how)
+
+    found = sweeping.sweep(Slow(loss))
+    assert found["stopped"] == "time" and found["trials"] == 4
+    assert "its share of the day is over after 3 trials" in capsys.readouterr().out
+
+
+def test_with_no_time_at_all_nothing_is_found(sweeping: Sweeping) -> None:
+    with pytest.raises(StageError, match=r"time was over before the first one; raise sweep.share"):
+        sweeping.sweep(Script(loss), limit=0.0)
+
+
+def test_a_trial_that_check_refuses_is_not_trained(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[[Loaded], list[Any]] = trial.check
+
+    def check(loaded: Loaded) -> list[Any]:
+        found = real(loaded)
+        if loaded.recipe.train["learning_rate"] == 1e-4:
+            fault = dataclasses.replace(found[0], verdict="fail", message="too low", remedy="more")
+            return [*found, fault]
+        return found
+
+    monkeypatch.setattr(trial, "check", check)
+    script = Script(loss)
+    assert sweeping.sweep(script)["broken"] == 1
+    assert script.calls == 5
+
+
+def test_a_recipe_without_a_sweep_is_told_how_to_write_one() -> None:
+    with pytest.raises(UserError, match=r"tiny: the recipe has no sweep; .*docs/sweep.md"):
+        stage.of(recipe())
+
+
+def test_what_fits_in_no_time_is_told(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = dataclasses.replace(SWEEP, first=0.0)
+    short = Sweeping(sweeping.run.path.parent / "short", sweep, monkeypatch)
+    monkeypatch.setattr(stage, "plan", lambda recipe, runs: None)
+    monkeypatch.setattr(stage, "seconds", lambda found: (1.0, 100.0))
+    with pytest.raises(UserError, match=r"too short for 6 trials; raise sweep.share"):
+        short.sweep(Script(loss))
+
+
+def test_the_recipes_own_values_are_found() -> None:
+    axes = {"train.learning_rate": Axis(values=RATES), "layers": Axis(values=["", "x"])}
+    own = stage.own(recipe(sweep=dataclasses.replace(SWEEP, axes=axes)))
+    assert own == {"train.learning_rate": 1e-3, "layers": ""}
+
+
+def test_links_are_made_once_and_follow_a_run_that_moves(tmp_path: Path) -> None:
+    target = tmp_path / "run" / "data"
+    name = tmp_path / "run" / "trials" / "0" / "data"
+    name.parent.mkdir(parents=True)
+    trial._link(name, target)
+    trial._link(name, target)
+    (target / "rows").write_text("x")
+    with contextlib.chdir(tmp_path):
+        (tmp_path / "run").rename(tmp_path / "moved")
+        assert Path("moved/trials/0/data/rows").read_text() == "x"
