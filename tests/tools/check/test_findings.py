@@ -198,6 +198,13 @@ BREAKS = [
         "model.family=Bloom train.attn_implementation=eager",
         "pass",
     ),
+    ("capped attention scores", "4090", "model.family=Gemma2", "fail"),
+    (
+        "capped attention scores",
+        "4090",
+        "model.family=Gemma2 train.attn_implementation=flex_attention",
+        "pass",
+    ),
     ("attention package", "4090", "train.attn_implementation=flash_attention_2", "warn"),
     ("attention package", "4090", "train.attn_implementation=xformers", "warn"),  # an older torch's
     ("attention package", "4090", "train.attn_implementation=flex_attention", "pass"),
