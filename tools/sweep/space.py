@@ -41,7 +41,9 @@ def read(axes: dict[str, Axis], params: Values) -> Values:
 def params(axes: dict[str, Axis], values: Values) -> Values:
     """Values of the recipe as if Optuna had drawn them."""
     return {
-        key: json.dumps(values[key], ensure_ascii=False) if axis.values else values[key]
+        key: json.dumps(_listed(axis, values[key]), ensure_ascii=False)
+        if axis.values
+        else values[key]
         for key, axis in axes.items()
     }
 
@@ -72,15 +74,27 @@ def _whole(ends: list[Any]) -> bool:
 def _value(axis: Axis, drawn: Any) -> Any:
     if axis.values:
         return json.loads(drawn)
-    return float(f"{drawn:.{DIGITS}g}") if isinstance(drawn, float) else drawn
+    if not isinstance(drawn, float):
+        return drawn
+    low, high = tried(asdict(axis))
+    return min(max(float(f"{drawn:.{DIGITS}g}"), low), high)  # an end may have more digits
 
 
 def _on(axis: Axis, value: Any) -> bool:
     if axis.values:
-        return value in axis.values
+        return any(_same(value, one) for one in axis.values)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     low, high = tried(asdict(axis))
     return number and low <= value <= high and (isinstance(value, int) or not _whole([low, high]))
+
+
+def _listed(axis: Axis, value: Any) -> Any:
+    """A value as the axis writes it: a recipe's 1.0 is a list's 1, which are two texts."""
+    return next(one for one in axis.values if _same(value, one))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _short(value: Any) -> str:

@@ -41,6 +41,20 @@ def test_values_beside_the_axes_are_not_on_them(key: str, value: object) -> None
     assert not space.has(AXES, {})
 
 
+def test_a_value_of_the_recipe_may_be_written_otherwise_than_on_its_axis() -> None:
+    axes = {"data.sources.a.weight": Axis(values=[1, 2]), "train.weight_decay": Axis(values=[0.0])}
+    own = {"data.sources.a.weight": 1.0, "train.weight_decay": 0}
+    assert space.has(axes, own)
+    assert space.params(axes, own) == {"data.sources.a.weight": "1", "train.weight_decay": "0.0"}
+    assert not space.has(axes, {**own, "data.sources.a.weight": True})
+
+
+def test_a_drawn_number_stays_between_ends_that_have_more_digits() -> None:
+    axes = {"train.learning_rate": Axis(log=[0.00012344, 0.00098766])}
+    for end, drawn in ((0.00012344, 0.000123441), (0.00098766, 0.000987659)):
+        assert space.read(axes, {"train.learning_rate": drawn}) == {"train.learning_rate": end}
+
+
 def test_values_are_told_by_short_names_where_these_differ() -> None:
     assert (
         space.text({"train.lora_r": 8, "train.learning_rate": 1e-4})
