@@ -19,10 +19,10 @@ from tools.data import tokens
 from tools.day import checkpoints, schedule
 from tools.day.clock import Allowance
 from tools.errors import StageError, UserError
-from tools.files import file_digest, write_text
+from tools.files import file_digest, read_json, write_text
 from tools.recipe.load import Loaded
 from tools.recipe.show import show
-from tools.run.folder import Run
+from tools.run.folder import RECORD, Run
 from tools.stages.trainers import trainer_of
 from tools.sweep.search import Broken, Judge, TimeUp
 from tools.sweep.space import Values, text
@@ -206,6 +206,10 @@ def hand_over(trial: Run, run: Run) -> int:
         run: the run with the winner's values.
     """
     mine, theirs = run.unfinished("train"), trial.unfinished("train")
+    # An adapter that is finished, in its place or kept beside another recipe's, is not written over.
+    done = run.record("train") if run.done("train") else read_json(mine / RECORD)
+    if done:
+        return int(done["metrics"].get("steps") or 0)
     if not checkpoints.found(mine) and checkpoints.found(theirs):
         shutil.rmtree(mine, ignore_errors=True)
         theirs.rename(mine)

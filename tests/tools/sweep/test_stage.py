@@ -108,6 +108,22 @@ def test_the_winner_is_told_kept_and_handed_over(
     assert sweeping.run.done("sweep")
 
 
+@pytest.mark.parametrize("aside", [False, True])
+def test_an_adapter_that_is_finished_is_not_written_over(sweeping: Sweeping, aside: bool) -> None:
+    """Of the winner's values, made before the sweep; aside where another recipe was made since."""
+    before = sweeping.compose({"train.learning_rate": BEST})
+    run = Run(dataclasses.replace(before.recipe, sweep=None), sweeping.run.path.parent)
+    with run.produce("train", resume=True) as work:
+        (work.folder / ADAPTER).write_text("of a whole day")
+        work.note(steps=77)
+    place = run.output("train")
+    if aside:
+        place = place.rename(run.unfinished("train"))
+    assert sweeping.sweep(Script(loss))["step"] == 77
+    assert (place / ADAPTER).read_text() == "of a whole day"
+    assert aside or not run.unfinished("train").exists(), "it would stand in the finished one's way"
+
+
 def test_a_second_call_finds_all_made(sweeping: Sweeping) -> None:
     sweeping.sweep(Script(loss))
     again = Script(loss)
