@@ -85,7 +85,7 @@ class Trials:
             UserError: no trial can be made of these values, or none that can be compared.
         """
         loaded = self.compose(trial.values)
-        if new := [one for one in _failed(loaded) if one not in _failed(self.compose({}))]:
+        if new := self._new_faults(loaded):
             raise UserError(f"{one.message}; {one.remedy}" for one in new)
         recipe = dataclasses.replace(loaded.recipe, name=f"{trial.number:03}", sweep=None)
         run = Run(recipe, self.place)
@@ -97,6 +97,15 @@ class Trials:
         if file_digest(rows / HELD_OUT) != file_digest(self.run.output("data") / HELD_OUT):
             raise UserError(f"{text(trial.values)} holds out other rows: no loss compares them")
         return run
+
+    def _new_faults(self, loaded: Loaded) -> list[Finding]:
+        """What fails by a trial's values; past the recipe's own failures ``FORCE=1`` has gone.
+
+        By rule and key: a message tells figures, which are others for each trial.
+        """
+        failed = _failed(loaded)
+        known = {(one.rule, one.key) for one in (_failed(self.compose({})) if failed else ())}
+        return [one for one in failed if (one.rule, one.key) not in known]
 
     def _rows(self, run: Run) -> Path:
         """The folder of a trial's rows; trials of the same ones have one."""
@@ -172,7 +181,7 @@ class _Ear:
 
 
 def _failed(loaded: Loaded) -> list[Finding]:
-    return [dataclasses.replace(one, where="") for one in check(loaded) if one.verdict == "fail"]
+    return [one for one in check(loaded) if one.verdict == "fail"]
 
 
 def _told(folder: Path, run: Run, rungs: tuple[float, ...]) -> tuple[float, ...]:

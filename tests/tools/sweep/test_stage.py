@@ -252,6 +252,20 @@ def test_a_trial_that_check_refuses_is_not_trained(
     assert script.calls == 5
 
 
+def test_what_a_user_went_past_by_force_stops_no_trial(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[[Loaded], list[Any]] = trial.check
+
+    def check(loaded: Loaded) -> list[Any]:
+        found = real(loaded)
+        said = f"too large at {loaded.recipe.train['learning_rate']}"
+        return [*found, dataclasses.replace(found[0], verdict="fail", message=said)]
+
+    monkeypatch.setattr(trial, "check", check)
+    assert sweeping.sweep(Script(loss))["broken"] == 0
+
+
 def test_a_recipe_without_a_sweep_is_told_how_to_write_one() -> None:
     with pytest.raises(UserError, match=r"tiny: the recipe has no sweep; .*docs/sweep.md"):
         stage.of(recipe())
