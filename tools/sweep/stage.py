@@ -18,7 +18,7 @@ from tools.recipe.written import tree
 from tools.run.folder import SWEEP, Run
 from tools.sweep.search import search
 from tools.sweep.space import Values, text
-from tools.sweep.study import Study, Trial
+from tools.sweep.study import Study, Trial, reachable
 from tools.sweep.table import Table, render
 from tools.sweep.trial import Compose, Make, Trials, drop_checkpoints, hand_over
 
@@ -40,7 +40,7 @@ def sweep(run: Run, compose: Compose, make: Make, allowance: Allowance) -> dict[
 
     Raises:
         UserError: not one trial fits, or the database cannot be used.
-        StageError: no trial came to a rung.
+        StageError: no trial came to a rung, or the database is lost on the way.
     """
     section = of(run.recipe)
     place = place_of(run)
@@ -48,8 +48,9 @@ def sweep(run: Run, compose: Compose, make: Make, allowance: Allowance) -> dict[
     url = section.database or f"sqlite:///{(place / 'study.db').absolute()}"
     name = f"{run.recipe.name}/{run.fingerprint(SWEEP)[:12]}"
     study = Study(section, url, name, own(run.recipe))
+    study.begin_anew()
     rungs = tuple(study.note("rungs", list(_ladder(run, allowance.limit).rungs)))
-    with run.produce(SWEEP) as work:
+    with reachable(), run.produce(SWEEP) as work:
         whole = _search(study, Trials(run, place, compose, make, rungs, allowance))
         best = _best(study, whole)
         winner = compose(best.values)
@@ -138,7 +139,8 @@ def _best(study: Study, whole: bool) -> Trial:
         return best
     told = {one.reason for one in study.trials() if one.reason}
     why = "; ".join(sorted(told)) or "time was over before the first one; raise sweep.share"
-    raise StageError(f"sweep: no trial came to a rung: {why}")
+    again = "; mend that, and the same command tries them again" if whole else ""
+    raise StageError(f"sweep: no trial came to a rung: {why}{again}")
 
 
 def _hand_over(run: Run, place: Path, winner: Loaded, best: Trial) -> int:

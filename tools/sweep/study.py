@@ -5,13 +5,15 @@ both depend on the seed and the results so far and on nothing else: a sweep that
 moment goes on as if it had not been. A trial is added in one transaction, its values in it.
 """
 
+import contextlib
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tools.errors import UserError
+from tools.errors import StageError, UserError
+from tools.recipe.redact import redact
 from tools.recipe.schema import Sweep
 from tools.sweep import space
 from tools.sweep.space import Values
@@ -65,7 +67,18 @@ class Study:
         self._sweep = sweep
         self._own = own if own and space.has(sweep.axes, own) else None
         self._kinds = space.distributions(sweep.axes)
-        self._stored = _stored(url, name)
+        self._place = url, name, not sweep.database
+        self._stored = _stored(*self._place)
+
+    def begin_anew(self) -> None:
+        """Forget all trials where each one broke: what broke them may be mended by now."""
+        known = self.trials()
+        if len(known) < self._sweep.trials or self.best() or known[-1].state == "running":
+            return
+        import optuna
+
+        optuna.delete_study(study_name=self._stored.study_name, storage=self._stored._storage)
+        self._stored = _stored(*self._place)
 
     def trials(self) -> list[Trial]:
         """All of them, by number."""
@@ -82,7 +95,7 @@ class Study:
         for one in known:
             if one.state == "running":
                 return one
-        if len(known) == self._sweep.trials:
+        if len(known) >= self._sweep.trials:
             return None
         self._add(self._drawn(known), "RUNNING")
         return self.trials()[-1]
@@ -216,7 +229,26 @@ class Study:
         )
 
 
-def _stored(url: str, name: str) -> "optuna.Study":
+@contextlib.contextmanager
+def reachable() -> Iterator[None]:
+    """Say so where the database is lost on the way.
+
+    Raises:
+        StageError: it is; what was told before is in it.
+    """
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except StorageInternalError as error:
+        raise StageError(
+            f"sweep.database: {_first_line(error.__cause__ or error)}; start the database or free "
+            "its disk, and the same command goes on"
+        ) from None
+
+
+def _stored(url: str, name: str, own: bool) -> "optuna.Study":
+    """The study in a database; ``own``: a file of the run folder, not a user's ``database``."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -224,8 +256,18 @@ def _stored(url: str, name: str) -> "optuna.Study":
         return optuna.create_study(storage=url, study_name=name, load_if_exists=True)
     # Whatever the database's driver raises, or that there is none.
     except Exception as error:
-        said = str(error).splitlines() or [type(error).__name__]
+        said = _first_line(error)
+        file = url.removeprefix("sqlite:///")
+        if own:
+            raise UserError(
+                f"{file}: {said}; free the disk, or remove the file: then the trials are made anew"
+            ) from None
         raise UserError(
-            f"sweep.database: {said[0]}; start the database, install its driver with "
+            f"sweep.database: {said}; start the database, install its driver with "
             ".venv/bin/pip, or leave the key out: then a file in the run folder is used"
         ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    """What a driver says; it may quote the URL, and the URL a password."""
+    return redact((str(error).splitlines() or [type(error).__name__])[0])

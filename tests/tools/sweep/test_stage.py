@@ -172,6 +172,8 @@ def test_where_every_trial_breaks_the_stage_fails(sweeping: Sweeping) -> None:
     with pytest.raises(StageError, match=r"sweep: no trial came to a rung: loss became nan"):
         sweeping.sweep(Script(lambda train, step: math.nan))
     assert not sweeping.run.done("sweep")
+    found = sweeping.sweep(Script(loss))  # the card was another's, say, and now is free
+    assert (found["broken"], found["values"]) == (0, {"train.learning_rate": BEST})
 
 
 class Killed(BaseException):

@@ -1,13 +1,14 @@
 """The database behind a sweep: what is told twice, whose trials are whose, one that cannot be."""
 
+import dataclasses
 import math
 from pathlib import Path
 
 import pytest
 
-from tools.errors import UserError
+from tools.errors import StageError, UserError
 from tools.recipe.schema import Axis, Sweep
-from tools.sweep.study import Study
+from tools.sweep.study import Study, reachable
 
 SWEEP = Sweep({"train.lora_r": Axis(values=list(range(1, 28)))}, keep=3, rungs=2)
 
@@ -61,4 +62,34 @@ def test_a_trial_that_broke_is_behind_all_others() -> None:
 @pytest.mark.parametrize("url", ["nosuch://host/name", "sqlite:////nowhere/at/all/a.db"])
 def test_a_database_that_cannot_be_used_is_told(url: str) -> None:
     with pytest.raises(UserError, match=r"^sweep.database: .*leave the key out"):
-        Study(SWEEP, url, "a")
+        Study(dataclasses.replace(SWEEP, database=url), url, "a")
+
+
+def test_a_file_of_the_run_folder_that_is_damaged_is_told(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("no database " * 100)
+    with pytest.raises(UserError, match=r"study.db: .*remove the file: then .* made anew"):
+        Study(SWEEP, f"sqlite:///{tmp_path}/study.db", "a")
+
+
+def test_a_database_that_is_lost_on_the_way_is_told(tmp_path: Path) -> None:
+    study = Study(SWEEP, f"sqlite:///{tmp_path}/study.db", "a")
+    study.next()
+    (tmp_path / "study.db").write_text("no database " * 1000)
+    study._stored._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    with pytest.raises(StageError, match=r"^sweep.database: .*the same command goes on"), reachable():
+        study.tell(0, 0, 1.0)
+
+
+def test_trials_are_forgotten_only_where_each_one_broke() -> None:
+    study = Study(dataclasses.replace(SWEEP, trials=2), "sqlite://", "a")
+    for number in range(2):
+        study.begin_anew()
+        study.next()
+        study.lose(number, "no memory")
+    assert len(study.trials()) == 2
+    study.begin_anew()
+    assert study.trials() == []
+    study.next()
+    study.tell(0, 0, 1.0)
+    study.begin_anew()
+    assert len(study.trials()) == 1
