@@ -215,7 +215,7 @@ def hand_over(trial: Run, run: Run) -> int:
         run: the run with the winner's values.
     """
     mine, theirs = run.unfinished("train"), trial.unfinished("train")
-    # An adapter that is finished, in its place or kept beside another recipe's, is not written over.
+    # A finished adapter, in its place or kept beside another recipe's, is not written over.
     done = run.record("train") if run.done("train") else read_json(mine / RECORD)
     if done:
         return int(done["metrics"].get("steps") or 0)

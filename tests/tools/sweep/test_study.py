@@ -76,7 +76,8 @@ def test_a_database_that_is_lost_on_the_way_is_told(tmp_path: Path) -> None:
     study.next()
     (tmp_path / "study.db").write_text("no database " * 1000)
     study._stored._storage._backend.engine.dispose()  # type: ignore[attr-defined]
-    with pytest.raises(StageError, match=r"^sweep.database: .*the same command goes on"), reachable():
+    said = r"^sweep.database: .*the same command goes on"
+    with pytest.raises(StageError, match=said), reachable():
         study.tell(0, 0, 1.0)
 
 
