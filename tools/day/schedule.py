@@ -276,12 +276,14 @@ def rung_steps(rungs: Sequence[float], planned: int, every: int = 0) -> list[int
         rungs: shares of all steps.
         planned: all steps.
         every: steps between two evaluations; a rung is put where the nearest is, so that no
-            training of the same recipe lacks it.
+            training of the same recipe lacks it. That is never the last step or one behind it.
     """
     found = []
     for share in rungs:
         step = max(1, round(share * planned))
-        found.append(every * round(step / every) if 0 < every <= step else step)
+        if 0 < every <= min(step, planned - 1):
+            step = every * min(round(step / every), (planned - 1) // every)
+        found.append(step)
     return found
 
 

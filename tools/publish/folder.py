@@ -96,7 +96,7 @@ def _texts(run: Run, name: str, place: str) -> dict[str, str]:
 
 
 def _recipe_text(recipe: Recipe) -> str:
-    """The recipe without the folders of its author's machine."""
+    """The recipe without the folders and the database of its author's machine."""
     sources = {
         name: dataclasses.replace(one, path=_last(one.path))
         for name, one in recipe.data.sources.items()
@@ -105,6 +105,7 @@ def _recipe_text(recipe: Recipe) -> str:
         recipe,
         data=dataclasses.replace(recipe.data, sources=sources),
         model=dataclasses.replace(recipe.model, path=_last(recipe.model.path)),
+        sweep=recipe.sweep and dataclasses.replace(recipe.sweep, database=""),
     )
     head = f"# recipe {recipe.name}, resolved: nothing is left to other files\n"
     return head + written.text(plain)

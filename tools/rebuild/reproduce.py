@@ -16,9 +16,10 @@ from tools.files import digest, file_digest, read_json, write_json, write_text
 from tools.rebuild import likeness
 from tools.rebuild.comparison import Comparison, Difference, Row, differences, render_differences
 from tools.recipe import written
+from tools.recipe.axes import layers_of, sets
 from tools.recipe.compose import shown
 from tools.recipe.load import load
-from tools.recipe.schema import Recipe
+from tools.recipe.schema import Recipe, Sweep
 from tools.run import provenance
 from tools.run.exports import exported
 from tools.run.folder import STAGES, SWEEP, Run
@@ -160,13 +161,24 @@ def _recipes(stored: Recipe, file: Path, found: Comparison) -> list[Difference]:
     if not file.is_file():
         return []
     try:
-        present = load(file).recipe
+        present = _as_swept(stored.sweep, file)
     except UserError as error:
         _note(found, f"{shown(file)}: not compared, for it has faults: {error.faults[0]}")
         return []
     then, now = dataclasses.asdict(stored), dataclasses.asdict(present)
     # A name is no input: a copy under another one is the same recipe.
     return differences("recipe", {**then, "name": ""}, {**now, "name": ""})
+
+
+def _as_swept(sweep: Sweep | None, file: Path) -> Recipe:
+    """The recipe that the user has now, with what the run's sweep found: no edit of the user's."""
+    if sweep is None or not sweep.work:
+        return load(file).recipe
+    present = load(file, sets(sweep.chosen), layers_of(sweep.chosen)).recipe
+    found = present.sweep and dataclasses.replace(
+        present.sweep, chosen=sweep.chosen, work=sweep.work
+    )
+    return dataclasses.replace(present, sweep=found)
 
 
 def _inputs(run: Run, manifest: Manifest, chain: Chain) -> list[Difference]:

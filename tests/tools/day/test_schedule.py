@@ -278,6 +278,9 @@ def test_rungs_are_steps_on_the_nearest_evaluation() -> None:
     assert schedule.rung_steps([0.02, 0.06, 0.18], 1000) == [20, 60, 180]
     assert schedule.rung_steps([0.02, 0.06, 0.18], 1000, 50) == [20, 50, 200]
     assert schedule.rung_steps([0.0001], 1000) == [1], "one step at the least"
+    assert schedule.rung_steps([0.9], 19, 10) == [10], "step 20 would never come"
+    assert schedule.rung_steps([0.9], 20, 10) == [10], "and behind step 20 there is nothing left"
+    assert schedule.rung_steps([0.5], 1, 1) == [1]
 
 
 def test_the_rungs_of_a_trial_go_through_the_environment() -> None:

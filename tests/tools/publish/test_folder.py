@@ -9,13 +9,13 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from tests.tiny import jsonl, maker
+from tests.tiny import jsonl, maker, recipe
 from tests.tools.report.conftest import build
 from tools.errors import UserError
 from tools.package.weights import HUB_ID
 from tools.publish import licences
-from tools.publish.folder import Published, publish
-from tools.recipe.schema import Model, Source
+from tools.publish.folder import Published, _recipe_text, publish
+from tools.recipe.schema import Axis, Model, Source, Sweep
 from tools.run import provenance
 from tools.run.folder import Run
 
@@ -151,6 +151,12 @@ def test_a_base_of_ones_own_is_no_model_of_the_hub(tmp_path: Path) -> None:
     for name in ("README.md", "recipe.yaml"):  # nothing of this machine
         assert str(tmp_path) not in (found.folder / name).read_text()
     assert any("nothing tells the language of mine" in note for note in found.notes)
+
+
+def test_a_sweeps_database_is_nobody_elses() -> None:
+    sweep = Sweep({"train.lora_r": Axis(values=[8, 64])}, database="sqlite:////home/me/a.db")
+    text = _recipe_text(recipe(sweep=sweep))
+    assert "/home/me" not in text and yaml.safe_load(text)["sweep"]["trials"] == 9
 
 
 def test_a_folder_that_is_there_is_kept() -> None:

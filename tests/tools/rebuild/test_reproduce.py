@@ -14,7 +14,8 @@ from tools.data.prepare import prepare
 from tools.errors import UserError
 from tools.files import digest, read_json, write_json
 from tools.rebuild.comparison import Comparison, Figure
-from tools.rebuild.reproduce import ADAPTER, MARK, REPLAY, chain_of, reproduce
+from tools.rebuild.reproduce import ADAPTER, MARK, REPLAY, _recipes, chain_of, reproduce
+from tools.recipe.load import load
 from tools.run import provenance
 from tools.run.exports import exported
 from tools.run.folder import STAGES, SWEEP, Run
@@ -248,6 +249,21 @@ def test_differences_are_named_before_the_long_part(
 
     with pytest.raises(KeyboardInterrupt):
         reproduce(run.path, tmp_path / "again", watched)
+
+
+def test_what_a_sweep_found_is_no_edit_of_the_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(
+        "defaults: [cpu]\nsweep: {trials: 2, rungs: 1, axes: {train.lora_r: {values: [8, 64]}}}\n"
+    )
+    asked = load(file).recipe
+    assert asked.sweep
+    sweep = dataclasses.replace(asked.sweep, chosen={"train.lora_r": 64}, work="a" * 64)
+    stored = dataclasses.replace(asked, sweep=sweep, train={**asked.train, "lora_r": 64})
+    found = Comparison("runs/my", "again")
+    assert _recipes(stored, file, found) == []
+    changed = dataclasses.replace(stored, train={**stored.train, "seed": 5})
+    assert [one.what for one in _recipes(changed, file, found)] == ["train.seed"]
 
 
 def test_an_interrupted_rebuild_goes_on(tmp_path: Path) -> None:
