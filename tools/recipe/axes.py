@@ -136,7 +136,7 @@ def _no_axis(key: str, tree: dict[str, Any]) -> str:
     known = {*tree, "publish"}
     if top not in known:
         return f"no section of a recipe{nearest(top, [*known, LAYERS])}"
-    verdict = next((why for pattern, why in _VERDICTS if fnmatchcase(key, pattern)), None)
+    verdict = _verdict(key)
     if verdict is None:
         return "a section, not a key; name a key below it"
     if owned := key.startswith("train.") and axolotl_schema.OWNED.get(key.split(".")[1]):
@@ -150,6 +150,30 @@ def _no_axis(key: str, tree: dict[str, Any]) -> str:
     if isinstance(sources, dict) and named not in sources:
         return f"the recipe has no source {named}{nearest(named, sources)}"
     return ""
+
+
+def _verdict(key: str) -> str | None:
+    return next((why for pattern, why in _VERDICTS if fnmatchcase(key, pattern)), None)
+
+
+def incomparable(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """What differs between two recipes so that no loss compares them, as layers may have it.
+
+    Of the data nothing is told: there the held-out rows themselves are compared.
+
+    Args:
+        one: as plain values.
+        other: likewise.
+    """
+    found = []
+    for section in ("model", "train"):
+        for name in {**one[section], **other[section]}:
+            key = f"{section}.{name}"
+            why = _verdict(key)
+            differ = one[section].get(name) != other[section].get(name)
+            if differ and why and why != _NEVER:
+                found.append(f"{key} {why}")
+    return found
 
 
 def _evaluates(tree: dict[str, Any]) -> bool:

@@ -20,8 +20,10 @@ from tools.day import checkpoints, schedule
 from tools.day.clock import Allowance
 from tools.errors import StageError, UserError
 from tools.files import file_digest, read_json, write_text
+from tools.recipe.axes import incomparable
 from tools.recipe.load import Loaded
 from tools.recipe.show import show
+from tools.recipe.written import tree
 from tools.run.folder import RECORD, Run
 from tools.stages.trainers import trainer_of
 from tools.sweep.search import Broken, Judge, TimeUp
@@ -85,6 +87,8 @@ class Trials:
             UserError: no trial can be made of these values, or none that can be compared.
         """
         loaded = self.compose(trial.values)
+        if wrong := incomparable(tree(self.run.recipe), tree(loaded.recipe)):
+            raise UserError(f"{text(trial.values)}: {one}" for one in wrong)
         if new := self._new_faults(loaded):
             raise UserError(f"{one.message}; {one.remedy}" for one in new)
         recipe = dataclasses.replace(loaded.recipe, name=f"{trial.number:03}", sweep=None)

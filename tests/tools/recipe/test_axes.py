@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tools.errors import UserError
-from tools.recipe.axes import layers_of, sets, tried
+from tools.recipe.axes import incomparable, layers_of, sets, tried
 from tools.recipe.load import load
 
 HEAD = "defaults: [cpu]\nsweep:\n  trials: 2\n  rungs: 1\n  axes:\n"
@@ -71,6 +71,17 @@ def test_nothing_is_evaluated(tmp_path: Path) -> None:
     recipe.write_text(HEAD + axis)
     with pytest.raises(UserError, match=r"sweep: trials are compared by eval_loss"):
         load(recipe, ["train.eval_strategy=no"])
+
+
+def test_a_layer_may_change_no_more_than_an_axis() -> None:
+    before = {"model": {"id": "a"}, "train": {"sequence_len": 64, "lora_r": 8, "save_steps": 5}}
+    after = {"model": {"id": "a"}, "train": {"sequence_len": 32, "lora_r": 16, "seed": 3}}
+    assert [one.split()[0] for one in incomparable(before, after)] == [
+        "train.sequence_len",
+        "train.seed",
+    ]
+    (said,) = incomparable(before, {**before, "model": {"id": "b"}})
+    assert said.startswith("model.id has tokens of its own")
 
 
 def test_values_as_the_command_line_has_them() -> None:
