@@ -69,6 +69,7 @@ class Trials:
         Raises:
             Broken: its training cannot be gone on with.
             TimeUp: the sweep's share of the day is over.
+            StageError: the disk is full.
         """
         try:
             run = self.folder(trial)
@@ -78,6 +79,8 @@ class Trials:
         except child.Overdue:
             raise TimeUp from None
         except StageError as error:
+            if "No space left on device" in str(error):
+                raise  # no fault of the values: once there is room the trial goes on
             raise Broken(str(error)) from None
 
     def folder(self, trial: Trial) -> Run:

@@ -168,6 +168,19 @@ def test_a_loss_that_breaks_is_one_trials_end(sweeping: Sweeping) -> None:
     assert (found["broken"], found["values"]) == (2, {"train.learning_rate": BEST})
 
 
+def test_a_full_disk_is_no_trials_fault(sweeping: Sweeping) -> None:
+    class Full(Script):
+        def call(self, *words: Any, **how: Any) -> None:
+            if self.calls == 2:
+                raise StageError("axolotl train: OSError: [Errno 28] No space left on device")
+            super().call(*words, **how)
+
+    with pytest.raises(StageError, match="No space left"):
+        sweeping.sweep(Full(loss))
+    found = sweeping.sweep(Script(loss))
+    assert (found["trials"], found["broken"]) == (6, 0)
+
+
 def test_where_every_trial_breaks_the_stage_fails(sweeping: Sweeping) -> None:
     with pytest.raises(StageError, match=r"sweep: no trial came to a rung: loss became nan"):
         sweeping.sweep(Script(lambda train, step: math.nan))
