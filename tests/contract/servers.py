@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,30 @@ def launch(kind: str, root: Path) -> RunningServer:
     settings.write_text(json.dumps(made.settings | {"engine": ENGINE}))
     options = ("--config", str(settings), "--device", DEVICE)
     return _start_server(folder, root / f"{kind}.log", *options)
+
+
+@contextmanager
+def together(
+    root: Path, names: Sequence[str], save: Callable[[str, Path], Path]
+) -> Iterator[dict[str, RunningServer]]:
+    """A server a model, ready; all start at once.
+
+    Args:
+        root: gets a folder and a log of each.
+        names: of the models.
+        save: writes the model of a name into a folder, and returns that.
+    """
+    settings = root / "serve.json"
+    # An answer of one letter would come back capital: that rule has tests of its own.
+    settings.write_text(json.dumps({"context": 2048, "capital_letters": False}))
+    options = ("--config", str(settings), "--device", DEVICE)
+    with ExitStack() as running:
+        servers = {
+            name: running.enter_context(
+                _start_server(save(name, root / name), root / f"{name}.log", *options)
+            )
+            for name in names
+        }
+        for server in servers.values():
+            server.wait_ready(120)
+        yield servers

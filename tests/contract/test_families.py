@@ -5,10 +5,8 @@ uncased) in ``make test-all``; others where ``ONEDAY_CONTRACT_FAMILIES`` names t
 ``tests.family_matrix`` does.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import openai
@@ -26,8 +24,7 @@ from tests.contract import (
     test_together,
 )
 from tests.contract.conftest import Client, checked
-from tests.contract.servers import DEVICE
-from tests.serve.conftest import _start_server
+from tests.contract.servers import together
 from tests.serve.engine.families import Plain, plain_model, speaking
 from tools.recipe.faults import nearest
 
@@ -87,18 +84,7 @@ class Oracle(Plain):
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tuple[Any, Any]]]:
     """``served(family)``: a client of its server, and its oracle; all start together."""
     root = tmp_path_factory.mktemp("families")
-    settings = root / "serve.json"
-    # An answer of one letter would come back capital: that rule has tests of its own.
-    settings.write_text(json.dumps({"context": 2048, "capital_letters": False}))
-    with ExitStack() as running:
-        servers = {}
-        for family in SERVED:
-            folder = speaking(family, root / family)
-            options = ("--config", str(settings), "--device", DEVICE)
-            server = _start_server(folder, root / f"{family}.log", *options)
-            servers[family] = running.enter_context(server)
-        for server in servers.values():
-            server.wait_ready(120)
+    with together(root, SERVED, speaking) as servers:
         yield lambda family: (
             Client(servers[family]),
             Oracle(family, plain_model(family, root / family), TextCodec.load(root / family)),

@@ -3,10 +3,9 @@
 Bloom in every run (the rules name it); the others in ``make test-all``.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,8 @@ import requests
 from serve.text import TextCodec
 from tests.contract import test_process, test_together
 from tests.contract.conftest import Client, Oracle
-from tests.contract.servers import DEVICE, endless_tokenizer
+from tests.contract.servers import endless_tokenizer, together
 from tests.contract.test_families import COMPARED, PLAIN
-from tests.serve.conftest import _start_server
 from tests.serve.engine.test_batching import HOOKED, plain_model, save
 
 ALWAYS = ("bloom-6-heads",)
@@ -28,24 +26,20 @@ ROOM = {"bloom": {}, "mpt": {"max_seq_len": 2048}}
 WIDE = {"max_position_embeddings": 2048}
 
 
+def saved(family: str, folder: Path) -> Path:
+    """The tiny model of a family, with its words."""
+    kind, numbers = HOOKED[family]
+    endless = {"eos_token_id": None}  # an answer that ends at once would show nothing
+    save(folder, kind, numbers | ROOM.get(kind, WIDE) | endless)
+    endless_tokenizer().save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tuple[Any, Any]]]:
     """``served(family)``: a client of its server, and its oracle; all start together."""
     root = tmp_path_factory.mktemp("hooked")
-    settings = root / "serve.json"
-    settings.write_text(json.dumps({"context": 2048, "capital_letters": False}))
-    with ExitStack() as running:
-        servers = {}
-        for family in SERVED:
-            kind, numbers = HOOKED[family]
-            endless = {"eos_token_id": None}  # an answer that ends at once would show nothing
-            folder = save(root / family, kind, numbers | ROOM.get(kind, WIDE) | endless)
-            endless_tokenizer().save_pretrained(folder)
-            options = ("--config", str(settings), "--device", DEVICE)
-            server = _start_server(folder, root / f"{family}.log", *options)
-            servers[family] = running.enter_context(server)
-        for server in servers.values():
-            server.wait_ready(120)
+    with together(root, SERVED, saved) as servers:
         yield lambda family: (
             Client(servers[family]),
             Oracle(plain_model(root / family), TextCodec.load(root / family)),

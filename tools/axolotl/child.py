@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.axolotl.prepared import drop_torn
 from tools.data import tokens
 from tools.files import write_text
 from tools.run.folder import Run
@@ -45,7 +46,7 @@ def render(run: Run, base_model: Path, name: str = "axolotl.yaml", **values: Any
         # Else Axolotl drops what fills no batch beside packs: held-out rows, too, or all of them.
         "dataloader_drop_last": False,
         # Axolotl's own cache key is the paths of the files, not what is in them.
-        "dataset_prepared_path": str(rows["train"].with_name("prepared")),
+        "dataset_prepared_path": str(drop_torn(rows["train"].with_name("prepared"))),
         "output_dir": str(run.output("train")),
         "special_tokens": {"eos_token": recipe.model.eos, "pad_token": recipe.model.pad},
         "seed": recipe.data.seed,

@@ -122,7 +122,9 @@ def _judge(found: Plan) -> dict[str, Verdict]:
     card = found.recipe.hardware
     judged: dict[str, Verdict] = {"memory": share_verdict(found.peak.total / found.card)}
     if found.hours:
-        judged["time"] = _in_time(found.hours, found.day)
+        sweep = found.recipe.sweep
+        # What trials may use is not the training's; of the winner a part is trained by then.
+        judged["time"] = _in_time(found.hours, found.day * (1 - (sweep.share if sweep else 0)))
     if card.disk_gb:
         judged["disk"] = share_verdict(found.disk.total / (card.disk_gb * 1e9))
     if card.host_memory_gib:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.plan import trials
+from tools.plan import trials, verdict
 from tools.plan.verdict import Plan, plan
 from tools.recipe.load import load
 from tools.recipe.schema import Axis, Sweep
@@ -46,3 +46,10 @@ def test_too_short_a_share_has_no_trial(planned: Plan) -> None:
 def test_nothing_is_said_without_a_sweep_or_behind_it(planned: Plan) -> None:
     assert trials.render(planned) == "" and trials.as_json(planned) is None
     assert trials.render(with_sweep(planned, work="made")) == ""
+
+
+def test_a_training_that_fits_an_unswept_day_alone_is_told(planned: Plan) -> None:
+    """What trials may use is no time of the training's."""
+    assert planned.hours and verdict._judge(planned)["time"] == "fits"
+    share = 1 - 0.9 * planned.hours.low / planned.day
+    assert verdict._judge(with_sweep(planned, share=share))["time"] == "does not fit"
