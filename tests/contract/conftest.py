@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -114,6 +114,7 @@ class Oracle:
 
     model: Any
     text: TextCodec
+    barred: ClassVar[frozenset[str]] = frozenset()  # candidates by name that no answer may have
 
     @torch.inference_mode()
     def logprobs(self, ids: list[int]) -> torch.Tensor:

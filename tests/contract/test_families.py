@@ -52,6 +52,12 @@ PROMPT = test_process.PROMPT
 class Oracle(Plain):
     """The same model by transformers alone, asked as the causal ones' oracle is."""
 
+    @property
+    def barred(self) -> frozenset[str]:
+        """Special tokens are likely, too, and no answers: to a random T5 its padding may be likeliest."""
+        tokens = self.text.never_answered
+        return frozenset(self.text.token_bytes(one, special=True).decode() for one in tokens)
+
     def ids(self, prompt: str) -> tuple[int, ...]:
         return self.text.encode_prompt(prompt).ids
 
