@@ -54,7 +54,7 @@ class Oracle(Plain):
 
     @property
     def barred(self) -> frozenset[str]:
-        """Special tokens are likely, too, and no answers: to a random T5 its padding may be likeliest."""
+        """No answers, yet maybe the likeliest: padding, to a random T5."""
         tokens = self.text.never_answered
         return frozenset(self.text.token_bytes(one, special=True).decode() for one in tokens)
 
