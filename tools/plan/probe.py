@@ -340,8 +340,10 @@ def _config(found: Plan, run: Run) -> Path:
     config = {key: value for key, value in config.items() if key not in _NO_USE}
     config |= {**_OFF, "gradient_accumulation_steps": _passes(found)}
     config |= {"datasets": [{"path": str(rows), "ds_type": "json"}]}
+    prepared = run.path / "prepared"
+    shutil.rmtree(prepared, ignore_errors=True)  # a killed probe's: other rows, or half of them
     config |= {
-        "dataset_prepared_path": str(run.path / "prepared"),
+        "dataset_prepared_path": str(prepared),
         "output_dir": str(run.path / "out"),
     }
     write_text(path, axolotl.as_yaml(config))

@@ -208,3 +208,18 @@ def test_real_steps_of_a_tiny_model(tiny_model: Path, tmp_path: Path) -> None:
     found = probe.three_steps(plan(recipe, tmp_path), tmp_path)
     assert found.peak == 0 and found.tokens_per_second > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_probe_had_prepared_is_not_taken(
+    tmp_path: Path, calls: list[tuple[Run, dict[str, Any], list[Any]]]
+) -> None:
+    """Axolotl loads whatever lies there, by its path alone."""
+    left = tmp_path / "4090-probe" / "prepared" / "abc" / "data-00000-of-00001.arrow"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    seen: list[bool] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(axolotl, "call", lambda *_, **__: seen.append(left.exists()))
+        with pytest.raises((StageError, UserError)):
+            probe.probe(planned(tmp_path), tmp_path)
+    assert seen == [False]
