@@ -8,6 +8,7 @@ of its own, in float32, with the same number of computing threads.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -169,7 +170,8 @@ def ours(job: Job) -> dict[str, float]:
         request = GenRequest(str(place), tuple(prompt), max_new_tokens=job.new, ignore_eos=True)
         return len(engine.submit(request).result().tokens)
 
-    with ThreadPoolExecutor(job.clients) as clients:
+    # Its thread must have ended: torch, still at work at the interpreter's end, aborts the process.
+    with contextlib.closing(engine), ThreadPoolExecutor(job.clients) as clients:
         list(clients.map(ask, enumerate(job.prompts()[: job.clients], start=job.requests)))
         return timed(lambda: sum(clients.map(ask, enumerate(job.prompts()))))
 
