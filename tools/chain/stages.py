@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,8 @@ def make(run: Run, name: str, executor: str = "") -> Any:
     """
     if name == "data":
         from tools.data.prepare import prepare
-        from tools.evaluate.base_answers import BaseAnswers
 
-        return prepare(run, executor, BaseAnswers(run))
+        return prepare(run, executor, partial(_base_answers, run))
     if not name.startswith("eval"):
         with offline(run):
             return _on_the_clock(run, name)
@@ -82,6 +82,13 @@ def make(run: Run, name: str, executor: str = "") -> Any:
     if name == "eval_base":
         return evaluate(run.recipe, run, "base", folder.local_folder(run.recipe.model))
     return evaluate(run.recipe, run, "tuned", run.output(served(run.recipe)))
+
+
+def _base_answers(run: Run, prompts: Sequence[str], completions: Sequence[str]) -> list[str]:
+    """What the base model answers; the worker's modules are loaded by who asks."""
+    from tools.evaluate.base_answers import BaseAnswers
+
+    return BaseAnswers(run)(prompts, completions)
 
 
 @contextlib.contextmanager

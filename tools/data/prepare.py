@@ -1,10 +1,12 @@
 """The data verb: from the recipe's sources to train, validation and test rows with no overlap."""
 
+import contextlib
 import dataclasses
+import gc
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from tools.curate.score import Answers
 
 __all__ = ["FEW_SHOT_POOL", "prepare", "refuse", "rows"]
+
+_OBJECTS = 200_000  # more of them than were let go: then is the time to look for garbage
 
 Splits = dict[str, list[Item]]
 Counts = dict[str, Counter[str]]  # by split, how many of each source
@@ -69,13 +73,13 @@ def prepare(run: Run, executor: str = "", answers: "Answers | None" = None) -> d
     """
     refuse(run.recipe)
     data = run.recipe.data
-    with spread_by(run, executor) as spread, run.produce("data") as work:
+    with _patient(), spread_by(run, executor) as spread, run.produce("data") as work:
         made = rows(run.recipe, work.folder, spread, answers)
         splits, sources, curation = made.splits, made.sources, made.curation
         for name, mix in made.mixes.items():
             if name == "train":
                 work.note(epoch=dict(Counter(item.source for block in mix for item in block)))
-            _write(work.folder / f"{name}.jsonl", map(_line, mix))
+            _write(work.folder / f"{name}.jsonl", _lines(mix))
             work.note(**{f"{name}_rows": len(mix), f"{name}_questions": len(splits[name])})
         # HELM asks all rows of a source in one form.
         plain = {i.source for n in ("test", "shots") for i in splits[n] if i.question is None}
@@ -97,6 +101,17 @@ def prepare(run: Run, executor: str = "", answers: "Answers | None" = None) -> d
     accounts = [one.account for one in sources.values()]
     say(account.table(accounts, counts, data, work.metrics["epoch"], curation.table()))
     return work.metrics
+
+
+@contextlib.contextmanager
+def _patient() -> Iterator[None]:
+    """Garbage is looked for seldom: rows are many, in no circle, and every look goes over all."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _asked(item: Item, identifier: str, found: Found, plain: bool) -> dict[str, Any]:
@@ -308,12 +323,17 @@ def _keys(items: Sequence[Item]) -> Any:
     return keys_of(item.prompt or item.completion for item in items)
 
 
-def _line(block: Sequence[Item]) -> bytes:
-    """A training row as it is written."""
-    if len(block) == 1 and isinstance(block[0], Stored):
+def _lines(mix: Iterable[Block]) -> Iterator[bytes]:
+    """Training rows as they are written; a row that lies on the disk is copied."""
+    for block in mix:
         item = block[0]
-        return b"%b%b}\n" % (item.rows.head, item.rows.segments(item.at))
-    return _json(row(block))
+        if len(block) == 1 and item.__class__ is Stored:
+            rows = item.rows
+            yield rows.head
+            yield rows.segments(item.at)
+            yield b"}\n"
+        else:
+            yield _json(row(block))
 
 
 def _json(item: dict[str, Any]) -> bytes:

@@ -24,6 +24,7 @@ from tools.data.skills import Question
 _ASKED, _ANSWER = b'[{"label": false, "text": ', b'}, {"label": true, "text": '
 _TEXT, _END = b'[{"label": true, "text": ', b"}]"
 _BUFFER = 2**20  # bytes
+_ESCAPED = bytes((*range(10), *range(11, 32), *b'"\\'))  # by JSON, beside line ends
 KEY = 16  # bytes of a prompt's hash: two of 10^9 prompts meet by chance once in 10^20
 
 
@@ -90,8 +91,7 @@ class Rows:
         """
         try:
             prompt = made.prompt
-            asked = encode_basestring(prompt).encode()
-            answer = encode_basestring(made.completion).encode()
+            asked, answer = _written(prompt), _written(made.completion)
             if made.segments:
                 segments = _segments(made.segments)
             elif prompt:
@@ -104,7 +104,8 @@ class Rows:
                 f"half a character (lone surrogate U+{code:04X}) in its text; mend the row"
             ) from None
         rest = _rest(made.question, fields) if made.question or fields else b""
-        self.kept.update(fields or ())
+        if fields:
+            self.kept.update(fields)
         self._file.write(segments + rest if rest else segments)
         self._size += len(segments) + len(rest)
         self._ends.append(self._size)
@@ -265,10 +266,17 @@ class Stored:
         return self.rows.segments(self.at)
 
 
+def _written(text: str) -> bytes:
+    """A text as JSON; most have nothing to escape but line ends, and that is seen sooner."""
+    data = text.encode()
+    if len(data.translate(None, _ESCAPED)) == len(data):
+        return b'"%b"' % data.replace(b"\n", b"\\n")
+    return encode_basestring(text).encode()
+
+
 def _segments(segments: Iterable[Segment]) -> bytes:
     parts = [
-        b'{"label": %b, "text": %b}'
-        % (b"true" if learnt else b"false", encode_basestring(text).encode())
+        b'{"label": %b, "text": %b}' % (b"true" if learnt else b"false", _written(text))
         for learnt, text in segments
     ]
     return b"[" + b", ".join(parts) + b"]"
