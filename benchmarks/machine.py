@@ -34,6 +34,13 @@ def _cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
+def computes_bfloat16() -> bool:
+    """Whether the processor has units for bfloat16; without them it is slower than float32."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    flags = next((line.partition(":")[2].split() for line in lines if line[:5] == "flags"), [])
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags)
+
+
 def _card_name() -> str:
     import torch
 

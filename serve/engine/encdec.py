@@ -80,8 +80,12 @@ class EncoderDecoder:
         if fresh:
             begun, shared = self._join(fresh)
             logits.append(begun)
-        places = {key: place for place, key in enumerate(self._rows.keys)}
-        return torch.cat(logits)[[places[row] for row in rows]], shared
+        made = torch.cat(logits) if len(logits) > 1 else logits[0]
+        keys = self._rows.keys
+        if keys != list(rows):  # where one has left, the last has its place
+            places = {key: place for place, key in enumerate(keys)}
+            made = made[[places[row] for row in rows]]
+        return made, shared
 
     def _step(self) -> torch.Tensor:
         """One more token of each row that is there; ``[rows, vocabulary]``."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.machine import computes_bfloat16
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,10 +24,17 @@ def test_the_table(shape: str) -> None:
     done = run("--shapes", shape, "--requests", "4", "--prompt", "16", "--repeats", "1")
     assert done.returncode == 0, done.stderr
     head, _, line = done.stdout.splitlines()[:3]
-    assert "ours / transformers" in head
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[0] == shape and cells[4] == cells[6] == "-", "ctranslate2 is not installed"
-    assert float(cells[2]) > 0 and float(cells[3]) > 0 and float(cells[5]) > 0
+    names, cells = ([cell.strip() for cell in row.strip("|").split("|")] for row in (head, line))
+    found = dict(zip(names, cells, strict=True))
+    assert found["shape"] == shape
+    assert found["ctranslate2, tokens/s"] == found["ours / ctranslate2"] == "-", "not installed"
+    measured = ["ours, tokens/s", "transformers, tokens/s", "ours / transformers"]
+    half = ["ours in bfloat16, tokens/s", "ours in bfloat16 / transformers"]
+    if computes_bfloat16():
+        measured += half
+    else:
+        assert {found[name] for name in half} == {"-"}
+    assert all(float(found[name]) > 0 for name in measured)
 
 
 def test_an_unknown_shape_is_said() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from serve.engine.base import EngineError, GenRequest
-from serve.engine.sampling import check, choose, draw, generator, score
+from serve.engine.sampling import check, choose, draw, generator, likeliest, score
 
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 3.0, -5.0])
 
@@ -87,3 +87,23 @@ def test_what_is_barred_stays_so_at_any_temperature(temperature: float) -> None:
         )
         tokens = [row[0] for row in rows if isinstance(row, tuple)]
         assert len(tokens) == 2 and tokens[0] not in (1, 3) and tokens[1] != 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_likeliest_is_the_lowest_of_equal_ids(dtype: torch.dtype) -> None:
+    rows = torch.stack([LOGITS, LOGITS.flip(0)]).to(dtype)
+    assert likeliest(rows).tolist() == [1, 1]
+    assert likeliest(rows[:, ::2]).tolist() == [1, 1]  # a view with gaps
+
+
+def test_one_candidate_is_the_first_of_several() -> None:
+    one, two = (score(LOGITS[None], [0], count)[0].candidates for count in (1, 2))
+    assert one == two[:1]
+    assert score(LOGITS[None], [0], 0)[0].candidates == ()
+
+
+def test_greedy_goes_round_what_is_barred() -> None:
+    requests = [GenRequest(str(row), (0,)) for row in range(3)]
+    numbers = [generator(1)] * 3
+    made = draw(LOGITS.expand(3, -1), requests, numbers, [(), (1,), {1, 3}], never={0})
+    assert [one[0] for one in made if not isinstance(one, EngineError)] == [1, 3, 2]
