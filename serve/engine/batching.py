@@ -25,8 +25,8 @@ from serve.engine.stepping import Feed, Stepper
 from serve.engine.turns import Turns
 
 #: Tokens that may be copied to new requests in a step, for each one that may be computed: as long
-#: as half a step takes.
-COPIED = 64
+#: as a quarter of a step takes.
+COPIED = 32
 
 #: Tokens that are worth a step's wait while another computes them: of all who would wait together,
 #: and of each.
@@ -114,7 +114,7 @@ class Batching(Loop[_Sequence, list[_Part], list[torch.Tensor]]):
 
     def __init__(self, loaded: LoadedModel, stepper: Stepper, config: ServeConfig) -> None:
         count, context = memory.slots(loaded, stepper.token_bytes, config)
-        bounds = memory.bounds(loaded, stepper.token_bytes, count * context)
+        bounds = memory.bounds(loaded, stepper.token_bytes, count * context, config)
         stepper.allocate(count, context)
         self._stepper, self._most = stepper, count
         self._turns = Turns(config.prefill_tokens, config.deterministic)

@@ -16,8 +16,8 @@ SHARE = {"cpu": 0.25, "cuda": 0.75}
 RUNNING = 0.8
 
 #: On a CPU, how much of the slots' size running requests and what is kept may hold together before
-#: what is kept gives way: slots are hardly ever full.
-TOGETHER = 1 / 3
+#: what is kept gives way, unless the size was asked for: slots are hardly ever full.
+TOGETHER = 1 / 5
 
 
 def slots(loaded: LoadedModel, token_bytes: int, config: ServeConfig) -> tuple[int, int]:
@@ -51,16 +51,18 @@ def slots(loaded: LoadedModel, token_bytes: int, config: ServeConfig) -> tuple[i
     return count, context
 
 
-def bounds(loaded: LoadedModel, token_bytes: int, tokens: int) -> Bounds:
+def bounds(loaded: LoadedModel, token_bytes: int, tokens: int, config: ServeConfig) -> Bounds:
     """What may be kept of requests that are over; asked before the slots are made.
 
     Args:
         loaded: the model, in memory.
         token_bytes: memory of one token's keys and values.
         tokens: of all slots.
+        config: ``cache_tokens``.
     """
     if not loaded.info.device.startswith("cuda"):
-        return Bounds(tokens, int(tokens * TOGETHER), by_need=True)
+        kept = tokens if config.cache_tokens else int(tokens * TOGETHER)
+        return Bounds(tokens, kept, by_need=True)
     left = int(_share(loaded.info.device) / token_bytes) - tokens
     kept = max(0, min(tokens, left))
     log.info("of prompts that are over %d tokens are kept", kept)

@@ -316,7 +316,7 @@ def test_a_prompt_asked_again_is_one_token(start: Callable[..., Batching], plain
 
 def test_few_slots_are_touched_by_answers_of_one_token(start: Callable[..., Batching]) -> None:
     """30 long prompts wait for their turns: none of them holds memory before it."""
-    engine = start(context=1024, prefill_tokens=64)
+    engine = start(context=2048, prefill_tokens=64)
     prompts = [tuple(range(i + 5, i + 305)) for i in range(30)]
     answers(engine, [GenRequest(f"f{i}", p, max_new_tokens=1) for i, p in enumerate(prompts)])
     assert engine._keeping._slots.written < 3 * 300

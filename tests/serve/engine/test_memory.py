@@ -44,7 +44,10 @@ def test_short_memory_means_fewer_slots_and_says_so(
 
 
 def test_on_a_cpu_what_is_kept_gives_way() -> None:
-    assert memory.bounds(loaded(), 10, 900) == Bounds(total=900, kept=300, by_need=True)
+    """All that was asked for may be used; else a part of what all slots would take."""
+    assert memory.bounds(loaded(), 10, 900, ServeConfig()) == Bounds(900, 180, by_need=True)
+    asked = ServeConfig(cache_tokens=950)
+    assert memory.bounds(loaded(), 10, 900, asked) == Bounds(900, 900, by_need=True)
 
 
 @pytest.mark.parametrize(("free", "kept"), [(10**9, 900), (13_000, 75), (10_000, 0)])
@@ -52,7 +55,9 @@ def test_on_a_card_it_has_what_the_slots_leave(
     free: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: free)
-    assert memory.bounds(loaded("cuda:0"), 10, 900) == Bounds(900, kept, by_need=False)
+    assert memory.bounds(loaded("cuda:0"), 10, 900, ServeConfig()) == Bounds(
+        900, kept, by_need=False
+    )
 
 
 def test_free_memory_of_this_machine() -> None:
