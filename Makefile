@@ -80,7 +80,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help setup helm day data sweep train merge quantize export serve eval score report submission publish \
         lint-submission \
         rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf onnx clients compress \
-        clean bench-card bench-check bench-clock bench-conf bench-merge bench-quantize bench-schedule bench-serve soak fuzz torture
+        clean bench-card bench-check bench-clock bench-conf bench-kept bench-merge bench-quantize bench-schedule bench-serve soak fuzz torture
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -186,6 +186,9 @@ bench-quantize: setup gguf ## every format of a run, made, measured and loaded, 
 
 bench-merge: setup ## peak memory of merge and quantize of a 1.1 GB model; OLD=folder: beside an older clone's
 	@$(PY) -m benchmarks.merge_memory $(if $(OLD),--old "$(OLD)")
+
+bench-kept: setup ## OLD=folder MODEL=folder: heads of prompts that are kept, and memory, beside an older tree's engine in turn
+	@$(PY) -m benchmarks.kept --old "$(OLD)" --model "$(MODEL)"
 
 bench-schedule: setup ## on a slowed machine: the schedule that knows the time beside a cosine cut off
 	@$(PY) -m benchmarks.schedule

@@ -62,7 +62,8 @@ class ServeConfig:
         parse_special: read special tokens that are written in a prompt as such, not as text.
         max_batch: most requests generated together.
         cache_tokens: bound of the KV cache, tokens over all requests; 0 takes ``max_batch`` times
-            ``context``, less where that would be over a quarter of the free memory.
+            ``context``, less where that would be over a quarter of the free memory. On a CPU the
+            memory is taken as tokens are written.
         prefill_tokens: most prompt tokens fed in one step, beside the answers that go on; fewer
             while only a few prompts wait.
         deterministic: steps of one fixed shape, so that low-precision answers do not depend on

@@ -33,6 +33,7 @@ ENGINE_GAUGES = {
     "running": "Completions being generated together.",
     "waiting": "Completions that wait for room in the batch.",
     "cache_tokens": "Size of the KV cache in tokens.",
+    "kept_tokens": "Tokens kept for prompts that begin alike.",
 }
 ENGINE_COUNTERS = {
     "steps": "Forward passes.",
@@ -172,6 +173,11 @@ def _worker_families(worker: dict[str, Any]) -> Iterator[Metric]:
         yield GaugeMetricFamily(f"oneday_{name}", text, value=stats[name])
     for name, text in ENGINE_COUNTERS.items():
         yield CounterMetricFamily(f"oneday_{name}", text, value=stats[name])
+    yield GaugeMetricFamily(
+        "oneday_prefix_hit_rate",
+        "Reused tokens by prompt tokens since the worker's start; 0 while there are none.",
+        value=stats["reused_tokens"] / max(stats["prompt_tokens"], 1),
+    )
     yield GaugeMetricFamily(
         "oneday_tokens_per_second",
         f"Tokens generated per second, over {RATE_WINDOW_S:g} seconds.",

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from serve.engine import pages
+
 #: What one more attention call costs, in keys that could be read meanwhile: about 20 us against
 #: 0.1 us a token of a small model on two cores (measured).
 CALL_COST = 256
@@ -206,25 +208,14 @@ class SlotCache:
     def __init__(
         self, shapes: Sequence[tuple[int, int, int]], slots: int, length: int, like: torch.Tensor
     ) -> None:
-        # Written once: memory that is only reserved would grow under load.
-        self.keys = [like.new_full((slots, h, length, k), 0) for h, k, _ in shapes]
-        self.values = [like.new_full((slots, h, length, v), 0) for h, _, v in shapes]
+        self.keys = [pages.zeros((slots, h, length, k), like) for h, k, _ in shapes]
+        self.values = [pages.zeros((slots, h, length, v), like) for h, _, v in shapes]
         self.batch: Batch | None = None
-
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Gives ``target`` the first ``length`` tokens of ``source``."""
-        for tensor in (*self.keys, *self.values):
-            tensor[target, :, :length] = tensor[source, :, :length]
 
     def clear(self, slot: int, start: int, stop: int) -> None:
         """Zeroes tokens: a mask hides what is masked from a sum, but 0 x NaN is NaN."""
         for tensor in (*self.keys, *self.values):
             tensor[slot, :, start:stop] = 0
-
-    def clear_all(self) -> None:
-        """Zeroes every slot."""
-        for tensor in (*self.keys, *self.values):
-            tensor.zero_()
 
     def damaged(self) -> set[int]:
         """Slots in which the last pass wrote keys or values that are no finite numbers.

@@ -157,6 +157,8 @@ class EngineStats:
         new_tokens: tokens generated.
         prefix_hits: requests that reused some.
         cache_tokens: size of the KV cache in tokens; 0 where there is no fixed one.
+        kept_tokens: tokens of prompts, most of them over, whose keys and values are kept for others
+            that begin alike.
     """
 
     running: int = 0
@@ -167,6 +169,7 @@ class EngineStats:
     new_tokens: int = 0
     prefix_hits: int = 0
     cache_tokens: int = 0
+    kept_tokens: int = 0
 
 
 class Engine(Protocol):

@@ -5,6 +5,7 @@ pieces of new prompts up to a budget, in one forward pass. transformers' own man
 gives no prompt logprobs, stop strings or seeds of a request's own, and one bad request ends it.
 """
 
+import contextlib
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -15,19 +16,30 @@ from serve.engine import memory, sampling
 from serve.engine.answer import Answer
 from serve.engine.attention import Piece
 from serve.engine.base import EngineError, EngineStats, GenRequest, GenResult
+from serve.engine.keeping import Keeping
 from serve.engine.loading import LoadedModel
 from serve.engine.loop import Loop, Sequence
-from serve.engine.slots import Slot, Slots
+from serve.engine.prefixes import common
+from serve.engine.slots import Slot
 from serve.engine.stepping import Feed, Stepper
 from serve.engine.turns import Turns
+
+#: Tokens that may be copied to new requests in a step, for each one that may be computed: as long
+#: as a quarter of a step takes.
+COPIED = 32
+
+#: Tokens that are worth a step's wait while another computes them: of all who would wait together,
+#: and of each.
+WORTH, LEAST = 32, 8
 
 
 class _Sequence(Sequence):
     """A request and its place in the cache.
 
     Attributes:
-        done: how many of its tokens have keys and values.
-        slot: its place in the cache once it has one.
+        done: how many of its tokens have keys and values; before it has a slot, how many will have
+            as soon as it gets one.
+        slot: its place in the cache once it is fed.
     """
 
     def __init__(self, request: GenRequest, answer: Answer, future: Future[GenResult]) -> None:
@@ -42,9 +54,14 @@ class _Sequence(Sequence):
         return len(self.tokens) - self.done
 
     @property
+    def reads_prompt(self) -> bool:
+        """Whether a part of its prompt is still to be fed."""
+        return self.done < len(self.request.prompt)
+
+    @property
     def scores_prompt(self) -> bool:
         """Whether what is fed next is a prompt to be echoed with its scores."""
-        return self.request.echo and self.done < len(self.request.prompt)
+        return self.request.echo and self.reads_prompt
 
 
 @dataclass(frozen=True)
@@ -62,10 +79,15 @@ class _Part:
     completes: bool
 
     @property
-    def slot(self) -> int:
-        """Index of the sequence's slot."""
+    def place(self) -> Slot:
+        """The sequence's slot."""
         assert self.sequence.slot is not None
-        return self.sequence.slot.index
+        return self.sequence.slot
+
+    @property
+    def slot(self) -> int:
+        """Its index."""
+        return self.place.index
 
     def feed(self) -> Feed:
         """What the model is fed."""
@@ -92,12 +114,18 @@ class Batching(Loop[_Sequence, list[_Part], list[torch.Tensor]]):
 
     def __init__(self, loaded: LoadedModel, stepper: Stepper, config: ServeConfig) -> None:
         count, context = memory.slots(loaded, stepper.token_bytes, config)
+        bounds = memory.bounds(loaded, stepper.token_bytes, count * context, config)
         stepper.allocate(count, context)
-        self._stepper = stepper
+        self._stepper, self._most = stepper, count
         self._turns = Turns(config.prefill_tokens, config.deterministic)
-        self._slots = Slots(count, unit=config.prefill_tokens if config.deterministic else 1)
+        self._keeping = Keeping(stepper.cache, count, bounds, stepper.unit)
+        self._copied = COPIED * config.prefill_tokens
         info = replace(loaded.info, context=context)
         super().__init__(loaded, info, EngineStats(cache_tokens=count * context))
+
+    def stats(self) -> EngineStats:
+        """See :class:`serve.engine.base.Engine`."""
+        return replace(super().stats(), kept_tokens=self._keeping.kept)
 
     def _forward(self, parts: list[_Part]) -> list[torch.Tensor]:
         return self._stepper.step([part.feed() for part in parts])
@@ -128,27 +156,63 @@ class Batching(Loop[_Sequence, list[_Part], list[torch.Tensor]]):
         self._end(part.sequence, EngineError(sampling.BROKEN))
 
     def _admit(self) -> None:
-        """Gives waiting requests slots, in order but for those that gain by waiting."""
-        for sequence in list(self._waiting):
-            request = sequence.request
-            place = self._slots.take(request.prompt, request.adapter, reuse=not request.echo)
-            if place is None:
-                continue
-            if place.source:
-                self._stepper.cache.copy(place.source.index, place.slot.index, place.reused)
-            sequence.slot, sequence.done = place.slot, place.reused
-            self._start(sequence)
-            self._count(reused_tokens=place.reused, prefix_hits=int(place.reused > 0))
+        """In order, as many as there are slots."""
+        while self._waiting and len(self._running) < self._most:
+            self._start(self._waiting[0])
 
     def _compose(self) -> list[_Part]:
         """What is fed next: a token of each answer, and prompts while the budget lasts."""
-        answers = [sequence for sequence in self._running if sequence.pending == 1]
-        prompts = [sequence for sequence in self._running if sequence.pending > 1]
-        parts = [_Part(sequence, 1, completes=True) for sequence in answers]
-        for place, count in self._turns.next([s.pending for s in prompts], len(answers)):
-            parts.append(_Part(prompts[place], count, count == prompts[place].pending))
+        new = self._new()
+        able = [sequence for sequence in self._running if sequence.slot or sequence in new]
+        answers = [sequence for sequence in able if sequence.pending == 1]
+        prompts = [sequence for sequence in able if sequence.pending > 1]
+        turns = list(self._turns.next([s.pending for s in prompts], len(answers)))
+        parts = [self._part(sequence, 1) for sequence in answers]
+        parts += [self._part(prompts[place], count) for place, count in turns]
+        fed = [part for part in parts if part]
+        self._keeping.write((part.place, part.sequence.done + part.count) for part in fed)
         # The order that Batch and the stepper want.
-        return sorted(parts, key=lambda part: (part.count > 1, part.slot))
+        return sorted(fed, key=lambda part: (part.count > 1, part.slot))
+
+    def _new(self) -> list[_Sequence]:
+        """Requests without a slot whose turn may come: all but those that gain by waiting."""
+        reading = [one for one in self._running if one.slot and one.reads_prompt]
+        without = [one for one in self._running if not one.slot]
+        worth = max(LEAST, WORTH // max(len(without), 1))
+        new: list[_Sequence] = []
+        copied = 0
+        for sequence in without:
+            request = sequence.request
+            reuse = not request.echo
+            sequence.done = self._keeping.reach(request.prompt, request.adapter) if reuse else 0
+            if reuse and any(self._gains(sequence, one, worth) for one in reading + new):
+                continue
+            copied += sequence.done
+            if new and copied > self._copied:
+                break
+            new.append(sequence)
+        return new
+
+    def _gains(self, sequence: _Sequence, other: _Sequence, worth: int) -> bool:
+        """Whether another request is computing enough of what this one shares with it."""
+        mine, theirs = sequence.request.prompt, other.request.prompt
+        more = slice(sequence.done, sequence.done + worth)
+        if sequence.request.adapter != other.request.adapter or mine[more] != theirs[more]:
+            return False  # in most cases: cheaper than what follows
+        shared = min(common(mine, theirs), len(mine) - 1, self._keeping.most)
+        return self._keeping.whole(shared) - sequence.done >= worth
+
+    def _part(self, sequence: _Sequence, count: int) -> _Part | None:
+        """A sequence's part of the step; it gets a slot if it has none."""
+        if not sequence.slot:
+            request = sequence.request
+            place = self._keeping.place(request.prompt, request.adapter, reuse=not request.echo)
+            sequence.slot, sequence.done = place.slot, place.reused
+            self._count(reused_tokens=place.reused, prefix_hits=int(place.reused > 0))
+            if count == 1 < sequence.pending:
+                return None  # what was there is gone: it is a prompt to be read like others
+        count = min(count, sequence.pending)
+        return _Part(sequence, count, count == sequence.pending)
 
     def _score_prompts(self, stepped: _Stepped) -> None:
         """Echo: gives the answers their prompts' tokens."""
@@ -168,9 +232,11 @@ class Batching(Loop[_Sequence, list[_Part], list[torch.Tensor]]):
     def _advance(self, stepped: _Stepped) -> None:
         """Notes what was fed; chooses the next tokens."""
         for part, _ in stepped:
-            part.sequence.done += part.count
-            if part.sequence.slot:  # none where scoring its prompt has failed
-                part.sequence.slot.ready = part.sequence.done
+            sequence = part.sequence
+            read = sequence.reads_prompt
+            sequence.done += part.count
+            if sequence.slot and read:  # no slot where scoring its prompt has failed
+                self._keep(sequence)
         ready = [
             (part.sequence, rows[-1:])
             for part, rows in stepped
@@ -183,12 +249,20 @@ class Batching(Loop[_Sequence, list[_Part], list[torch.Tensor]]):
         if ready:
             self._choose([sequence for sequence, _ in ready], torch.cat([r for _, r in ready]))
 
+    def _keep(self, sequence: _Sequence) -> None:
+        """What is there of a sequence stays for others that begin like it."""
+        assert sequence.slot is not None
+        tokens = tuple(sequence.tokens[: sequence.done])
+        self._keeping.keep(sequence.slot, tokens, len(sequence.request.prompt))
+
     def _release(self, sequence: _Sequence) -> None:
         if sequence.slot:
-            self._slots.release(sequence.slot, sequence.tokens, sequence.done)
+            with contextlib.suppress(RuntimeError):  # a card that failed may take no order any more
+                self._keep(sequence)
+            tokens = tuple(sequence.tokens[: sequence.done])
+            self._keeping.release(sequence.slot, tokens, len(sequence.request.prompt))
             sequence.slot = None
 
     def _forget(self) -> None:
         """After a failed pass nothing in the cache can be trusted."""
-        self._slots.forget()
-        self._stepper.cache.clear_all()
+        self._keeping.forget()

@@ -1,27 +1,16 @@
-"""Which request gets which slot of the cache, and what can be reused of what lies there.
+"""Which request gets which slot of the cache, and what can be used again where it lies.
 
-A slot that is free again keeps its keys and values. Few-shot prompts repeat hundreds of tokens, so
-a new request takes the slot that already holds the most of its prompt, or copies the shared head
-from one that is busy. Nothing else is needed to cache prefixes.
+A slot that is free again still has the keys and values of the request before. A prompt that begins
+alike takes that slot, and nothing of the shared part is moved; others take the first one, so that
+few slots are ever written to and those that answer stand side by side.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy
-from numpy.typing import NDArray
+from serve.engine.prefixes import Tokens, common
 
-#: Fewer shared tokens than this are computed again rather than copied or waited for.
+#: Fewer shared tokens than this do not choose a slot.
 WORTH = 32
-
-Tokens = NDArray[numpy.int64]
-
-
-def common(one: Tokens, other: Tokens) -> int:
-    """How many tokens two sequences share at their heads."""
-    length = min(len(one), len(other))
-    differ = numpy.flatnonzero(one[:length] != other[:length])
-    return int(differ[0]) if len(differ) else length
 
 
 @dataclass
@@ -31,33 +20,18 @@ class Slot:
     Attributes:
         index: in the cache.
         adapter: whose keys and values it holds.
-        tokens: those they belong to; for a busy slot its whole prompt, also what is not yet there.
-        ready: how many of ``tokens`` are there.
+        tokens: those they belong to, while it is free.
+        written: how many of its places hold memory.
         busy: whether a request has it.
         used: when it was last taken, counted in requests.
     """
 
     index: int
     adapter: str | None = None
-    tokens: Tokens = field(default_factory=lambda: numpy.empty(0, numpy.int64))
-    ready: int = 0
+    tokens: Tokens = ()
+    written: int = 0
     busy: bool = False
     used: int = 0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a request goes.
-
-    Attributes:
-        slot: the slot, now busy.
-        reused: tokens whose keys and values are there or are to be copied.
-        source: slot to copy them from; None where they are in place.
-    """
-
-    slot: Slot
-    reused: int
-    source: Slot | None
 
 
 class Slots:
@@ -65,16 +39,25 @@ class Slots:
 
     Args:
         count: how many.
-        unit: reuse whole multiples of so many tokens only.
     """
 
-    def __init__(self, count: int, unit: int = 1) -> None:
+    def __init__(self, count: int) -> None:
         self._slots = [Slot(index) for index in range(count)]
-        self._unit = unit
         self._taken = 0
 
-    def take(self, prompt: Sequence[int], adapter: str | None, reuse: bool) -> Place | None:
-        """Gives a request a slot.
+    @property
+    def written(self) -> int:
+        """Places of all slots that hold memory."""
+        return sum(slot.written for slot in self._slots)
+
+    @property
+    def idle(self) -> list[Slot]:
+        """Free slots that hold memory, the one unused for longest first."""
+        idle = [slot for slot in self._slots if not slot.busy and slot.written]
+        return sorted(idle, key=lambda slot: slot.used)
+
+    def take(self, prompt: Tokens, adapter: str | None, reuse: bool) -> tuple[Slot, int]:
+        """Gives a request a slot; there is a free one.
 
         Args:
             prompt: its tokens.
@@ -82,54 +65,29 @@ class Slots:
             reuse: whether shared tokens may be skipped (not if they are to be scored).
 
         Returns:
-            None while every slot is busy, or while another request is just computing what this one
-            shares with it.
+            The slot, and how many tokens of the prompt's head lie there.
         """
         free = [slot for slot in self._slots if not slot.busy]
-        if not free:
-            return None
-        tokens = numpy.array(prompt, numpy.int64)
-        shared = self._shared(tokens, adapter) if reuse else {}
-        ready = {index: min(n, self._slots[index].ready) for index, n in shared.items()}
-        # Of equals a free one: nothing has to be copied from it.
-        best = max(ready, key=lambda i: (ready[i], not self._slots[i].busy), default=0)
-        if max(shared.values(), default=0) - ready.get(best, 0) >= WORTH:
-            return None
-        return self._place(tokens, adapter, free, ready, best)
+        shared = {
+            slot.index: common(slot.tokens, prompt) if slot.adapter == adapter and reuse else 0
+            for slot in free
+        }
 
-    def release(self, slot: Slot, tokens: Iterable[int], ready: int) -> None:
-        """Takes a slot back; it holds the first ``ready`` of ``tokens``."""
-        slot.tokens = numpy.array(list(tokens)[:ready], numpy.int64)
-        slot.ready, slot.busy = ready, False
+        def order(slot: Slot) -> tuple[int, bool, int]:
+            there = shared[slot.index]
+            return there if there >= WORTH else 0, slot.written > 0, -slot.index
+
+        slot = max(free, key=order)
+        self._taken += 1
+        slot.adapter, slot.tokens = adapter, ()
+        slot.busy, slot.used = True, self._taken
+        return slot, shared[slot.index]
+
+    def release(self, slot: Slot, tokens: Tokens) -> None:
+        """Takes a slot back; it holds these tokens."""
+        slot.tokens, slot.busy = tokens, False
 
     def forget(self) -> None:
         """Empties every slot: what lies there can no longer be trusted."""
         for slot in self._slots:
-            slot.tokens, slot.ready, slot.busy = slot.tokens[:0], 0, False
-
-    def _shared(self, tokens: Tokens, adapter: str | None) -> dict[int, int]:
-        """Usable shared tokens by slot; the last token is always computed, for its logits."""
-        return {
-            slot.index: min(common(tokens, slot.tokens), len(tokens) - 1) // self._unit * self._unit
-            for slot in self._slots
-            if slot.adapter == adapter
-        }
-
-    def _place(
-        self,
-        tokens: Tokens,
-        adapter: str | None,
-        free: list[Slot],
-        ready: dict[int, int],
-        best: int,
-    ) -> Place:
-        """The free slot that holds the most; else the one unused for longest, and a copy."""
-        here = max(free, key=lambda slot: (ready.get(slot.index, 0), -slot.used))
-        reused, source = ready.get(here.index, 0), None
-        if ready.get(best, 0) - reused >= WORTH:
-            here = min(free, key=lambda slot: slot.used)
-            reused, source = ready[best], self._slots[best]
-        self._taken += 1
-        here.adapter, here.tokens, here.ready = adapter, tokens, reused
-        here.busy, here.used = True, self._taken
-        return Place(here, reused, source)
+            slot.tokens, slot.written, slot.busy = (), 0, False

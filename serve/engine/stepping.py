@@ -14,6 +14,7 @@ from serve.engine import hooks
 from serve.engine.attention import Batch, Piece, SlotCache, Unsupported
 from serve.engine.installing import install, probe, use
 from serve.engine.loading import LoadedModel
+from serve.engine.prefixes import BLOCK
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +74,11 @@ class Stepper:
         return int(width * self._model.dtype.itemsize)
 
     def allocate(self, slots: int, length: int) -> None:
-        """Makes the cache; one place more than asked for takes what padding writes."""
+        """Makes the cache; one place more than whole blocks take is for what padding writes."""
         like = torch.empty(0, dtype=self._model.dtype, device=self._model.device)
         self._slots, self._length = slots, length
-        self.cache = SlotCache(self._shapes, slots, length + 1, like)
+        places = -(-length // BLOCK) * BLOCK + 1
+        self.cache = SlotCache(self._shapes, slots, places, like)
         self._bias = hooks.bias(self._model, length)
         use(self._attention, self.cache)
 

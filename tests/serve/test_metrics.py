@@ -61,15 +61,21 @@ def test_without_a_worker_the_http_side_is_shown() -> None:
 
 
 def test_with_a_worker() -> None:
-    seen = samples(Metrics(shared_state()).text(figures(running=3, new_tokens=99)))
+    stats = {"running": 3, "new_tokens": 99, "prompt_tokens": 40, "reused_tokens": 30}
+    seen = samples(Metrics(shared_state()).text(figures(**stats)))
     assert seen["oneday_running",] == 3
     assert seen["oneday_new_tokens_total",] == 99
+    assert seen["oneday_prefix_hit_rate",] == 0.75
     assert seen["oneday_tokens_per_second",] == 12.5
     assert seen["oneday_worker_memory_bytes",] == 5000
     assert seen["oneday_worker_memory_peak_bytes",] == 6000
     assert seen["oneday_gpu_memory_bytes",] == 7000
     assert seen["oneday_rule_hits_total", "choice", "match"] == 3
     assert seen["oneday_rule_hits_total", "choice", "cut"] == 1
+
+
+def test_nothing_asked_is_no_hit() -> None:
+    assert samples(Metrics(shared_state()).text(figures()))["oneday_prefix_hit_rate",] == 0
 
 
 def test_rate_is_that_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:

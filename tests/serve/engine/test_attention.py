@@ -88,16 +88,6 @@ def test_masks_only_where_they_are_needed() -> None:
     assert batch.chunk_mask(later, 3, None, torch.float32).shape == (15, 10)
 
 
-def test_copy() -> None:
-    cache = SlotCache([(KEY_HEADS, WIDTH, WIDTH)] * 2, 3, LENGTH, torch.empty(0))
-    for tensor in (*cache.keys, *cache.values):
-        tensor[1] = torch.randn_like(tensor[1])
-    cache.copy(1, 2, 7)
-    for tensor in (*cache.keys, *cache.values):
-        assert torch.equal(tensor[2, :, :7], tensor[1, :, :7])
-        assert not tensor[2, :, 7:].any()
-
-
 def test_a_mask_lets_nan_through() -> None:
     """Why damaged slots are cleared; when torch hides what is masked, nothing needs to be."""
     query, key, value = torch.ones(3, 1, 1, 2, 4)
@@ -122,5 +112,3 @@ def test_damaged_slots_are_told_and_cleared() -> None:
         assert cache.damaged() == expected
     cache.clear(1, 0, 2)
     assert not cache.keys[1][1].any() and cache.keys[1][0, :, :2].all()
-    cache.clear_all()
-    assert not cache.values[0].any()

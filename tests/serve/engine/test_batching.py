@@ -295,6 +295,34 @@ def test_prefixes_are_computed_once(start: Callable[..., Batching], plain: Any) 
         assert_scored_as_plain(plain, request, result)
 
 
+def test_a_prompt_asked_again_is_one_token(start: Callable[..., Batching], plain: Any) -> None:
+    """Also among many others: more prompts than slots, whose heads differ."""
+    engine = start(context=2048, prefill_tokens=64, max_batch=4)
+    requests = [
+        GenRequest(f"h{i}", (*(i + 5,) * 60, *range(20, 40 + i)), max_new_tokens=1, candidates=3)
+        for i in range(9)
+    ]
+    first = answers(engine, requests)
+    before = engine.stats()
+    again = answers(engine, [replace(request, id=f"a{request.id}") for request in requests])
+    after = engine.stats()
+    prompts = sum(len(request.prompt) for request in requests)
+    assert after.prompt_tokens - before.prompt_tokens == prompts
+    assert after.reused_tokens - before.reused_tokens == prompts - len(requests)
+    for request, one, other in zip(requests, first, again, strict=True):
+        assert [token.id for token in one.tokens] == [token.id for token in other.tokens]
+        assert_scored_as_plain(plain, request, other)
+
+
+def test_few_slots_are_touched_by_answers_of_one_token(start: Callable[..., Batching]) -> None:
+    """30 long prompts wait for their turns: none of them holds memory before it."""
+    engine = start(context=2048, prefill_tokens=64)
+    prompts = [tuple(range(i + 5, i + 305)) for i in range(30)]
+    answers(engine, [GenRequest(f"f{i}", p, max_new_tokens=1) for i, p in enumerate(prompts)])
+    assert engine._keeping._slots.written < 3 * 300
+    assert engine.stats().kept_tokens >= 30 * 300
+
+
 def test_memory_is_bounded_by_the_token_budget(start: Callable[..., Batching]) -> None:
     engine = start(context=100, cache_tokens=350)
     assert engine.stats().cache_tokens == 300
@@ -424,9 +452,9 @@ def test_nothing_of_a_damaged_row_stays_in_its_slot(damaged: Path, deterministic
         assert len(good.result(timeout=30).tokens) == 4
         assert not long.done(), "nobody was beside it: the test shows too little"
     engine.cancel("long")
-    cache = engine._stepper.cache
-    for tensor in (*cache.keys, *cache.values):
+    for tensor, kept in engine._keeping._pairs:
         assert tensor[:, :, :-1].isfinite().all()  # the last place is padding's: nobody reads it
+        assert kept.isfinite().all()
     engine.close()
 
 
