@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from serve import logs
 from serve.config import ServeConfig
 from serve.engine.kinds import check_engine, kind_of
-from serve.startup import StartError, check_model_dir, check_port, load_config, load_text
+from serve.startup import (
+    StartError,
+    check_device,
+    check_model_dir,
+    check_port,
+    load_config,
+    load_text,
+)
 from serve.state import STOP_SIGNALS, State, children_die_with_this_process, hold_signals
 
 if TYPE_CHECKING:
@@ -145,6 +152,7 @@ def main(arguments: list[str]) -> int:
         config = load_config(options.config, {"host": options.host, "port": options.port})
         check_model_dir(options.model)
         check_engine(kind_of(options.model), config)
+        check_device(config, options.device)
         check_port(config.host, config.port)
         logs.configure()
         text = load_text(options.model)

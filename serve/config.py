@@ -51,7 +51,8 @@ class ServeConfig:
     Attributes:
         engine: the implementation behind the engine interface (``serve.engine.base.Engine``).
         weights: which folder of the run is served.
-        dtype: what computes; ``auto`` is float32 on the CPU and the stored type on a GPU.
+        dtype: what computes; ``auto`` is float32 on the CPU and the stored type on a GPU. ``int8``
+            is for a CPU: weights of linear layers in 8 bits.
         host: address to listen on; LitServe takes 127.0.0.1, 0.0.0.0 or ``::``.
         port: TCP port, 1024 to 65535 (LitServe refuses lower ones).
         context: most tokens of prompt and completion together (the challenge's limit is 2048).
@@ -87,7 +88,7 @@ class ServeConfig:
 
     engine: Literal["transformers", "hf-dynamic", "reference", "vllm"] = "transformers"
     weights: Literal["quantized", "merged"] = "quantized"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     host: Literal["127.0.0.1", "0.0.0.0", "::"] = "127.0.0.1"
     port: int = 8080
     context: int = 2048

@@ -31,3 +31,25 @@ def faults(config: ServeConfig) -> list[tuple[str, str]]:
         for key, holds, wanted in rules
         if not holds
     ]
+
+
+def of_device(config: ServeConfig, device: str) -> list[tuple[str, str]]:
+    """What a device does not compute.
+
+    Args:
+        config: the recipe's ``serve`` section.
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        (key relative to ``serve``, what is wrong and the remedy).
+    """
+    if config.dtype != "int8":
+        return []
+    faults = []
+    if device != "cpu":
+        remedy = "set it to auto, and serve a folder that is quantized (quantize.format=int8)"
+        faults.append(("dtype", f"int8 is what a CPU computes in, not a card; {remedy}"))
+    if config.engine != "transformers":
+        remedy = "set engine to transformers, or dtype to float32"
+        faults.append(("dtype", f"the engine {config.engine} does not compute in int8; {remedy}"))
+    return faults

@@ -149,6 +149,17 @@ def load_text(model_dir: Path) -> TextCodec:
         ) from None
 
 
+def check_device(config: ServeConfig, device: str) -> None:
+    """Checks that the device computes what is configured.
+
+    Raises:
+        StartError: it does not; all of it is named.
+    """
+    faults = limits.of_device(config, device.split(":")[0])
+    if faults:
+        raise StartError(*(f"serve.{key}: {text}" for key, text in faults))
+
+
 def check_port(host: str, port: int) -> None:
     """Checks that nobody listens on the address yet.
 

@@ -11,6 +11,7 @@ from serve.engine import mapped
 from serve.engine.base import Engine
 
 if TYPE_CHECKING:
+    from serve.engine.formats import Told
     from serve.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -39,22 +40,25 @@ def build_engine(model_dir: Path, config: ServeConfig, device: str) -> Engine:
 def _build(model_dir: Path, config: ServeConfig, device: str) -> Engine:
     # Imported where they are built: none needs the libraries of another.
     from serve.engine.kinds import check_engine, kind_of
+    from serve.startup import check_device
 
     kind = kind_of(model_dir)
     check_engine(kind, config)
+    check_device(config, device)
     if config.engine == "vllm":
         from serve.engine.vllm import Vllm
 
         return Vllm(model_dir, config, device)
+    from serve.engine import formats
     from serve.engine.hf_dynamic import HfDynamic
     from serve.engine.loading import load_model
     from serve.engine.reference import Reference
 
+    if kind.name == "causal" and config.engine == "transformers":
+        return _batching(*formats.load(model_dir, config, device), config)
     loaded = load_model(model_dir, config, device)
     if kind.name != "causal":
         return _conditional(loaded, config, kind.name)
-    if config.engine == "transformers":
-        return _batching(loaded, config)
     return Reference(loaded) if config.engine == "reference" else HfDynamic(loaded)
 
 
@@ -71,9 +75,15 @@ def _conditional(loaded: "LoadedModel", config: ServeConfig, kind: str) -> Engin
     return Conditional(loaded, net, config)
 
 
-def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
-    """The batching engine if the model passes its self-check, else ``hf-dynamic``."""
-    from serve.engine import stepping
+def _batching(loaded: "LoadedModel", told: "Told | None", config: ServeConfig) -> Engine:
+    """The batching engine if the model passes its self-check, else ``hf-dynamic``.
+
+    Args:
+        loaded: the model.
+        told: what it says in float32; None where nothing coarser answers.
+        config: the recipe's ``serve`` section.
+    """
+    from serve.engine import formats, stepping
     from serve.engine.attention import Unsupported
     from serve.engine.batching import Batching
     from serve.engine.hf_dynamic import HfDynamic
@@ -84,7 +94,7 @@ def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
     # Before packing and our attention: they are held against what the model gives now.
     samples = stepping.self_check_samples(loaded.model.get_input_embeddings().num_embeddings)
     expected = stepping.expected_logits(loaded.model, samples)
-    if loaded.info.device == "cpu":
+    if loaded.info.device == "cpu" and config.dtype != "int8":  # which is made of whole layers
         pack(loaded.model)
     try:
         stepper = stepping.Stepper(loaded, config.prefill_tokens if config.deterministic else 0)
@@ -92,5 +102,10 @@ def _batching(loaded: "LoadedModel", config: ServeConfig) -> Engine:
     except Unsupported as reason:
         log.warning("no batching for this model (%s): requests are answered one by one", reason)
         uninstall(loaded.model, own)
-        return HfDynamic(replace(loaded, info=replace(loaded.info, engine="hf-dynamic")))
+        loaded = replace(loaded, info=replace(loaded.info, engine="hf-dynamic"))
+        if told:
+            loaded = formats.settle(loaded, told, config, formats.plainly(loaded.model))
+        return HfDynamic(loaded)
+    if told:
+        loaded = formats.settle(loaded, told, config, formats.stepped(stepper))
     return Batching(loaded, stepper, config)

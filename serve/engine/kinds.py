@@ -22,6 +22,7 @@ class Kind:
         engines: the values of ``serve.engine`` that answer with it; none: all.
         engine: what the engine ``transformers`` calls itself for it.
         adapters: whether LoRA adapters can answer beside it.
+        int8: whether it can compute in ``serve.dtype`` int8: a text tells whether that spoils it.
         whole: whether every weight must be in the folder; else transformers draws some, as it does
             for an encoder that comes without its head, and the answers would be noise.
         ends_prompt: whether what the tokenizer puts behind a text (``[SEP]``, ``</s>``) is fed
@@ -35,6 +36,7 @@ class Kind:
     engines: tuple[str, ...] = ()
     engine: str = "transformers"
     adapters: bool = True
+    int8: bool = True
     whole: bool = False
     ends_prompt: bool = False
     unscored: str = ""
@@ -48,6 +50,7 @@ SEQ2SEQ = Kind(
     engines=("transformers",),
     engine="seq2seq",
     adapters=False,
+    int8=False,
     whole=True,
     ends_prompt=True,
     unscored="an encoder-decoder model has no probability for a prompt: it reads it as a condition",
@@ -59,6 +62,7 @@ ENCODER = Kind(
     engines=("transformers",),
     engine="masked",
     adapters=False,
+    int8=False,
     whole=True,
     ends_prompt=True,
     unscored="a masked language model reads a prompt from both sides: it has no probability for it",
@@ -97,5 +101,8 @@ def check_engine(kind: Kind, config: ServeConfig) -> None:
     if config.adapters and not kind.adapters:
         remedy = "merge the adapter into the model and serve that"
         faults.append(f"serve.adapters: none can answer beside {kind.said}; {remedy}")
+    if config.dtype == "int8" and not kind.int8:
+        remedy = "set it to float32 or bfloat16"
+        faults.append(f"serve.dtype: int8 is for causal models, not {kind.said}; {remedy}")
     if faults:
         raise StartError(*faults)

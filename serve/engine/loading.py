@@ -54,6 +54,7 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
     """Loads a merged or quantized model folder, and the adapters beside it.
 
     Quantized weights are unpacked where nothing computes with them as they are, see ``unpacking``.
+    Of ``dtype: int8`` it is in float32 still, see ``formats``.
 
     Args:
         model_dir: a self-contained Hugging Face folder.
@@ -72,7 +73,7 @@ def load_model(model_dir: Path, config: ServeConfig, device: str) -> LoadedModel
     else:
         # It builds a plan for each new shape (0.4 s by others' reports), and every step has one.
         torch.backends.cuda.enable_cudnn_sdp(False)
-    dtype = "float32" if cpu and config.dtype == "auto" else config.dtype
+    dtype = "float32" if cpu and config.dtype in ("auto", "int8") else config.dtype
     with unpacking.without_bars():
         model, told = getattr(transformers, kind.auto_class).from_pretrained(
             model_dir,

@@ -6,6 +6,7 @@ public: each layer is tried when it is packed, and stays as it was if anything i
 """
 
 import logging
+from collections.abc import Callable, Collection
 
 import torch
 from torch import nn
@@ -16,12 +17,12 @@ log = logging.getLogger(__name__)
 ROWS = 16
 
 #: Largest difference from ``nn.Linear``, as a share of the largest output: float32 sums in another
-#: order.
-TOLERANCE = 1e-5
+#: order, and bfloat16 rounds what comes out to 8 bits.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 
 
 class PackedLinear(nn.Module):
-    """``nn.Linear`` in float32 on the CPU.
+    """``nn.Linear`` on the CPU, in float32 or bfloat16.
 
     Args:
         linear: what it computes.
@@ -44,34 +45,64 @@ class PackedLinear(nn.Module):
 
 @torch.inference_mode()
 def pack(model: nn.Module) -> int:
-    """Packs every float32 ``nn.Linear`` that comes out the same.
+    """Packs every ``nn.Linear`` that comes out the same: of float32, and of bfloat16 on some CPUs.
 
     Returns:
         How many were packed.
     """
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return 0
+    dtypes = [torch.float32, torch.bfloat16] if computes_bfloat16() else [torch.float32]
+    return exchange(model, dtypes, _packed)
+
+
+def computes_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 by itself; others take it apart, slower than float32."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def exchange(
+    model: nn.Module,
+    dtypes: Collection[torch.dtype],
+    make: Callable[[nn.Linear], nn.Module | None],
+) -> int:
+    """Puts layers of another make in the place of plain linear ones; tells of those that stay.
+
+    Args:
+        model: changed in place.
+        dtypes: weights of these are looked at.
+        make: the other layer; None where it does not compute the same.
+
+    Returns:
+        How many were exchanged.
+    """
     # By type: subclasses, such as those of 4 and 8 bits, compute something else.
     places = [
         (parent, name, child)
         for parent in model.modules()
         for name, child in parent.named_children()
-        if type(child) is nn.Linear and child.weight.dtype == torch.float32
+        if type(child) is nn.Linear and child.weight.dtype in dtypes
     ]
     done = 0
     for parent, name, child in places:
-        packed = _packed(child)
-        if packed:
-            setattr(parent, name, packed)
+        made = make(child)
+        if made:
+            setattr(parent, name, made)
             done += 1
     if done < len(places):
         log.warning("%d of %d linear layers could not be packed", len(places) - done, len(places))
     return done
 
 
+def probe_rows(linear: nn.Linear) -> torch.Tensor:
+    """``[1, 3, in_features]``: what a layer of another make is tried on."""
+    rows = torch.linspace(-1, 1, 3 * linear.in_features).sin_().view(1, 3, -1)
+    return rows.to(linear.weight.dtype)
+
+
 def _packed(linear: nn.Linear) -> PackedLinear | None:
     """The packed layer, or None if it does not compute the same."""
-    rows = torch.linspace(-1, 1, 3 * linear.in_features).sin_().view(1, 3, -1)
+    rows = probe_rows(linear)
     expected = linear(rows)
     try:
         packed = PackedLinear(linear)
@@ -79,4 +110,5 @@ def _packed(linear: nn.Linear) -> PackedLinear | None:
     except RuntimeError as error:
         log.debug("not packed: %s", error)
         return None
-    return packed if bool(difference <= TOLERANCE * (1 + expected.abs().max())) else None
+    allowed = TOLERANCE[linear.weight.dtype] * (1 + expected.abs().max())
+    return packed if bool(difference <= allowed) else None

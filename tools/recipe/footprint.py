@@ -57,7 +57,9 @@ def serving(recipe: Recipe, arch: Architecture, name: str, clients: int) -> floa
         clients: completions in work.
     """
     cpu = recipe.hardware.device == "cpu" and name not in GGUF  # llama.cpp's cache is F16
-    size = _FP32 if cpu and recipe.serve.dtype in ("auto", "float32") else _HALF
-    held = "none" if unpacks(recipe, name) else name
-    context = min(recipe.serve.context, recipe.model.context)
-    return weights(arch, held, size) + cache(arch, clients * context, size) + CONTEXT
+    size = _FP32 if cpu and recipe.serve.dtype in ("auto", "float32", "int8") else _HALF
+    held = weights(arch, "none" if unpacks(recipe, name) else name, size)
+    kept = cache(arch, clients * min(recipe.serve.context, recipe.model.context), size)
+    if cpu and recipe.serve.dtype == "int8":  # in float32 until it has been held against that
+        return max(held, weights(arch, "int8", size) + kept) + CONTEXT
+    return held + kept + CONTEXT

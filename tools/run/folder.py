@@ -203,6 +203,8 @@ class Run:
         }
         if name == "quantize":
             found["versions"] |= compressed.versions(self.recipe.quantize)
+            if self.recipe.serve.dtype == "int8":  # what is measured is what will answer
+                found["recipe"] |= {"serve.dtype": "int8"}
         if name == SWEEP:
             found["data"] = self.fingerprint("data")
         if name == "data":

@@ -15,7 +15,7 @@ from tools.recipe.schema import Quantize
 from tools.run.folder import Run
 from tools.stages import gate, generation
 from tools.stages.four_bits import double_quant, packed
-from tools.stages.loading import load, unmapped
+from tools.stages.loading import load, load_in_8_bits, unmapped
 from tools.stages.loading.mapped import free_at_once
 from tools.stages.merging.skeleton import Skeleton
 from tools.stages.quantizing import compressor
@@ -191,13 +191,15 @@ def _by_axolotl(run: Run, merged: Path, folder: Path) -> None:
 
 
 def _loaded(run: Run, quantized: Path) -> Any:
-    """The quantized model as the worker loads it.
+    """The quantized model as the worker loads it, and computes with it.
 
     Raises:
         StageError: its files do not load back.
     """
     card, wanted = run.recipe.hardware, run.recipe.quantize
     try:
+        if run.recipe.serve.dtype == "int8":
+            return load_in_8_bits(quantized)
         return load(quantized, card.device)
     except Exception as error:
         # A quantizer's files can fail to load in many ways; each means that nothing usable was

@@ -23,16 +23,31 @@ class Net(nn.Module):
         return self.brief(self.inner[0](self.first(rows)).to(torch.bfloat16))
 
 
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 @pytest.mark.parametrize("rows", [1, 5, 64])
 @torch.inference_mode()
-def test_same_numbers(rows: int) -> None:
+def test_same_numbers(rows: int, dtype: torch.dtype, apart: float) -> None:
+    if dtype == torch.bfloat16 and not packed.computes_bfloat16():
+        pytest.skip("this CPU does not multiply bfloat16 by itself: nothing is packed")
     torch.manual_seed(0)
-    linear = nn.Linear(72, 130)
-    values = torch.randn(1, rows, 72)
-    assert torch.allclose(PackedLinear(linear)(values), linear(values), atol=1e-5)
+    linear = nn.Linear(72, 130).to(dtype)
+    values = torch.randn(1, rows, 72, dtype=dtype)
+    assert torch.allclose(PackedLinear(linear)(values), linear(values), atol=apart)
 
 
-def test_float32_linears_are_packed_wherever_they_are() -> None:
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_bfloat16_is_packed_where_the_cpu_multiplies_it(
+    by_itself: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_itself and not packed.computes_bfloat16():
+        pytest.skip("this CPU does not multiply bfloat16 by itself: nothing is packed")
+    monkeypatch.setattr(packed, "computes_bfloat16", lambda: by_itself)
+    net = Net().to(torch.bfloat16)
+    assert pack(net) == (3 if by_itself else 0)
+
+
+def test_float32_linears_are_packed_wherever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "computes_bfloat16", lambda: False)
     net = Net()
     assert pack(net) == 2
     assert isinstance(net.first, PackedLinear)
@@ -54,6 +69,7 @@ def test_a_layer_that_comes_out_different_stays(
     forward: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(packed.PackedLinear, "forward", forward)
+    monkeypatch.setattr(packed, "computes_bfloat16", lambda: False)
     net = Net()
     assert pack(net) == 0
     assert type(net.first) is nn.Linear

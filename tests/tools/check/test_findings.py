@@ -183,6 +183,10 @@ BREAKS = [
     ("kernels", "a100", "train.lora_qkv_kernel=true", "pass"),
     ("engine", "cpu", "serve.engine=vllm", "fail"),
     ("engine", "4090", "serve.engine=vllm", "pass"),
+    ("engine", "cpu", "serve.dtype=int8", "pass"),
+    ("engine", "4090", "serve.dtype=int8", "fail"),
+    ("engine", "cpu", "serve.dtype=int8 serve.engine=reference", "fail"),
+    ("engine", "cpu", "serve.dtype=int8 model.kind=seq2seq", "fail"),
     ("packing", "4090", "~train.sdpa_varlen", "fail"),
     ("packing", "4090", VARLEN, "pass"),  # the model's window and all
     ("packing", "4090", "train.attn_implementation=xformers model.arch.window=0", "pass"),

@@ -73,3 +73,15 @@ def test_a_cpu_computes_in_fp32() -> None:
     assert wide == footprint.serving(recipe, arch, "none", 1) > 4 * parameters(arch)
     recipe.serve.dtype = "bfloat16"
     assert footprint.serving(recipe, arch, "nf4", 1) < wide
+
+
+def test_in_8_bits_a_cpu_needs_the_whole_model_once() -> None:
+    recipe = load(RECIPES / "cpu.yaml").recipe
+    arch = recipe.model.arch
+    assert arch is not None
+    recipe.serve.dtype = "int8"
+    at_least = 4 * parameters(arch) + footprint.CONTEXT
+    assert footprint.serving(recipe, arch, "nf4", 1) == at_least, "while it is loaded"
+    rest, tokens = footprint.weights(arch, "int8", 4), 100 * recipe.serve.context
+    many = rest + footprint.cache(arch, tokens, size=4) + footprint.CONTEXT
+    assert footprint.serving(recipe, arch, "nf4", 100) == many > at_least

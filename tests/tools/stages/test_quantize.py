@@ -52,6 +52,18 @@ def test_formats_of_bitsandbytes(
     assert (run.output("quantize") / "tokenizer.json").is_file()
 
 
+@pytest.mark.parametrize("name", ["nf4", "int8"])
+def test_the_gate_judges_what_a_cpu_computes(name: str, merged: Callable[..., Run]) -> None:
+    """Under ``serve.dtype`` int8 the format's own loss, and that of 8 bits on top of it."""
+    plain = merged(quantize__format=name)
+    before = quantize.quantize(plain)
+    run = merged(quantize__format=name, serve__dtype="int8")
+    assert not run.done("quantize"), "it was measured in float32"
+    found = quantize.quantize(run)
+    assert found["kl"] != before["kl"] and found["kl"] == pytest.approx(before["kl"], abs=0.01)
+    assert found["perplexity_ratio"] == pytest.approx(before["perplexity_ratio"], abs=0.05)
+
+
 def test_a_merge_by_an_older_version_is_quantized(merged: Callable[..., Run]) -> None:
     """Its ``generation_config.json`` is the base's, with a temperature and no do_sample."""
     run = merged(quantize__format="int8")

@@ -7,10 +7,12 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from serve import limits
 from tools.check.rules.base import Facts, Faults, fail, warn
 from tools.files import read_json
 from tools.recipe import footprint, lora_kernels
 from tools.recipe.formats import FORMATS, SERVED, capability, closest, runs, why_not
+from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Hardware, Recipe
 
 _AMPERE, _ADA, _HOPPER = (8, 0), (8, 9), (9, 0)  # compute capabilities
@@ -198,7 +200,14 @@ def _by_triton(train: dict[str, Any]) -> list[str]:
 
 
 def engine(recipe: Recipe, facts: Facts) -> Faults:
-    """The serving engine runs on the card."""
+    """The serving engine runs on the card, and computes there in what is asked of it."""
     if recipe.serve.engine == "vllm" and recipe.hardware.device == "cpu":
         said = f"serve.engine vllm needs a GPU, {recipe.hardware.name} is none"
         yield fail("serve.engine", said, "set serve.engine=transformers")
+    for key, text in limits.of_device(recipe.serve, recipe.hardware.device):
+        said, _, remedy = text.partition("; ")
+        yield fail(f"serve.{key}", f"serve.{key}: {said}", remedy)
+    kind = KINDS[recipe.model.kind]
+    if recipe.serve.dtype == "int8" and kind.parted:
+        said = f"serve.dtype: int8 is for causal models, not {kind.said}"
+        yield fail("serve.dtype", said, "set it to float32 or bfloat16")

@@ -30,6 +30,21 @@ def load(folder: Path, device: str) -> Any:
     return unpacked(net) if device == "cpu" and packed(net) else passing(net, folder)
 
 
+def load_in_8_bits(folder: Path) -> Any:
+    """A model as the worker computes with it on a CPU where ``serve.dtype`` is int8."""
+    import torch
+
+    from serve.engine import unpacking
+    from serve.engine.eightbit import to_eight_bits
+
+    auto = of_folder(folder).loader()
+    with unpacking.without_bars(), unmapped():
+        net = auto.from_pretrained(folder, dtype=torch.float32, device_map="cpu")
+        net = unpacking.unpack(net).float().eval()
+    to_eight_bits(net)
+    return net
+
+
 @contextlib.contextmanager
 def unmapped() -> Iterator[None]:
     """Let transformers read a file's tensors one by one, and keep none that it makes another of.
