@@ -27,6 +27,7 @@ from tools.evaluate.lm_scores import read_scores
 from tools.evaluate.worker import child, last_lines, listening, serving
 from tools.recipe.faults import nearest
 from tools.run.folder import Run, read_json, write_json
+from tools.score import detectable
 
 FOLDER = Path("eval/lm-eval")
 SCORES = "scores.json"
@@ -66,7 +67,8 @@ def lm_eval(run: Run, tasks: str, models: Mapping[str, Path]) -> dict[str, Any]:
         UserError: no task, or one that is not known or not there; all of them are named.
         StageError: the worker died, or lm-eval failed.
     """
-    asked = find_tasks(tasks)
+    asked, most = find_tasks(tasks), run.recipe.eval.max_instances
+    say(f"lm-eval: of {most} questions a task {detectable.said([most])} ({detectable.ASSUMED})")
     found = {}
     for who, model in models.items():
         inputs = _inputs(run, asked, model)

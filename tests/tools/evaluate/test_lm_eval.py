@@ -236,36 +236,6 @@ def test_the_newest_results_count(tmp_path: Path) -> None:
     assert lm_scores.read_scores(tmp_path)["own"]["acc"]["value"] == 0.9
 
 
-def one(value: float, error: float | None = 0.01, better: bool | None = True) -> dict[str, Any]:
-    return {"value": value, "stderr": error, "higher_is_better": better, "n": 9}
-
-
-def test_table() -> None:
-    base = {"a": {"acc": one(0.5)}, "b": {"ppl": one(9.0, 0.1, False)}, "gone": {"acc": one(0.1)}}
-    tuned = {
-        "a": {"acc": one(0.7)},
-        "b": {"ppl": one(12.0, 0.1, False)},
-        "noise": {"acc": one(0.3, None)},
-    }
-    lines = lm_scores.table({"base": base, "tuned": tuned}).splitlines()
-    print("\n".join(lines))
-    cells = {line.split()[0]: line.split()[1:] for line in lines if line}
-    assert cells["a"] == ["acc", "0.500", "0.700", "+0.200", "9", "better"]
-    assert cells["b"] == ["ppl", "9.000", "12.000", "+3.000", "9", "worse"]
-    assert cells["noise"] == ["acc", "-", "0.300", "-", "9"]
-    assert cells["gone"] == ["acc", "0.100", "-", "-", "9"]
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [(one(0.5), one(0.52)), (one(0.5, None), one(0.9)), (one(0.5), one(0.9, better=None))],
-)
-def test_no_verdict(before: dict[str, Any], after: dict[str, Any]) -> None:
-    found = {"base": {"t": {"acc": before}}, "tuned": {"t": {"acc": after}}}
-    line = lm_scores.table(found).splitlines()[1]
-    assert not line.endswith(("better", "worse"))
-
-
 def start(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Puts a script in lm-eval's place."""
     real = lm_eval.child
