@@ -24,6 +24,7 @@ from tools.sweep.trial import Compose, Make, Trials, drop_checkpoints, hand_over
 
 TRIALS = "trials"  # in the run folder: a folder a sweep, of a folder a trial
 TABLE = "trials.json"  # beside the answer: what every trial came to
+SPENT = "spent.json"  # and what it had used by then, which is another figure on each machine
 
 
 def sweep(run: Run, compose: Compose, make: Make, allowance: Allowance) -> dict[str, Any]:
@@ -120,6 +121,7 @@ def _search(study: Study, trials: Trials) -> bool:
     trials = dataclasses.replace(trials, heard=table.hear)
 
     def show() -> None:
+        study.told_at(allowance.elapsed())
         table.show()
         running = {one.number for one in study.trials() if one.state == "running"}
         best = study.best()
@@ -160,7 +162,10 @@ def _write(folder: Path, run: Run, study: Study, best: Trial, rungs: tuple[float
     told = [dataclasses.asdict(one) for one in study.trials()]
     for one in told:
         one["told"] = [loss if one["reason"] == "" else None for loss in one["told"]]
-    write_json(folder / TABLE, {"rungs": rungs, "trials": told})
+    own = study.own()
+    write_json(folder / TABLE, {"rungs": rungs, "own": own.number if own else None, "trials": told})
+    spent = {str(one.number): study.seconds(one) for one in study.trials()}
+    write_json(folder / SPENT, {"seconds": spent})
 
 
 def _metrics(study: Study, best: Trial, rungs: tuple[float, ...], whole: bool) -> dict[str, Any]:

@@ -108,6 +108,28 @@ def test_the_winner_is_told_kept_and_handed_over(
     assert sweeping.run.done("sweep")
 
 
+def test_what_each_trial_used_and_whether_it_is_the_recipes_own_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping = Sweeping(tmp_path, SWEEP, monkeypatch)
+
+    def slow(train: dict[str, Any], step: int) -> float:
+        time.sleep(0.1)
+        return loss(train, step)
+
+    sweeping.sweep(Script(slow))
+    folder = sweeping.run.path / "sweep"
+    told = json.loads((folder / stage.TABLE).read_text())
+    seconds = json.loads((folder / stage.SPENT).read_text())["seconds"]
+    assert {len(one["told"]) for one in told["trials"]} == {1, 2}
+    for one in told["trials"]:
+        used = seconds[str(one["number"])]
+        assert len(used) == len(one["told"]) and used == sorted(used)
+        assert 0.1 <= used[0] < 5 and (len(used) == 1 or used[1] - used[0] >= 0.1)
+    own = told["trials"][told["own"]]["values"]
+    assert own == {"train.learning_rate": sweeping.run.recipe.train["learning_rate"]}
+
+
 @pytest.mark.parametrize("aside", [False, True])
 def test_an_adapter_that_is_finished_is_not_written_over(sweeping: Sweeping, aside: bool) -> None:
     """Of the winner's values, made before the sweep; aside where another recipe was made since."""
