@@ -159,6 +159,10 @@ class Study:
     def _rungs(self, trial: Trial) -> list[str]:
         return [f"told {trial.number} {rung}" for rung in range(len(trial.told))]
 
+    def kept(self, name: str) -> Any:
+        """A value that ``note`` kept; None where it did not."""
+        return self._stored.user_attrs.get(name)
+
     def _drawn(self, known: Sequence[Trial]) -> Values:
         """The values of the next trial."""
         tried = [one.values for one in known]

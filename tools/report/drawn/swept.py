@@ -24,6 +24,7 @@ def sweep(part: Part) -> list[Html | None]:
     unknown = "When trials came to their rungs is not known: the sweep is of an older version."
     return [
         tag("p", _cost(part), " ", _gain(part)),
+        tag("p", _seeds(part["seeds"])) if part["seeds"] else None,
         _over_time(timed) if timed else tag("p", unknown, class_="soft"),
         _side_by_side(part["axes"], behind_first) if told else None,
         fold("All trials", _table(part)),
@@ -56,6 +57,21 @@ def _gain(part: Part) -> str:
         f"{number(gain['winner'])}, that of the recipe without the sweep {number(gain['own'])}: "
         f"{signed(less)}{share}."
     )
+
+
+def _seeds(seeds: Part) -> str:
+    """Whether the winner is better by its values or by luck."""
+    means = " and ".join(
+        f"trial {one['trial']}'s mean is {number(one['mean'], 4)} "
+        f"({', '.join(number(loss, 4) for loss in one['eval_loss'])})"
+        for one in seeds["finalists"]
+    )
+    half = ""
+    if seeds["half"] is not None:
+        half = f" The difference is {number(seeds['gain'], 4)}, give or take"
+        half += f" {number(seeds['half'], 4)} (95 %, paired by seed, Student's t)"
+    told = f"Trained to the last rung with {len(seeds['seeds'])} seeds {means}."
+    return f"{told}{half}: {seeds['verdict']}." if half else f"{told} {seeds['verdict']}."
 
 
 def _style(trial: Trial) -> str:

@@ -31,6 +31,7 @@ def sweep(source: Source) -> Part:
         **_cost(source),
         "stopped": metrics.get("stopped"),
         "gain": _gain(trials, told["rungs"]),
+        "seeds": told.get("seeds"),  # only where finalists were trained again
     }
 
 

@@ -38,6 +38,21 @@ def test_where_nothing_was_gained_it_says_so(own: int | None, said: str, tmp_pat
     assert said in shown(tmp_path, own=own)
 
 
+def test_what_other_seeds_say_is_told_with_its_interval(tmp_path: Path) -> None:
+    run = make_run(tmp_path, sweep=SWEEP)
+    make(run)
+    finalists = [
+        {"trial": 2, "eval_loss": [1.2, 1.4], "mean": 1.3},
+        {"trial": 0, "eval_loss": [1.6, None], "mean": None},
+    ]
+    told = {"seeds": [1, 2], "finalists": finalists, "gain": None, "half": None}
+    part = {**part_of(Source(run)), "seeds": {**told, "verdict": "the other one broke"}}
+    said = "2 seeds trial 2's mean is 1.3000 (1.2000, 1.4000) and trial 0's mean is – (1.6000, –)."
+    assert f"{said} the other one broke." in unescape(join(sweep(part)))
+    part["seeds"] |= {"gain": 0.4, "half": 0.9, "verdict": "not more than noise"}
+    assert "The difference is 0.4000, give or take 0.9000 (95 %" in unescape(join(sweep(part)))
+
+
 def test_both_pictures_have_words_for_who_cannot_see_them(tmp_path: Path) -> None:
     made = shown(tmp_path)
     over_time, values = re.findall(r"<desc[^>]*>(.*?)</desc>", made, re.DOTALL)
