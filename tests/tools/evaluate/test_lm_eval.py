@@ -109,6 +109,16 @@ def test_what_lm_eval_is_told(tmp_path: Path, url: str, model: Path) -> None:
     assert (arguments["max_length"], arguments["num_concurrent"]) == (777, 7)
     assert arguments["tokenizer"] == str(model) and arguments["tokenized_requests"] is True
     assert arguments["add_bos_token"] is False
+    assert "gen_kwargs" not in told and told["confirm_run_unsafe_code"] is False
+
+
+def test_how_long_answers_are_and_that_their_code_runs_is_the_users_to_say(
+    tmp_path: Path, url: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")
+    run = make_run(tmp_path, eval__max_new_tokens=512)
+    told = lm_eval.configuration(run, url, model, ["humaneval"], tmp_path / "out")
+    assert told["gen_kwargs"] == {"max_gen_toks": 512} and told["confirm_run_unsafe_code"] is True
 
 
 def test_bos_is_added_where_the_worker_adds_it(tmp_path: Path) -> None:
@@ -216,6 +226,8 @@ def test_the_same_again_is_not_asked_again(
     assert len(harness) == 8, "nobody knows whether the data of a task of one's own has changed"
     ask(make_run(tmp_path, eval__max_instances=3), "arc_easy", model)
     assert len(harness) == 10
+    ask(make_run(tmp_path, eval__max_instances=3, eval__max_new_tokens=9), "arc_easy", model)
+    assert len(harness) == 12
 
 
 def test_an_earlier_result_survives_a_failure(
