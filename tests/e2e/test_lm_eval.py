@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.serve.conftest import byte_level_tokenizer, prepend_tokenizer, save_m
 from tests.tiny import make_run
 from tools.errors import UserError
 from tools.evaluate import lm_eval as ours
+from tools.evaluate import lm_samples
 from tools.evaluate.lm_scores import table
 from tools.run.folder import Run
 
@@ -149,11 +151,18 @@ def test_scores_are_lm_eval_s_own(
         assert found[who][task][metric]["n"] == len(ROWS)
 
 
-def test_the_table(found: dict[str, Any]) -> None:
-    lines = table(found).splitlines()
+def test_the_table(run: Run, found: dict[str, Any]) -> None:
+    folder = run.path / ours.FOLDER
+    for who, scores in found.items():
+        answered = lm_samples.answered(folder / who)
+        for task, metric in (("tiny_choice", "acc"), ("tiny_generate", "exact_match")):
+            values = answered[task, metric].values()
+            assert fmean(values) == pytest.approx(scores[task][metric]["value"])
+    lines = table(found, folder).splitlines()
     print("\n".join(lines))
-    names = [line.split()[:2] for line in lines]
-    assert ["tiny_choice", "acc"] in names and ["tiny_generate", "exact_match"] in names
+    cells = {tuple(line.split()[:2]): line for line in lines}
+    assert " to " in cells["tiny_choice", "acc"] and "noise" in cells["tiny_choice", "acc"]
+    assert ("tiny_generate", "exact_match") in cells
 
 
 def test_an_unknown_task_is_named_before_a_model_is_loaded(

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from omegaconf import OmegaConf
 
 from tools import axolotl
 from tools.check.findings import check, exit_code
+from tools.errors import UserError
+from tools.evaluate import lm_lengths
 from tools.plan.propose import candidates, proposals
 from tools.plan.verdict import plan
 from tools.recipe.compose import RECIPES
@@ -40,6 +43,7 @@ CARDS: dict[str, dict[str, Any]] = {
     "4090": {"bf16": True, "tf32": True, "fp8": True, "compute_capability": "sm_89", "n_gpu": 1},
     "2x4090": {"bf16": True, "tf32": True, "fp8": True, "compute_capability": "sm_89", "n_gpu": 2},
     "a100": {"bf16": True, "tf32": True, "fp8": False, "compute_capability": "sm_80", "n_gpu": 1},
+    "h100": {"bf16": True, "tf32": True, "fp8": True, "compute_capability": "sm_90", "n_gpu": 1},
     "cpu": {"bf16": False, "tf32": False, "fp8": False, "compute_capability": None, "n_gpu": 0},
     "2xcpu": {"bf16": False, "tf32": False, "fp8": False, "compute_capability": None, "n_gpu": 0},
 }
@@ -151,7 +155,7 @@ def test_every_file_was_seen(tmp_path: Path) -> None:
         if file.resolve().is_relative_to(RECIPES)
     }
     assert seen == set(FILES) - (set(MODELS) - set(CAUSAL)) - set(OTHER_KINDS)
-    assert (len(FILES), len(MODELS), len(CAUSAL), len(WHOLE)) == (101, 58, 30, 9)
+    assert (len(FILES), len(MODELS), len(CAUSAL), len(WHOLE)) == (109, 61, 33, 12)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -213,10 +217,13 @@ SIZES = {
     "qwen2-7b": 7.62,
     "qwen2.5-14b": 14.77,
     "qwen2.5-7b": 7.62,
+    "qwen3-1.7b": 1.72,
     "qwen3-30b-a3b": 30.5,
+    "qwen3-4b": 4.02,
     "redpajama-3b": 2.78,
     "redpajama-7b": 6.86,
     "smollm2-135m-instruct": 0.1345,
+    "smollm3-3b": 3.08,
 }
 
 
@@ -256,7 +263,12 @@ TYPES = {
     "Qwen": "qwen2",
     "RedPajama": "gpt_neox",
     "SmolLM2": "llama",
+    "SmolLM3": "smollm3",
 }
+#: Of a family whose other members are older, and built otherwise.
+NEWER = {"qwen3-1.7b": "qwen3", "qwen3-4b": "qwen3"}
+#: Whose head is tied, other than their type's default has it; their sizes tell.
+TIED = {"smollm2-135m-instruct", *NEWER}
 MIXTURES = {
     "mixtral-8x7b": "mixtral",
     "qwen1.5-moe-a2.7b": "qwen2_moe",
@@ -267,7 +279,8 @@ SHARED = {"gate_proj", "up_proj", "down_proj", "shared_expert_gate"}
 
 
 def type_of(name: str, model: Model) -> str:
-    return MIXTURES.get(name.removeprefix("models/")) or TYPES[model.family]
+    short = name.removeprefix("models/")
+    return MIXTURES.get(short) or NEWER.get(short) or TYPES[model.family]
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +292,7 @@ def networks() -> dict[str, Any]:
     with torch.device("meta"):
         return {
             kind: AutoModelForCausalLM.from_config(AutoConfig.for_model(kind))
-            for kind in {*TYPES.values(), *MIXTURES.values()}
+            for kind in {*TYPES.values(), *MIXTURES.values(), *NEWER.values()}
         }
 
 
@@ -300,8 +313,7 @@ def test_lora_sits_on_every_linear_layer(
     }
     layers -= SHARED if model.arch and model.arch.experts else set()
     assert set(train["lora_target_modules"]) == layers
-    # One of Llama's kind that differs from its default; its size tells.
-    tied = network.config.tie_word_embeddings or model.family == "SmolLM2"
+    tied = network.config.tie_word_embeddings or name.removeprefix("models/") in TIED
     assert model.arch and model.arch.tied == tied
 
 
@@ -372,9 +384,45 @@ def test_presets_are_the_finalists(name: str) -> None:
     assert exit_code(check(loaded)) == 0
 
 
-def test_every_preset_is_a_finalist() -> None:
+# PostTrainBench's base models, by its README: what the presets train.
+CONTEST = {
+    "posttrainbench-qwen3-1.7b": "Qwen/Qwen3-1.7B-Base",
+    "posttrainbench-qwen3-4b": "Qwen/Qwen3-4B-Base",
+    "posttrainbench-smollm3-3b": "HuggingFaceTB/SmolLM3-3B-Base",
+}
+
+
+@pytest.mark.parametrize("name", CONTEST)
+def test_presets_of_the_contest_keep_its_rules(name: str, tmp_path: Path) -> None:
+    """One H100, ten hours, a base model, no test questions; it fits, and no seven days more."""
+    loaded = load(RECIPES / "presets" / f"{name}.yaml")
+    recipe = loaded.recipe
+    assert recipe.model.id == CONTEST[name] and not recipe.model.instruct
+    card = recipe.hardware
+    assert (card.name, card.gpus, card.track, recipe.budget.hours) == ("h100", 1, "none", 10)
+    assert {source.split for source in recipe.data.sources.values()} == {"train"}
+    assert exit_code(check(loaded)) == 0
+    found = plan(recipe, tmp_path)
+    assert found.judged["memory"] == found.judged["time"] == "fits"
+
+
+@pytest.mark.parametrize("name", CONTEST)
+def test_what_they_are_evaluated_by_is_in_their_head(name: str) -> None:
+    text = (RECIPES / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert f"RECIPE=recipes/presets/{name}.yaml" in text
+    (tasks,) = re.findall(r"TASKS=(\S+)", text)
+    recipe = load(RECIPES / "presets" / f"{name}.yaml").recipe
+    asked = dict.fromkeys(tasks.split(","))
+    assert len(asked) == 4 and asked.keys() <= lm_lengths.index().keys()
+    lm_lengths.refuse_longer(recipe, asked)
+    with pytest.raises(UserError, match="aime25 asks for 32768"):
+        evaluated = dataclasses.replace(recipe.eval, max_new_tokens=0)
+        lm_lengths.refuse_longer(dataclasses.replace(recipe, eval=evaluated), asked)
+
+
+def test_every_preset_is_a_finalist_or_of_the_contest() -> None:
     presets = {file.stem for file in (RECIPES / "presets").glob("*.yaml")}
-    assert presets == set(FINALISTS) == set(ROWS)
+    assert presets == set(FINALISTS) | set(CONTEST) and set(FINALISTS) == set(ROWS)
 
 
 def test_the_winners_prompt_comes_before_helms_rules() -> None:

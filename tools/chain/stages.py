@@ -34,7 +34,7 @@ def run_missing(loaded: Loaded, runs: Path, last: str, executor: str = "") -> li
     run = Run(loaded.recipe, runs)
     wanted = CHAIN[: CHAIN.index(last) + 1]
     ahead.look(run, [name for name in wanted if not run.done(name)])
-    made = []
+    made: list[str] = []
     with budget.alone(run):
         write_text(run.path / "recipe.yaml", show(loaded))
         for name in wanted:
@@ -43,6 +43,10 @@ def run_missing(loaded: Loaded, runs: Path, last: str, executor: str = "") -> li
             if run.done(name):
                 say(f"{name}: up to date ({run.output(name)})")
                 continue
+            if name.startswith("eval") and not any(one.startswith("eval") for one in made):
+                from tools.evaluate.foreseen import foreseen
+
+                say(foreseen(run))
             make(run, name, executor)
             made.append(name)
             say(f"{name}: made {run.output(name)} in {seconds(run, name):.0f} s")

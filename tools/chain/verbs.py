@@ -129,7 +129,7 @@ def _times(run: Run, made: list[str], total: float) -> None:
 def _table(run: Run) -> None:
     """The scores, and whether the questions asked are in the training rows."""
     from tools.evaluate import contamination
-    from tools.evaluate.stage import table
+    from tools.evaluate.table import table
 
     say(table(run))
     say("\n" + contamination.render(contamination.contamination(run)))

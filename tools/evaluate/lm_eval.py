@@ -22,11 +22,13 @@ from typing import Any, NamedTuple
 
 from tools.console import bar, environment, say
 from tools.errors import StageError, UserError
+from tools.evaluate import lm_lengths
 from tools.evaluate.helm.programs import no_proxy
 from tools.evaluate.lm_scores import read_scores
 from tools.evaluate.worker import child, last_lines, listening, serving
 from tools.recipe.faults import nearest
 from tools.run.folder import Run, read_json, write_json
+from tools.score import detectable
 
 FOLDER = Path("eval/lm-eval")
 SCORES = "scores.json"
@@ -66,7 +68,9 @@ def lm_eval(run: Run, tasks: str, models: Mapping[str, Path]) -> dict[str, Any]:
         UserError: no task, or one that is not known or not there; all of them are named.
         StageError: the worker died, or lm-eval failed.
     """
-    asked = find_tasks(tasks)
+    asked, most = find_tasks(tasks), run.recipe.eval.max_instances
+    lm_lengths.refuse_longer(run.recipe, {name: own and own.path for name, own in asked.items()})
+    say(f"lm-eval: of {most} questions a task {detectable.said([most])} ({detectable.ASSUMED})")
     found = {}
     for who, model in models.items():
         inputs = _inputs(run, asked, model)
@@ -151,9 +155,7 @@ def _unknown(names: list[str]) -> Iterator[str]:
 def known_tasks() -> list[str]:
     """Names of the tasks, groups and tags that the installed lm-eval has."""
     say("lm-eval: reading the list of its tasks")  # before the import, which itself takes seconds
-    from lm_eval.tasks import TaskManager
-
-    return list(TaskManager().all_tasks)
+    return list(lm_lengths.index())
 
 
 def _version() -> str:
@@ -166,6 +168,8 @@ def _inputs(run: Run, tasks: Iterable[str], model: Path) -> dict[str, Any]:
     return {
         "tasks": list(tasks),
         "limit": run.recipe.eval.max_instances,
+        # Absent where each task says: what was asked before there was the key is up to date.
+        **_bound(run),
         "serve": dataclasses.asdict(run.recipe.serve),
         "model": {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files},
         "lm_eval": _version(),
@@ -247,9 +251,17 @@ def configuration(
         },
         "tasks": tasks,
         "limit": run.recipe.eval.max_instances,
+        **_bound(run),
+        # Answers of code tasks are run here. The switch is that of the metric behind them.
+        "confirm_run_unsafe_code": os.environ.get("HF_ALLOW_CODE_EVAL") == "1",
         "log_samples": True,
         "output_path": str(output),
     }
+
+
+def _bound(run: Run) -> dict[str, Any]:
+    most = run.recipe.eval.max_new_tokens
+    return {"gen_kwargs": {"max_gen_toks": most}} if most else {}
 
 
 def adds_bos(model: Path) -> bool:

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import StageError
+from tools.evaluate import lm_samples
 from tools.files import read_json
+from tools.score.difference import HOW
+from tools.score.tables import aligned
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
@@ -45,40 +48,37 @@ def _metrics(task: str, content: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """What :func:`tools.evaluate.lm_eval.lm_eval` gives, base against tuned, as plain text."""
+def table(found: Mapping[str, Any], folder: Path) -> str:
+    """Base against tuned as plain text.
+
+    Args:
+        found: what :func:`tools.evaluate.lm_eval.lm_eval` gives.
+        folder: holds ``base`` and ``tuned``, each with lm-eval's samples.
+    """
     base, tuned = found.get("base", {}), found.get("tuned", {})
-    rows = [["task", "metric", "base", "tuned", "difference", "n", ""]]
+    samples = (lm_samples.answered(folder / "base"), lm_samples.answered(folder / "tuned"))
+    rows = [["task", "metric", "base", "tuned", "difference", "95 %", "n", ""]]
     for task in [*tuned, *(task for task in base if task not in tuned)]:
         for metric in {**base.get(task, {}), **tuned.get(task, {})}:
-            pair = [side.get(task, {}).get(metric) for side in (base, tuned)]
-            rows.append([task, metric, *_cells(*pair)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_aligned(row, widths) for row in rows]
-    note = "better, worse: the difference exceeds two standard errors; without a word it is noise."
-    return "\n".join([*lines, "", note])
+            before, after = (side.get(task, {}).get(metric) for side in (base, tuned))
+            rows.append([task, metric, *_cells((task, metric), before, after, samples)])
+    return "\n".join([aligned(rows, left=(0, 1, 7)), "", *HOW])
 
 
-def _cells(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
+def _cells(
+    key: lm_samples.Key,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    samples: tuple[lm_samples.Answered, lm_samples.Answered],
+) -> list[str]:
     numbers = ["-" if one is None else f"{one['value']:.3f}" for one in (before, after)]
     count = str((after or before or {}).get("n") or "-")
     if not before or not after:
-        return [*numbers, "-", count, ""]
+        return [*numbers, "-", "-", count, ""]
     change = after["value"] - before["value"]
-    errors = [one["stderr"] for one in (before, after)]
-    noise = None if None in errors else 2 * sum(error**2 for error in errors) ** 0.5
-    clear = noise is not None and abs(change) > noise
+    made = lm_samples.difference(key, samples, change)
+    if made is None:
+        return [*numbers, f"{change:+.3f}", "-", count, ""]
     wanted = after["higher_is_better"]  # None where a group's tasks differ in it
-    verdict = ""
-    if clear and wanted is not None:
-        verdict = "better" if (change > 0) == wanted else "worse"
-    return [*numbers, f"{change:+.3f}", count, verdict]
-
-
-def _aligned(row: list[str], widths: list[int]) -> str:
-    left = {0, 1, len(row) - 1}
-    cells = [
-        cell.ljust(width) if at in left else cell.rjust(width)
-        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
+    verdict = "" if wanted is None else made.verdict(wanted)
+    return [*numbers, f"{change:+.3f}", made.ends, count, verdict]

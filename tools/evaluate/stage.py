@@ -6,10 +6,8 @@ stage's folder, so ``helm-server --suite oneday`` shows every prompt and answer 
 """
 
 import json
-import math
 import re
 import shutil
-import statistics
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,7 +30,7 @@ from tools.recipe.schema import Recipe
 from tools.run.folder import RECORD, Run, read_json, write_json
 from tools.score.suites import main_split
 
-__all__ = ["PLUGIN", "evaluate", "expand", "failed", "helm_venv", "read_scores", "table"]
+__all__ = ["PLUGIN", "evaluate", "expand", "failed", "helm_venv", "read_scores"]
 
 Score = dict[str, Any]
 Who = Literal["base", "tuned"]
@@ -40,7 +38,6 @@ Who = Literal["base", "tuned"]
 WHO: tuple[Who, ...] = ("base", "tuned")
 MODEL = "neurips/local"  # HELM's deployment for the challenge's wire contract
 SCORES = "scores.json"
-MANY = 30  # run specs that are shown one by one; of more, the scenarios
 METRICS = "metrics.json"  # what the worker's output rules did, and its memory, for the report
 
 # A scenario's main metric is the first of these it has; the order matters to none that HELM ships.
@@ -257,110 +254,3 @@ def _score(name: str, stats: list[dict[str, Any]]) -> Score | None:
         "seconds_per_answer": means.get("inference_runtime"),
         "also": {name: means[name] for name in ALSO if name in means},
     }
-
-
-def table(run: Run) -> str:
-    """Base against tuned as plain text: a line a run spec, a scenario where there are many.
-
-    Raises:
-        UserError: nothing was evaluated yet.
-    """
-    base, tuned = (read_json(run.output(f"eval_{who}") / SCORES) or {} for who in WHO)
-    names = sorted({*base, *tuned})
-    if not names:
-        raise UserError(f"{run.path}: nothing evaluated yet; evaluate with: make eval")
-    either = {**base, **tuned}
-    rows = [["run spec", "metric", "base", "tuned", "difference", "n", ""]]
-    skills = [name for name in names if name.startswith("oneday:")]
-    others = [name for name in names if name not in skills]
-    for title, group in (("mean, trained skills", skills), ("mean, HELM's scenarios", others)):
-        for label, specs in _lines(group).items():
-            rows.append(_row(label, either[specs[0]]["metric"], specs, base, tuned))
-        rows += [_row(title, "", group, base, tuned)] if group else []
-    return "\n".join([*_aligned(rows), "", *_notes(run)])
-
-
-def _lines(names: list[str]) -> dict[str, list[str]]:
-    """The run specs of each line of the table, by its label."""
-    if len(names) <= MANY:
-        return {name: [name] for name in names}
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(re.split("[:,]", name, maxsplit=1)[0], []).append(name)
-    return {f"{name}, mean of {len(specs)}": specs for name, specs in found.items()}
-
-
-def _row(
-    label: str, metric: str, names: list[str], base: dict[str, Score], tuned: dict[str, Score]
-) -> list[str]:
-    pairs = [(base[name], tuned[name]) for name in names if name in base and name in tuned]
-    before, after = _mean(base, names), _mean(tuned, names)
-    change = "-" if before is None or after is None else f"{after - before:+.3f}"
-    count = sum({**base, **tuned}[name]["instances"] for name in names)
-    verdict = "" if change == "-" else _verdict(pairs)
-    return [label, metric, _number(before), _number(after), change, str(count), verdict]
-
-
-def _mean(scores: dict[str, Score], names: list[str]) -> float | None:
-    values = [scores[name]["value"] for name in names if name in scores]
-    # A mean over fewer run specs does not compare with the other model's.
-    return statistics.fmean(values) if len(values) == len(names) else None
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _verdict(pairs: list[tuple[Score, Score]]) -> str:
-    """Whether the mean difference exceeds two standard errors.
-
-    Each score is taken as a share of right answers, with one right and one wrong answer added,
-    which keeps the error honest at 0 and 1 (Agresti and Caffo, The American Statistician 54, 2000).
-    """
-    shifts, variances = [], []
-    for pair in pairs:
-        shares = [(s["value"] * s["instances"] + 1) / (s["instances"] + 2) for s in pair]
-        shifts.append(shares[1] - shares[0])
-        variances += [p * (1 - p) / (s["instances"] + 2) for p, s in zip(shares, pair, strict=True)]
-    shift, noise = statistics.fmean(shifts), 2 * math.sqrt(sum(variances)) / len(pairs)
-    return "better" if shift > noise else "worse" if shift < -noise else ""
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = {0, 1, len(widths) - 1}
-    return [
-        "  ".join(
-            cell.ljust(width) if at in left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def _notes(run: Run) -> list[str]:
-    notes = [
-        "better, worse: the difference exceeds two standard errors; without a word it is noise."
-    ]
-    for who in WHO:
-        record = run.record(f"eval_{who}")
-        if record and record["fingerprint"] != run.fingerprint(f"eval_{who}"):
-            notes.append(f"{who}: from before the recipe's last change; renew it with: make eval")
-    return notes + _failed(run)
-
-
-def _failed(run: Run) -> list[str]:
-    """What has no score and why, each failure once, and the remedy."""
-    failures: dict[tuple[str, str], list[str]] = {}
-    for who in WHO:
-        for name, cause in failed(run, who).items():
-            failures.setdefault((name, cause), []).append(who)
-    lines = [
-        f"  {', '.join(who)}: {name}: {cause}" for (name, cause), who in sorted(failures.items())
-    ]
-    if not lines:
-        return []
-    logs = ", ".join(str(run.logs / f"eval_{who}.log") for who in WHO if failed(run, who))
-    remedy = "this asks for them again, and only them: make eval"
-    head = f"failed, all else is kept; {remedy}; see {logs}"
-    return ["", head, *lines]

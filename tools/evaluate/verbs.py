@@ -25,6 +25,7 @@ def serve(args: Args) -> None:
 
 def lm_eval(args: Args) -> None:
     """Ask base and tuned model lm-eval's tasks, print the table."""
+    from tools.evaluate.lm_eval import FOLDER
     from tools.evaluate.lm_eval import lm_eval as ask
     from tools.evaluate.lm_scores import table
 
@@ -34,7 +35,8 @@ def lm_eval(args: Args) -> None:
     # Tuned first: what is not made is told before a base is fetched.
     models = {"tuned": run.output(_made(run, args)), "base": local_folder(run.recipe.model)}
     with alone(run):
-        say(table(ask(run, args.tasks, {who: models[who] for who in ("base", "tuned")})))
+        found = ask(run, args.tasks, {who: models[who] for who in ("base", "tuned")})
+        say(table(found, run.path / FOLDER))
 
 
 def _made(run: Run, args: Args) -> str:

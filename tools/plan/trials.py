@@ -36,6 +36,9 @@ def render(found: Plan) -> str:
     if steps := found.work.steps:
         at = ", ".join(f"{max(1, round(rung * steps)):,}" for rung in made.rungs)
         lines.append(f"  steps         {at}   of {steps:,}, at each rung")
+    if made.again:
+        told = f"the winner and one more to the last rung with {sweep.seeds - 1} other seeds"
+        lines.append(f"  again         {made.again}   trainings in it: {told}")
     left = duration(found.day * 3600 - allowed)
     lines.append(f"  then          {left}   are left to the winner, at the least")
     lines += _others(sweep, allowed, training)
@@ -54,6 +57,7 @@ def as_json(found: Plan) -> dict[str, Any] | None:
         "trials": sweep.trials,
         "rungs": list(made.rungs) if made else [],
         "climbs": list(made.climbs) if made else [],
+        "again": made.again if made else 0,
         "expected_seconds": made.seconds(training) if made and training else None,
     }
 

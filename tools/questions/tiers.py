@@ -22,7 +22,7 @@ from tools.recipe.schema import Eval
 
 DECLARED = Path(__file__).with_name("tiers.yaml")
 BOTH = "full"  # the final's two stages
-_BOUND = re.compile(r"\bmax_eval_instances=(\d+)\b")
+BOUND = re.compile(r"\bmax_eval_instances=(\d+)\b")
 
 
 def entries(asked: Eval) -> list[Entry]:
@@ -34,7 +34,7 @@ def entries(asked: Eval) -> list[Entry]:
     Raises:
         UserError: there is no such tier or file, its number is none, or a file has faults.
     """
-    found = [(one, _BOUND.search(one.description)) for one in everything(asked)]
+    found = [(one, BOUND.search(one.description)) for one in everything(asked)]
     return [one for one, bound in found if not (bound and int(bound[1]) == 0)]
 
 
@@ -73,7 +73,7 @@ def fingerprint(asked: Eval) -> dict[str, Any]:
         found = entries(asked)
     except UserError:
         return {"tier": asked.tier, "max_instances": asked.max_instances}
-    bounds = [_BOUND.search(one.description) for one in found]
+    bounds = [BOUND.search(one.description) for one in found]
     unbounded = not all(bounds)
     most = max((int(bound[1]) for bound in bounds if bound), default=0)
     return {

@@ -12,6 +12,8 @@ from tools.recipe.operators.faults import operator_faults
 from tools.recipe.yaml_map import KeyPath
 
 LAYERS = "layers"  # the axis whose values are names of files, laid over the recipe
+SEED = "train.seed"  # no axis, but what ``sweep.seeds`` trains again with
+MOST_SEEDS = 10  # more show little that these do not
 FARTHEST = 0.9  # of a training: the winner must have something left to go on with
 KINDS = ("values", "range", "log")
 _ROWS = "decides which rows are held out, and losses on different rows cannot be compared"
@@ -38,7 +40,7 @@ _VERDICTS = (
     ("train.label_smoothing_factor", _LOSS),
     ("train.eval_*", _LOSS),
     ("train.val_set_size", _ROWS),
-    ("train.seed", "would choose luck, not a better recipe"),
+    (SEED, "would choose luck, not a better recipe; set sweep.seeds"),
     ("train.num_epochs", "is how long a training is, which the rungs decide"),
     ("train.max_steps", "is how long a training is, which the rungs decide"),
     ("train.save_*", _NEVER),
@@ -255,9 +257,12 @@ def _numbers(
         if isinstance(value, int | float) and not low < value < high:
             said = "more than 0 and less than 1" if name == "share" else f"less than {FARTHEST:g}"
             yield ("sweep", name), f"must be {said}, not {value:g}"
-    for name, least in (("trials", 2), ("keep", 2), ("rungs", 1)):
+    for name, least in (("trials", 2), ("keep", 2), ("rungs", 1), ("seeds", 1)):
         if isinstance(value := section.get(name, 9), int) and value < least:
             yield ("sweep", name), f"must be {least} or more, not {value}"
+    seeds = section.get("seeds", 1)
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:
+        yield ("sweep", "seeds"), f"must be {MOST_SEEDS} or less, not {seeds}"
     url = section.get("database")
     if isinstance(url, str) and url and "://" not in url:
         yield ("sweep", "database"), f"must be a URL, as sqlite:///{url} or postgresql://HOST/NAME"

@@ -310,7 +310,7 @@ class Quantize:
 
 @dataclass
 class Eval:
-    """What HELM asks.
+    """What HELM asks, and lm-eval how much.
 
     Attributes:
         tier: key of ``tiers``; one of the organizers' stages (``open``, ``hidden``, ``full``,
@@ -322,6 +322,8 @@ class Eval:
         data: folder of scenario data laid out like HELM's ``benchmark_output``; empty: what is
             needed is downloaded.
         limit_minutes: how long HELM should take at most; more is told, never stopped.
+        max_new_tokens: most tokens of an answer that lm-eval lets a model write; 0: as many as each
+            of its tasks says.
     """
 
     tier: str
@@ -330,6 +332,7 @@ class Eval:
     threads: int
     data: str = ""
     limit_minutes: float = 120.0
+    max_new_tokens: int = 0
 
 
 @dataclass

@@ -36,6 +36,8 @@ class Sweep:
         sampler: who draws the values: ``tpe`` learns from the trials before, ``random`` does not,
             ``grid`` goes through all combinations of values.
         seed: of what is drawn.
+        seeds: with how many seeds, the search's own among them, the winner and the recipe's own
+            values are trained to the last rung and compared by the mean; 1: none but that.
         database: URL of the database that keeps the trials, as Optuna takes it; empty: a file in
             the run folder.
         chosen: what the sweep found, by full key; written as a recipe is read, not to be set.
@@ -51,6 +53,7 @@ class Sweep:
     first: float = 0.0
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     seed: int = 17
+    seeds: int = 1
     database: str = ""
     chosen: dict[str, Any] = field(default_factory=dict)
     work: str = ""

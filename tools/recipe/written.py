@@ -61,6 +61,7 @@ _LATER_OF_QUANTIZE: dict[str, Any] = {
     "num_calibration_samples": 256,
     "max_seq_length": 2048,
 }
+_LATER_OF_SWEEP: dict[str, Any] = {"seeds": 1}
 # What a format was chosen by: whoever names the same one has made the same model.
 _HOW_CHOSEN = ("need", "chosen")
 
@@ -81,6 +82,8 @@ def settled(recipe: Recipe) -> dict[str, Any]:
         del values["quantize"][key]
     if values["model"]["arch"]:
         _drop(values["model"]["arch"], _LATER_OF_ARCH)
+    if values["sweep"]:
+        _drop(values["sweep"], _LATER_OF_SWEEP)
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
     return values

@@ -52,7 +52,7 @@ def intervals(
             for score, value in standing.score.items():
                 if value is not None and redrawn[at]:
                     scores[at].setdefault(score, []).append(value)
-    return [{score: _middle(values) for score, values in one.items()} for one in scores]
+    return [{score: middle(values) for score, values in one.items()} for one in scores]
 
 
 def _resamples(
@@ -65,7 +65,8 @@ def _resamples(
         ]
 
 
-def _middle(values: list[float]) -> Interval:
+def middle(values: list[float]) -> Interval:
+    """The lowest and the highest of the middle ``LEVEL`` per cent."""
     ordered, outside = sorted(values), (100 - LEVEL) / 200
     low = math.floor(outside * (len(ordered) - 1))
     return ordered[low], ordered[len(ordered) - 1 - low]
@@ -142,7 +143,7 @@ def of_ratio(sums: Sequence[float], counts: Sequence[float]) -> Interval:
     chosen = numpy.random.default_rng(SEED).integers(0, rows, (RESAMPLES, rows))
     over = numpy.array(counts, dtype=float)[chosen].sum(axis=1)
     drawn = numpy.array(sums, dtype=float)[chosen].sum(axis=1) / numpy.maximum(over, 1)
-    return _middle(drawn.tolist())
+    return middle(drawn.tolist())
 
 
 def of_mean(groups: Sequence[Sequence[float]]) -> Interval:
@@ -158,4 +159,4 @@ def of_mean(groups: Sequence[Sequence[float]]) -> Interval:
         values = numpy.array(each, dtype=float)
         chosen = draws.integers(0, len(values), (RESAMPLES, len(values)))
         means.append(values[chosen].mean(axis=1))
-    return _middle(numpy.mean(means, axis=0).tolist())
+    return middle(numpy.mean(means, axis=0).tolist())

@@ -9,11 +9,13 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.recipe.faults import nearest
-from tools.score import bootstrap, pool, whatif
+from tools.score import against, bootstrap, pool, whatif
+from tools.score.against import Against
 from tools.score.pool import Entry
 from tools.score.ranked import Ranked, Ranking
 from tools.score.ranking import FINAL, STAGES, column, counts_as, ranks, standings
 from tools.score.remarks import remarks
+from tools.score.tables import aligned
 from tools.score.whatif import Gain, Target
 
 _SCORES = (*STAGES, FINAL)
@@ -90,6 +92,18 @@ def what_if(ranking: Ranking, name: str = "") -> tuple[Ranked | None, list[Gain]
     return ranking.rows[at], whatif.gains([row.entry.metrics for row in ranking.rows], at)
 
 
+def compare(ranking: Ranking, chosen: Ranked | None) -> list[Against]:
+    """An entry of one's own against the others of one's own: is the difference more than noise?
+
+    Args:
+        ranking: as ``score`` gives it.
+        chosen: the entry; None gives nothing, as a published one does.
+    """
+    if chosen is None or not chosen.entry.own:
+        return []
+    return against.against(chosen.entry, [row.entry for row in ranking.rows if row.entry.own])
+
+
 def as_json(ranking: Ranking, name: str = "") -> list[dict[str, Any]]:
     """The ranking for programs.
 
@@ -101,9 +115,11 @@ def as_json(ranking: Ranking, name: str = "") -> list[dict[str, Any]]:
         An entry each, in the pool's order: ``entry``, ``mean_win_rate`` (by scenario, null where it
         took no part), ``score`` (``open``, ``hidden``, ``full``; null without data), ``rank`` (as
         ``score``). Where there is something to say also ``interval`` (by score, lowest and
-        highest), ``other`` (win rates of scenarios that are part of neither stage), and
+        highest), ``other`` (win rates of scenarios that are part of neither stage),
         ``what_if``: a list, the most rewarding first, of ``scenario``, ``win_rate``, ``of`` (the
-        score meant), ``next`` and ``best``, each with ``win_rate``, ``score``, ``gain``.
+        score meant), ``next`` and ``best``, each with ``win_rate``, ``score``, ``gain``; and
+        ``against``: a list of ``entry``, ``mean`` (what this one has more), ``interval``,
+        ``questions``, ``changed``, ``run_specs``, ``verdict``.
     """
     chosen, found = what_if(ranking, name)
     rows = []
@@ -112,6 +128,7 @@ def as_json(ranking: Ranking, name: str = "") -> list[dict[str, Any]]:
             "interval": {one: list(ends) for one, ends in row.interval.items()},
             "other": row.others,
             "what_if": [_gain_json(gain) for gain in found] if row is chosen else [],
+            "against": against.as_json(compare(ranking, row)) if row is chosen else [],
         }
         rows.append(
             {
@@ -145,7 +162,9 @@ def render(ranking: Ranking, name: str = "") -> str:
     """
     chosen, found = what_if(ranking, name)
     parts = [_scores(ranking), _rates(ranking), _others(ranking)]
-    parts += [_gains(chosen, found)] if chosen else []
+    if chosen:
+        named = chosen.entry.name
+        parts += [against.render(named, compare(ranking, chosen)), _gains(chosen, found)]
     parts += ["\n".join(f"note: {note}" for note in ranking.notes)]
     return "\n\n".join(filter(None, parts))
 
@@ -227,20 +246,3 @@ def _value(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """A table of plain text.
-
-    Args:
-        rows: its cells.
-        left: the columns that are flush left; the others are flush right.
-    """
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if at in left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

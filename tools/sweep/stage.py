@@ -17,6 +17,7 @@ from tools.recipe.schema import Recipe, Sweep
 from tools.recipe.written import tree
 from tools.run.folder import SWEEP, Run
 from tools.sweep.search import search
+from tools.sweep.seeds import Compared, as_json, chosen, compared, summary, train_again
 from tools.sweep.space import Values, text
 from tools.sweep.study import Study, Trial, reachable
 from tools.sweep.table import Table, render
@@ -24,6 +25,7 @@ from tools.sweep.trial import Compose, Make, Trials, drop_checkpoints, hand_over
 
 TRIALS = "trials"  # in the run folder: a folder a sweep, of a folder a trial
 TABLE = "trials.json"  # beside the answer: what every trial came to
+SPENT = "spent.json"  # and what it had used by then, which is another figure on each machine
 
 
 def sweep(run: Run, compose: Compose, make: Make, allowance: Allowance) -> dict[str, Any]:
@@ -51,14 +53,20 @@ def sweep(run: Run, compose: Compose, make: Make, allowance: Allowance) -> dict[
     study.begin_anew()
     rungs = tuple(study.note("rungs", list(_ladder(run, allowance.limit).rungs)))
     with reachable(), run.produce(SWEEP) as work:
-        whole = _search(study, Trials(run, place, compose, make, rungs, allowance))
+        trials = Trials(run, place, compose, make, rungs, allowance)
+        whole = _search(study, trials)
         best = _best(study, whole)
+        whole = whole and train_again(study, trials, section.seeds)
+        if made := compared(study, run.recipe, section.seeds):
+            best = made.winner.trial
         winner = compose(best.values)
-        _write(work.folder, run, study, best, rungs)
+        _write(work.folder, run, study, best, rungs, made)
         step = _hand_over(run, place, winner, best)
         work.note(**_metrics(study, best, rungs, whole), step=step)
         drop_checkpoints(place, set())
     say(render(study.trials(), best))
+    if made:
+        say(summary(made))
     say(_summary(best, rungs, step))
     return work.metrics
 
@@ -120,10 +128,13 @@ def _search(study: Study, trials: Trials) -> bool:
     trials = dataclasses.replace(trials, heard=table.hear)
 
     def show() -> None:
+        study.told_at(allowance.elapsed())
         table.show()
-        running = {one.number for one in study.trials() if one.state == "running"}
+        going_on = {one.number for one in study.trials() if one.state == "running"}
         best = study.best()
-        drop_checkpoints(place, running | ({best.number} if best else set()))
+        kept = chosen(study) if of(trials.run.recipe).seeds > 1 else []
+        kept += [best] if best else []
+        drop_checkpoints(place, going_on | {one.number for one in kept})
 
     try:
         return search(study, trials.attempt, show)
@@ -149,7 +160,14 @@ def _hand_over(run: Run, place: Path, winner: Loaded, best: Trial) -> int:
     return hand_over(trial, Run(dataclasses.replace(recipe, name=run.recipe.name), run.path.parent))
 
 
-def _write(folder: Path, run: Run, study: Study, best: Trial, rungs: tuple[float, ...]) -> None:
+def _write(
+    folder: Path,
+    run: Run,
+    study: Study,
+    best: Trial,
+    rungs: tuple[float, ...],
+    made: Compared | None,
+) -> None:
     answer = {
         "question": question(run.recipe),
         "work": run.fingerprint(SWEEP),
@@ -160,7 +178,11 @@ def _write(folder: Path, run: Run, study: Study, best: Trial, rungs: tuple[float
     told = [dataclasses.asdict(one) for one in study.trials()]
     for one in told:
         one["told"] = [loss if one["reason"] == "" else None for loss in one["told"]]
-    write_json(folder / TABLE, {"rungs": rungs, "trials": told})
+    own = study.own()
+    table = {"rungs": rungs, "own": own.number if own else None, "trials": told}
+    write_json(folder / TABLE, table | ({"seeds": as_json(made)} if made else {}))
+    spent = {str(one.number): study.seconds(one) for one in study.trials()}
+    write_json(folder / SPENT, {"seconds": spent})
 
 
 def _metrics(study: Study, best: Trial, rungs: tuple[float, ...], whole: bool) -> dict[str, Any]:

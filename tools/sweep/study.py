@@ -84,6 +84,10 @@ class Study:
         """All of them, by number."""
         return [self._trial(one) for one in self._stored.get_trials(deepcopy=False)]
 
+    def own(self) -> Trial | None:
+        """The trial of the recipe's own values; None where they are not on the axes."""
+        return next((one for one in self.trials() if one.values == self._own), None)
+
     def best(self) -> Trial | None:
         """The trial that came farthest with the least loss; None where none came to a rung."""
         ranked = min(self.trials(), key=lambda one: one.rank, default=None)
@@ -133,6 +137,31 @@ class Study:
         if name not in self._stored.user_attrs:
             self._stored.set_user_attr(name, value)
         return self._stored.user_attrs[name]
+
+    def told_at(self, elapsed: float) -> None:
+        """Keep when trials began and came to their rungs, of those of which it is not kept yet.
+
+        Args:
+            elapsed: seconds that the sweep has used by now.
+        """
+        kept = self._stored.user_attrs
+        for one in self.trials():
+            for name in (f"began {one.number}", *self._rungs(one)):
+                if name not in kept:
+                    self._stored.set_user_attr(name, elapsed)
+
+    def seconds(self, trial: Trial) -> list[float]:
+        """What a trial had used at each rung that it was told of."""
+        kept = self._stored.user_attrs
+        began = kept.get(f"began {trial.number}", 0.0)
+        return [round(kept[name] - began, 1) for name in self._rungs(trial) if name in kept]
+
+    def _rungs(self, trial: Trial) -> list[str]:
+        return [f"told {trial.number} {rung}" for rung in range(len(trial.told))]
+
+    def kept(self, name: str) -> Any:
+        """A value that ``note`` kept; None where it did not."""
+        return self._stored.user_attrs.get(name)
 
     def _drawn(self, known: Sequence[Trial]) -> Values:
         """The values of the next trial."""

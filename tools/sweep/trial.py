@@ -20,7 +20,7 @@ from tools.day import checkpoints, schedule
 from tools.day.clock import Allowance
 from tools.errors import StageError, UserError
 from tools.files import file_digest, read_json, write_text
-from tools.recipe.axes import incomparable
+from tools.recipe.axes import SEED, incomparable
 from tools.recipe.load import Loaded
 from tools.recipe.show import show
 from tools.recipe.written import tree
@@ -90,7 +90,10 @@ class Trials:
             UserError: no trial can be made of these values, or none that can be compared.
         """
         loaded = self.compose(trial.values)
-        if wrong := incomparable(tree(self.run.recipe), tree(loaded.recipe)):
+        mine = tree(self.run.recipe)
+        if SEED in trial.values:  # no axis: a finalist is trained again
+            mine["train"]["seed"] = trial.values[SEED]
+        if wrong := incomparable(mine, tree(loaded.recipe)):
             raise UserError(f"{text(trial.values)}: {one}" for one in wrong)
         if new := self._new_faults(loaded):
             raise UserError(f"{one.message}; {one.remedy}" for one in new)

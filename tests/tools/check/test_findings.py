@@ -110,6 +110,7 @@ BREAKS = [
     ("numbers", "4090", "budget.hours=0", "fail"),
     ("numbers", "4090", "budget.checkpoint_minutes=0", "fail"),
     ("numbers", "4090", "eval.threads=0 data.sources.dolly.rows=0", "fail"),
+    ("numbers", "4090", "eval.max_new_tokens=-1", "fail"),
     ("numbers", "4090", "train.warmup_steps=0 data.test_rows=0", "pass"),
     ("sources", "cpu", "data.sources.boxes.path=boxxes", "fail"),
     ("sources", "cpu", "data.sources=null data.sources={}", "fail"),

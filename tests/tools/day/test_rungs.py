@@ -17,6 +17,15 @@ def test_rungs_are_so_far_that_the_share_is_used_and_not_passed() -> None:
     assert made.rungs[1] / made.rungs[0] == made.rungs[2] / made.rungs[1] == pytest.approx(3)
 
 
+def test_other_seeds_have_their_part_of_the_share() -> None:
+    with_seeds = ladder(dataclasses.replace(SWEEP, seeds=3), 3600, 36000)
+    without = ladder(SWEEP, 3600, 36000)
+    assert with_seeds is not None and without is not None
+    assert with_seeds.again == 4 and with_seeds.seconds(36000) == pytest.approx(3600)
+    assert with_seeds.rungs[-1] < without.rungs[-1]
+    assert ladder(dataclasses.replace(SWEEP, seeds=3), 13 * START, 100) is None
+
+
 def test_with_much_time_no_trial_goes_beyond_the_half_of_a_training() -> None:
     made = ladder(SWEEP, 1e9, 100)
     assert made is not None and made.rungs[-1] == pytest.approx(HALF)

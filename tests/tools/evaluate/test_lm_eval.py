@@ -109,6 +109,16 @@ def test_what_lm_eval_is_told(tmp_path: Path, url: str, model: Path) -> None:
     assert (arguments["max_length"], arguments["num_concurrent"]) == (777, 7)
     assert arguments["tokenizer"] == str(model) and arguments["tokenized_requests"] is True
     assert arguments["add_bos_token"] is False
+    assert "gen_kwargs" not in told and told["confirm_run_unsafe_code"] is False
+
+
+def test_how_long_answers_are_and_that_their_code_runs_is_the_users_to_say(
+    tmp_path: Path, url: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")
+    run = make_run(tmp_path, eval__max_new_tokens=512)
+    told = lm_eval.configuration(run, url, model, ["humaneval"], tmp_path / "out")
+    assert told["gen_kwargs"] == {"max_gen_toks": 512} and told["confirm_run_unsafe_code"] is True
 
 
 def test_bos_is_added_where_the_worker_adds_it(tmp_path: Path) -> None:
@@ -216,6 +226,8 @@ def test_the_same_again_is_not_asked_again(
     assert len(harness) == 8, "nobody knows whether the data of a task of one's own has changed"
     ask(make_run(tmp_path, eval__max_instances=3), "arc_easy", model)
     assert len(harness) == 10
+    ask(make_run(tmp_path, eval__max_instances=3, eval__max_new_tokens=9), "arc_easy", model)
+    assert len(harness) == 12
 
 
 def test_an_earlier_result_survives_a_failure(
@@ -234,36 +246,6 @@ def test_the_newest_results_count(tmp_path: Path) -> None:
         for name, content in results(value, f"results_2026-01-{day}.json").items():
             write_json(tmp_path / name, content)
     assert lm_scores.read_scores(tmp_path)["own"]["acc"]["value"] == 0.9
-
-
-def one(value: float, error: float | None = 0.01, better: bool | None = True) -> dict[str, Any]:
-    return {"value": value, "stderr": error, "higher_is_better": better, "n": 9}
-
-
-def test_table() -> None:
-    base = {"a": {"acc": one(0.5)}, "b": {"ppl": one(9.0, 0.1, False)}, "gone": {"acc": one(0.1)}}
-    tuned = {
-        "a": {"acc": one(0.7)},
-        "b": {"ppl": one(12.0, 0.1, False)},
-        "noise": {"acc": one(0.3, None)},
-    }
-    lines = lm_scores.table({"base": base, "tuned": tuned}).splitlines()
-    print("\n".join(lines))
-    cells = {line.split()[0]: line.split()[1:] for line in lines if line}
-    assert cells["a"] == ["acc", "0.500", "0.700", "+0.200", "9", "better"]
-    assert cells["b"] == ["ppl", "9.000", "12.000", "+3.000", "9", "worse"]
-    assert cells["noise"] == ["acc", "-", "0.300", "-", "9"]
-    assert cells["gone"] == ["acc", "0.100", "-", "-", "9"]
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [(one(0.5), one(0.52)), (one(0.5, None), one(0.9)), (one(0.5), one(0.9, better=None))],
-)
-def test_no_verdict(before: dict[str, Any], after: dict[str, Any]) -> None:
-    found = {"base": {"t": {"acc": before}}, "tuned": {"t": {"acc": after}}}
-    line = lm_scores.table(found).splitlines()[1]
-    assert not line.endswith(("better", "worse"))
 
 
 def start(monkeypatch: pytest.MonkeyPatch, script: str) -> None:

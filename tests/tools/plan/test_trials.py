@@ -37,6 +37,15 @@ def test_rungs_that_are_asked_for_may_be_too_far(planned: Plan) -> None:
     assert told is not None and told["expected_seconds"] > told["seconds"]
 
 
+def test_other_seeds_are_counted(planned: Plan) -> None:
+    said = trials.render(with_sweep(planned, seeds=3))
+    assert "  again         4   trainings in it: the winner and one more to the last rung" in said
+    told, before = (trials.as_json(with_sweep(planned, seeds=n)) for n in (3, 1))
+    assert told and before and (told["again"], before["again"]) == (4, 0)
+    assert told["rungs"][-1] < before["rungs"][-1]
+    assert told["expected_seconds"] == pytest.approx(before["expected_seconds"], rel=0.01)
+
+
 def test_too_short_a_share_has_no_trial(planned: Plan) -> None:
     assert "no trial is planned: too short to start" in trials.render(
         with_sweep(planned, share=0.01)

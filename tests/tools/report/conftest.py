@@ -13,7 +13,7 @@ from tools.data import tokens
 from tools.day.clock import Clock
 from tools.day.watch import TOKENS
 from tools.files import write_json
-from tools.recipe.schema import Architecture
+from tools.recipe.schema import Architecture, Axis, Sweep
 from tools.run.folder import Run
 from tools.score import bootstrap
 
@@ -162,6 +162,42 @@ def evaluate(run: Run, who: str, answered: dict[str, tuple[list[int], list[int]]
         write_json(work.folder / "scores.json", scores)
         write_json(work.folder / "metrics.json", {"rules": {"letter": 6, "<b>few_shot</b>": 8}})
         work.note(tier="tier", scores={name: s["value"] for name, s in scores.items()})
+
+
+SWEEP = Sweep(
+    {
+        "train.learning_rate": Axis(log=[1e-4, 1e-2]),
+        "data.order": Axis(values=["shuffled", "listed"]),
+        "layers": Axis(values=["", ["a", "b"]]),
+    },
+    trials=4,
+)
+
+
+def sweep(run: Run, own: int | None = 0, winner: int = 2, timed: bool = True) -> None:
+    """A sweep of four trials, the last one of which broke."""
+    told = ((2.0, 1.8, 1.6), (2.5,), (1.9, 1.5, 1.2), (None,))
+    trials = [
+        {
+            "number": number,
+            "values": {
+                "train.learning_rate": 1e-3 * (1 + number),
+                "data.order": "listed" if number % 2 else "shuffled",
+                "layers": ["a", "b"] if number == 2 else "",
+            },
+            "told": losses,
+            "state": "done" if len(losses) == 3 else "lost",
+            "reason": "" if losses[0] else f"no memory {HOSTILE}",
+        }
+        for number, losses in enumerate(told)
+    ]
+    with run.produce("sweep") as work:
+        table = {"rungs": [0.01, 0.03, 0.09], "own": own, "trials": trials}
+        write_json(work.folder / "trials.json", table)
+        seconds = {str(n): [40.0 * (r + 1) for r in range(len(t))] for n, t in enumerate(told)}
+        write_json(work.folder / "spent.json", {"seconds": seconds if timed else {}})
+        work.note(winner=winner, stopped=None)
+    add_interval(run, "sweep", 360.0)
 
 
 def check_rows(run: Run) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pace import pace
 from tests.tools.score.helm_suite import original, write_run
-from tools.score.bootstrap import _draw, _middle, _redrawn, intervals, of_mean, of_ratio
+from tools.score.bootstrap import _draw, _redrawn, intervals, middle, of_mean, of_ratio
 from tools.score.pool import Entry
 from tools.score.suites import columns, read, wanted
 
@@ -38,8 +38,8 @@ def test_the_middle_of_the_binomial(tmp_path: Path) -> None:
 
 
 def test_the_interval_is_the_middle_95_per_cent() -> None:
-    assert _middle([float(n) for n in reversed(range(1001))]) == (25.0, 975.0)
-    assert _middle([0.3]) == (0.3, 0.3)
+    assert middle([float(n) for n in reversed(range(1001))]) == (25.0, 975.0)
+    assert middle([0.3]) == (0.3, 0.3)
 
 
 def test_who_is_far_ahead_is_sure_and_who_is_level_is_not(tmp_path: Path) -> None:

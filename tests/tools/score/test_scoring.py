@@ -103,9 +103,15 @@ def test_what_if_is_ones_own_newest_unless_asked(tmp_path: Path) -> None:
     assert mine and mine.entry.name == "cpu tuned"
     assert {gain.score for gain in found} == {"open"}
     assert "what if cpu tuned (open " in render(ranking)
+    told = table(render(ranking), "is cpu tuned more than noise away from these")
+    assert told["cpu base"][:3] == ["3", "60", "+0.500"]
+    assert told["cpu base"][-1] == "better: more than noise"
+    (row,) = [row for row in as_json(ranking) if "against" in row]
+    assert row["entry"] == "cpu tuned" and row["against"][0]["entry"] == "cpu base"
     theirs, found = what_if(ranking, "poor")
     assert theirs and theirs.entry.name == "poor" and {gain.score for gain in found} == {"full"}
     text = render(ranking, "poor")
+    assert "more than noise" not in text, "of a published entry no answers are at hand"
     assert "what if poor (full " in text and "past the next" in text
     assert "while one of them is, its stage is next to 0" in text
     (row,) = [row for row in as_json(ranking, "poor") if "what_if" in row]

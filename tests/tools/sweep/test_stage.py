@@ -11,81 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import make_run, recipe
+from tests.tiny import recipe
+from tests.tools.sweep.sweeping import BEST, RATES, SWEEP, Sweeping, loss
 from tests.tools.sweep.trainers import ADAPTER, Script
-from tools.day.clock import Allowance
 from tools.errors import StageError, UserError
 from tools.recipe.answer import FILE
 from tools.recipe.load import Loaded
-from tools.recipe.schema import Axis, Sweep
+from tools.recipe.schema import Axis
 from tools.run.folder import Run
 from tools.sweep import stage, trial
-from tools.sweep.space import Values
-
-RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
-SWEEP = Sweep(
-    {"train.learning_rate": Axis(values=RATES)},
-    trials=6,
-    keep=2,
-    rungs=2,
-    first=0.1,
-    sampler="grid",
-)
-BEST = 3e-3
-
-
-def loss(train: dict[str, Any], step: int) -> float:
-    return 1 + abs(math.log(train["learning_rate"] / BEST)) + 1 / step
-
-
-class Sweeping:
-    """A run with rows, and what its sweep is made with."""
-
-    def __init__(self, root: Path, sweep: Sweep, patch: pytest.MonkeyPatch) -> None:
-        self.run = make_run(root, sweep=sweep, eval__threads=1)
-        self.run.path.mkdir(parents=True, exist_ok=True)
-        make_rows(self.run, "data")
-        self.patch, self.made = patch, 0
-
-    def compose(self, values: Values) -> Loaded:
-        made = dataclasses.replace(self.run.recipe)
-        for key, value in values.items():
-            section, name = key.split(".")
-            if section == "train":
-                made = dataclasses.replace(made, train={**made.train, name: value})
-            else:
-                made = dataclasses.replace(
-                    made, data=dataclasses.replace(made.data, **{name: value})
-                )
-        return Loaded(made, {}, [])
-
-    def make(self, run: Run, name: str) -> None:
-        self.made += 1
-        make_rows(run, name)
-
-    def sweep(self, script: Script, limit: float = 1000.0) -> dict[str, Any]:
-        self.patch.setattr(trial.child, "call", script.call)
-        self.patch.setattr(trial.base_model, "local_folder", lambda model: Path("base"))
-        self.patch.setattr(trial.tokens, "files", lambda run, base: {})
-        return stage.sweep(
-            self.run, self.compose, self.make, Allowance(time.monotonic(), 0.0, limit)
-        )
-
-    @property
-    def place(self) -> Path:
-        return stage.place_of(self.run)
-
-    def winner(self) -> Run:
-        values = json.loads((self.run.path / FILE).read_text())["values"]
-        made = self.compose(values).recipe
-        return Run(dataclasses.replace(made, sweep=None), self.run.path.parent)
-
-
-def make_rows(run: Run, name: str) -> None:
-    with run.produce(name) as work:
-        (work.folder / "train.jsonl").write_text(run.recipe.data.order)
-        held_out = "other" if run.recipe.data.shots == 1 else "held out"
-        (work.folder / "validation.jsonl").write_text(held_out)
 
 
 @pytest.fixture
@@ -106,6 +40,28 @@ def test_the_winner_is_told_kept_and_handed_over(
     trials = json.loads((sweeping.run.path / "sweep" / stage.TABLE).read_text())["trials"]
     assert {one["values"]["train.learning_rate"] for one in trials} == set(RATES)
     assert sweeping.run.done("sweep")
+
+
+def test_what_each_trial_used_and_whether_it_is_the_recipes_own_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping = Sweeping(tmp_path, SWEEP, monkeypatch)
+
+    def slow(train: dict[str, Any], step: int) -> float:
+        time.sleep(0.1)
+        return loss(train, step)
+
+    sweeping.sweep(Script(slow))
+    folder = sweeping.run.path / "sweep"
+    told = json.loads((folder / stage.TABLE).read_text())
+    seconds = json.loads((folder / stage.SPENT).read_text())["seconds"]
+    assert {len(one["told"]) for one in told["trials"]} == {1, 2}
+    for one in told["trials"]:
+        used = seconds[str(one["number"])]
+        assert len(used) == len(one["told"]) and used == sorted(used)
+        assert 0.1 <= used[0] < 5 and (len(used) == 1 or used[1] - used[0] >= 0.1)
+    own = told["trials"][told["own"]]["values"]
+    assert own == {"train.learning_rate": sweeping.run.recipe.train["learning_rate"]}
 
 
 @pytest.mark.parametrize("aside", [False, True])
@@ -193,12 +149,14 @@ class Killed(BaseException):
     """As ``kill -9``: nothing is put in order."""
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
 def test_killed_at_any_event_it_ends_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = Sweeping(tmp_path / "alone", SWEEP, monkeypatch)
+    sweep = dataclasses.replace(SWEEP, seeds=seeds)
+    alone = Sweeping(tmp_path / "alone", sweep, monkeypatch)
     alone.sweep(Script(loss))
-    killed, events, kills = Sweeping(tmp_path / "killed", SWEEP, monkeypatch), 0, 0
+    killed, events, kills = Sweeping(tmp_path / "killed", sweep, monkeypatch), 0, 0
 
     class Dying(Script):
         def call(self, *words: Any, **how: Any) -> None:

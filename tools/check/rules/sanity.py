@@ -40,6 +40,7 @@ _AT_LEAST = {
     "quantize.max_score_drop": 0,
     "eval.max_instances": 1,
     "eval.threads": 1,
+    "eval.max_new_tokens": 0,
 }
 _MORE_THAN = {
     "budget.hours": 0,

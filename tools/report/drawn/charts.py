@@ -67,7 +67,12 @@ class _Frame:
 
 
 def lines(
-    identifier: str, title: str, series: Sequence[Series], x_name: str, zero: bool = False
+    identifier: str,
+    title: str,
+    series: Sequence[Series],
+    x_name: str,
+    zero: bool = False,
+    keys: Sequence[Series] = (),
 ) -> Html:
     """Curves over one axis.
 
@@ -77,6 +82,8 @@ def lines(
         series: the curves; one without points is left out, and at least one has some.
         x_name: what runs along the axis.
         zero: let the upright axis begin at 0, for values whose size counts.
+        keys: what the legend lists where curves are too many to be named, their names and styles;
+            nothing is read out under the pointer then.
     """
     drawn = [each for each in series if each.points]
     xs, ys = ([point[axis] for each in drawn for point in each.points] for axis in (0, 1))
@@ -88,9 +95,9 @@ def lines(
         "series": [{"name": each.name, "points": each.points} for each in drawn],
     }
     told = f"{_told(drawn, x_name)}."
-    plot = _Plot(frame, marks, body, read)
-    keys = _keys(drawn) if len(drawn) > 1 else None  # the title tells a single one
-    return _figure(identifier, title, told, plot, keys, x_name)
+    plot = _Plot(frame, marks, body, None if keys else read)
+    named = keys or (drawn if len(drawn) > 1 else [])  # the title tells a single one
+    return _figure(identifier, title, told, plot, _keys(named), x_name)
 
 
 def histogram(
@@ -153,13 +160,13 @@ def bar(
         for start, each in zip(ends, segments, strict=False)
     ]
     told = "; ".join(f"{each.name} {each.text}" for each in segments)
-    drawing = _drawing(identifier, title, f"{told}.", pieces)
+    picture = drawing(identifier, title, f"{told}.", pieces)
     keys = [
         tag("div", tag("dt", tag("i", class_=f"swatch {s.style}"), s.name), tag("dd", s.text))
         for s in segments
     ]
     listed = tag("dl", keys, class_="legend") if legend else None
-    return tag("figure", tag("figcaption", title), drawing, listed, id=identifier, class_="bar")
+    return tag("figure", tag("figcaption", title), picture, listed, id=identifier, class_="bar")
 
 
 def dumbbell(base: float | None, tuned: float | None) -> Html:
@@ -193,7 +200,7 @@ class _Plot:
 
 
 def _figure(identifier: str, title: str, told: str, plot: _Plot, keys: Child, x_name: str) -> Html:
-    svg = _drawing(identifier, title, told, plot.body)
+    svg = drawing(identifier, title, told, plot.body)
     area = tag("div", svg, tag("span", class_="cross", hidden=True), class_="area")
     caption = tag("figcaption", tag("span", title), keys, tag("output", class_="read"))
     data = json.dumps(plot.read) if plot.read else None
@@ -203,7 +210,15 @@ def _figure(identifier: str, title: str, told: str, plot: _Plot, keys: Child, x_
     )
 
 
-def _drawing(identifier: str, title: str, told: str, body: Child) -> Html:
+def drawing(identifier: str, title: str, told: str, body: Child) -> Html:
+    """A stretched picture, with its title and what it shows in words.
+
+    Args:
+        identifier: of its figure.
+        title: what is shown.
+        told: the same in words, for who cannot see it.
+        body: the drawing.
+    """
     names = f"{identifier}-title", f"{identifier}-told"
     return tag(
         "svg",

@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from tools.console import duration
-from tools.report.drawn import answered, judged, made, proof, scored, served
+from tools.report.drawn import answered, judged, made, proof, scored, served, swept
 from tools.report.drawn.html import Html, facts, join, tag
 from tools.report.gathered.source import UNREADABLE, Part
 from tools.report.scale import number
@@ -22,6 +22,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Part], list[Html | None]]], ...] = (
     ("mistakes", "Mistakes", answered.mistakes),
     ("rules", "Output rules", judged.rules),
     ("contamination", "Contamination", judged.contamination),
+    ("sweep", "The sweep", swept.sweep),
     ("training", "Training", made.training),
     ("day", "The day", made.day),
     ("memory", "Memory", made.memory),

@@ -7,9 +7,10 @@ from typing import Any
 from tools import __version__
 from tools.errors import UserError
 from tools.recipe.redact import redact
-from tools.report.gathered import proofs, records, resources, rows, training, worker
+from tools.report.gathered import proofs, records, resources, rows, swept, training, worker
 from tools.report.gathered.judged import changes, mistakes, scores, standing, versus
 from tools.report.gathered.source import UNREADABLE, Missing, Part, Source
+from tools.run.folder import SWEEP
 from tools.run.provenance import MANIFEST
 
 # By its name, what gathers a part, and the target that makes what it reads.
@@ -17,6 +18,7 @@ PARTS: dict[str, tuple[Callable[[Source], Part], str]] = {
     "scores": (scores.scores, "eval"),
     "versus": (versus.versus, "eval"),
     "ranking": (standing.standing, "eval"),
+    "sweep": (swept.sweep, "sweep"),
     "training": (training.training, "train"),
     "day": (resources.day, "train"),
     "memory": (resources.memory, "plan"),
@@ -34,7 +36,7 @@ PARTS: dict[str, tuple[Callable[[Source], Part], str]] = {
 def gather(source: Source, options: str = "") -> dict[str, Any]:
     """All parts; each is what it found, or ``{"missing": why, "command": what makes it}``.
 
-    ``versus`` is there only where another run was named.
+    ``versus`` is there only where another run was named, ``sweep`` where one was made.
 
     Args:
         source: the run.
@@ -59,11 +61,18 @@ def gather(source: Source, options: str = "") -> dict[str, Any]:
         "parts": {
             name: _part(part, target, source, options)
             for name, (part, target) in PARTS.items()
-            if name != "versus" or source.other
+            if _wanted(name, source)
         },
     }
     cleaned: dict[str, Any] = clean(found)
     return cleaned
+
+
+def _wanted(part: str, source: Source) -> bool:
+    """Whether a part has anything to be about: most runs have no sweep, and no run beside them."""
+    if part == "sweep":
+        return source.run.output(SWEEP).is_dir()
+    return part != "versus" or source.other is not None
 
 
 def _part(part: Callable[[Source], Part], target: str, source: Source, options: str) -> Part:

@@ -51,6 +51,14 @@ def test_a_curve_is_told_in_words_and_read_out_by_the_script() -> None:
     assert data["series"] == [{"name": "a & b", "points": [[5, 2.0], [10, 1.0]]}]
 
 
+def test_many_curves_have_a_legend_of_their_styles() -> None:
+    curves = [Series(f"n{at}", [(0, at), (1, at + 1)], "raw") for at in range(3)]
+    found = tree(lines("c", "Title", curves, "step", keys=[Series("others", [], "raw")]))
+    assert len(found.findall(".//g[@class='curve raw']")) == 3
+    assert [one.attrib["class"] for one in found.findall(".//figcaption/span/i")] == ["key raw"]
+    assert "data-chart" not in found.find(".//div[@class='plot']").attrib  # type: ignore[union-attr]
+
+
 def test_bars_of_a_histogram() -> None:
     found = tree(histogram("h", "Rows", 10, [0, 4, 2], "tokens"))
     rects = list(found.iter("rect"))

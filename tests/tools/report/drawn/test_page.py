@@ -58,7 +58,8 @@ def test_every_part_has_its_section_and_every_element_its_end(markup: str) -> No
     assert not page.open and {name for name, _, _ in SECTIONS} == set(PARTS)
     assert len(page.ids) == len(set(page.ids)), "an id stands twice"
     charts = {f"chart-{name}" for name in "loss rate speed day predicted measured lengths".split()}
-    assert {*PARTS, *charts} - {"versus"} <= set(page.ids) and "versus" not in page.ids
+    absent = {"versus", "sweep"}  # no other run, no sweep
+    assert {*PARTS, *charts} - absent <= set(page.ids) and absent.isdisjoint(page.ids)
     links = [value for tag, name, value in page.attributes if (tag, name) == ("a", "href")]
     assert all(link and link.lstrip("#") in page.ids for link in links)
 

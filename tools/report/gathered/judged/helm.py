@@ -5,15 +5,15 @@ read, as ``helm-run`` leaves them, so a summary need not have been made.
 """
 
 import re
-import statistics
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.evaluate.helm.log import plain
-from tools.files import read_json
+from tools.score.per_question import questions, states, values
+
+__all__ = ["Answer", "answers", "base", "folders", "questions", "scenario", "values"]
 
 _RUNS = "benchmark_output/runs"
 
@@ -55,20 +55,6 @@ def folders(evaluation: Path) -> dict[str, Path]:
     return {plain(path.name): path for path in found}
 
 
-def values(folder: Path, metric: str, split: str) -> dict[str, float]:
-    """A metric by instance, unperturbed, the mean over trials where there are several."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for entry in read_json(folder / "per_instance_stats.json") or []:
-        if _perturbed(entry):
-            continue
-        for stat in entry["stats"]:
-            name = stat["name"]
-            known = name["name"] == metric and name.get("split", split) == split
-            if known and not _perturbed(name) and stat.get("mean") is not None:
-                found[entry["instance_id"]].append(stat["mean"])
-    return {instance: statistics.fmean(each) for instance, each in found.items()}
-
-
 def answers(folder: Path, wanted: set[str]) -> dict[str, Answer]:
     """Prompts and answers of some instances, of their first trial.
 
@@ -76,37 +62,18 @@ def answers(folder: Path, wanted: set[str]) -> dict[str, Answer]:
         folder: of a run spec.
         wanted: ids of instances.
     """
-    states: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for state in _states(folder):
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for state in states(folder):
         if state["instance"].get("id") in wanted:
-            states[state["instance"]["id"]].append(state)
-    return {instance: _answer(each) for instance, each in states.items()}
+            found[state["instance"]["id"]].append(state)
+    return {instance: _answer(each) for instance, each in found.items()}
 
 
-def questions(folder: Path) -> dict[str, str]:
-    """The text of every instance, by its id.
-
-    Args:
-        folder: of a run spec.
-    """
-    instances = (state["instance"] for state in _states(folder))
-    return {each["id"]: each["input"].get("text", "") for each in instances if each.get("id")}
-
-
-def _states(folder: Path) -> Iterator[dict[str, Any]]:
-    """Requests as they were meant: neither perturbed nor made to calibrate."""
-    stored = read_json(folder / "scenario_state.json") or {}
-    for state in stored.get("request_states", []):
-        calibrates = state.get("request_mode") == "calibration"
-        if not calibrates and not _perturbed(state["instance"]):
-            yield state
-
-
-def _answer(states: list[dict[str, Any]]) -> Answer:
+def _answer(requests: list[dict[str, Any]]) -> Answer:
     """Of an instance's requests, one for each reference where each was scored, the best."""
-    first = states[0]
+    first = requests[0]
     references = first["instance"]["references"]
-    by_reference = [state for state in states if state.get("reference_index") is not None]
+    by_reference = [state for state in requests if state.get("reference_index") is not None]
     # A request that failed has no score; any it were given might beat the others'.
     scored = [state for state in by_reference if _completion(state).get("logprob") is not None]
     chosen = max(scored, key=lambda state: _completion(state)["logprob"], default=None)
@@ -127,8 +94,3 @@ def _answer(states: list[dict[str, Any]]) -> Answer:
 def _completion(state: dict[str, Any]) -> dict[str, Any]:
     found: list[dict[str, Any]] = (state.get("result") or {}).get("completions") or [{}]
     return found[0]
-
-
-def _perturbed(entry: dict[str, Any]) -> bool:
-    """Whether HELM misspelt or renamed something: its copies test robustness and fairness."""
-    return (entry.get("perturbation") or {}).get("name", "identity") != "identity"
