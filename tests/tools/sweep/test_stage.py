@@ -17,8 +17,9 @@ from tools.day.clock import Allowance
 from tools.errors import StageError, UserError
 from tools.recipe.answer import FILE
 from tools.recipe.load import Loaded
-from tools.recipe.schema import Axis, Sweep
+from tools.recipe.schema import Axis, Soup, Sweep
 from tools.run.folder import Run
+from tools.run.souped import MEMBERS
 from tools.sweep import stage, trial
 from tools.sweep.space import Values
 
@@ -106,6 +107,24 @@ def test_the_winner_is_told_kept_and_handed_over(
     trials = json.loads((sweeping.run.path / "sweep" / stage.TABLE).read_text())["trials"]
     assert {one["values"]["train.learning_rate"] for one in trials} == set(RATES)
     assert sweeping.run.done("sweep")
+
+
+def test_the_next_best_at_the_last_rung_are_left_to_a_soup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping = Sweeping(tmp_path, dataclasses.replace(SWEEP, keep=2, rungs=1), monkeypatch)
+    sweeping.run = Run(dataclasses.replace(sweeping.run.recipe, soup=Soup(trials=2)), tmp_path)
+    found = sweeping.sweep(Script(loss))
+    trials = json.loads((sweeping.run.path / "sweep" / stage.TABLE).read_text())["trials"]
+    ended = [one for one in trials if one["state"] == "done" and one["number"] != found["winner"]]
+    wanted = sorted(ended, key=lambda one: (one["told"][-1], one["number"]))[:2]
+    assert wanted, "no other trial came to the last rung: this test shows nothing"
+    left = sorted((sweeping.run.path / "sweep" / MEMBERS).iterdir())
+    assert [int(path.name) for path in left] == sorted(one["number"] for one in wanted)
+    assert {(path / ADAPTER).read_text() for path in left} == {"10 steps"}
+    assert not list(sweeping.place.glob("*/.adapter.*")), "checkpoints take no room all the same"
+    outputs = sweeping.run.record("sweep")["outputs"]  # type: ignore[index]
+    assert f"{MEMBERS}/{left[0].name}/{ADAPTER}" in outputs
 
 
 @pytest.mark.parametrize("aside", [False, True])
