@@ -3,7 +3,7 @@
 #   HW=4090|a100|cpu   the card, that is recipes/HW.yaml           (default: cpu)
 #   RECIPE=my.yaml     a recipe of your own, instead of HW
 #   SET="k=v ~k"       change or remove values: SET="train.learning_rate=1e-4 ~train.weight_decay"
-#   FORCE=1            day, data, sweep, train, merge, quantize, eval, reproduce, plan PROBE=1: go on, and say so, where check fails
+#   FORCE=1            day, data, sweep, train, soup, merge, quantize, eval, reproduce, plan PROBE=1: go on, and say so, where check fails
 #   PORT=8080          for serve, instead of the recipe's
 #   RUNS=runs          where run folders live
 #   RUN=runs/cpu       for verify, reproduce, report, publish: a run folder;  INTO=folder: where reproduce builds
@@ -77,7 +77,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup helm day data sweep train merge quantize export serve eval score report submission publish \
+.PHONY: help setup helm day data sweep train soup merge quantize export serve eval score report submission publish \
         lint-submission \
         rehearse show check preview plan clock verify reproduce test test-all lint format schema recipe-schema helm-schema openapi lock gpu gguf onnx clients compress \
         clean bench-card bench-check bench-clock bench-conf bench-kept bench-merge bench-quantize bench-schedule bench-serve soak fuzz torture
@@ -100,6 +100,9 @@ sweep: setup ## search for the values to train with, as the recipe's sweep: says
 
 train: setup ## train the adapter (goes on from the last checkpoint)
 	@$(TOOLS) train $(RECIPES) $(FORCED)
+
+soup: setup ## average the adapter with others, as the recipe's soup: says, where held-out rows say it is better
+	@$(TOOLS) soup $(RECIPES) $(FORCED)
 
 merge: setup ## add the adapter to the base model
 	@$(TOOLS) merge $(RECIPES) $(FORCED)

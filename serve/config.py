@@ -28,6 +28,8 @@ class Rule:
     Attributes:
         match: which requests; the first rule that matches a request is the one applied.
         adapter: name of the LoRA adapter (of ``serve.adapters``) that answers.
+        ensemble: names of several, "" for the model itself: each is asked, and the answer whose
+            tokens are the likeliest on average is given, see ``serve.ensemble``.
         wrap: prompt template; ``{prompt}`` stands for the request's prompt.
         stop: strings that end the text, beside those of the request.
         cut: regular expressions; the text ends before the first match of any.
@@ -37,6 +39,7 @@ class Rule:
 
     match: Match = field(default_factory=Match)
     adapter: str | None = None
+    ensemble: list[str] = field(default_factory=list)
     wrap: str | None = None
     stop: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)

@@ -43,6 +43,13 @@ ENGINE_COUNTERS = {
     "prefix_hits": "Completions that reused some.",
 }
 
+#: What ensembles cost (``serve.ensemble.Cost``), as counters.
+ENSEMBLE_COUNTERS = {
+    "requests": "Completions that an ensemble made and did not give.",
+    "prompt_tokens": "Prompt tokens of these.",
+    "new_tokens": "Tokens generated of these.",
+}
+
 #: Seconds over which ``oneday_tokens_per_second`` is taken.
 RATE_WINDOW_S = 10.0
 
@@ -204,3 +211,17 @@ def _worker_families(worker: dict[str, Any]) -> Iterator[Metric]:
     for rule, step, count in worker["rule_hits"]:
         hits.add_metric([rule, step], count)
     yield hits
+    yield from _ensemble_families(worker["ensembles"])
+
+
+def _ensemble_families(cost: dict[str, Any]) -> Iterator[Metric]:
+    for name, text in ENSEMBLE_COUNTERS.items():
+        yield CounterMetricFamily(f"oneday_ensemble_extra_{name}", text, value=cost[name])
+    answers = CounterMetricFamily(
+        "oneday_ensemble_answers",
+        "Whose answer was given; no adapter: the model's own.",
+        labels=["rule", "adapter"],
+    )
+    for rule, adapter, count in cost["answers"]:
+        answers.add_metric([rule, adapter], count)
+    yield answers

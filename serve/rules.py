@@ -1,9 +1,9 @@
 r"""Output rules: what the recipe's ``serve.rules`` does to requests and to their answers.
 
-The first rule that matches a request is the one applied, in this order: match, route (``adapter``),
-wrap, generate with the rule's stop strings beside the request's, cut, extract, format. What cut,
-extract and format keep true is in :mod:`serve.edits`. Of a model that can write no capitals an
-answer of one letter is given as a capital, whichever rule matches or none.
+The first rule that matches a request is the one applied, in this order: match, route (``adapter``,
+or several by ``ensemble``), wrap, generate with the rule's stop strings beside the request's, cut,
+extract, format. What cut, extract and format keep true is in :mod:`serve.edits`. Of a model that
+can write no capitals an answer of one letter is given as a capital, whichever rule matches or none.
 
 All regular expressions are searched with ``re.MULTILINE``: ``^`` and ``$`` are at every line,
 ``\A`` and ``\Z`` at the ends of the text.
@@ -13,11 +13,11 @@ Python's ``re`` cannot be interrupted. Write patterns that cannot backtrack with
 a completion of at most the context's tokens.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from serve import ensemble
 from serve.config import Match, Rule
 from serve.edits import Edit
 from serve.engine.base import GenResult, GenToken
@@ -50,6 +50,7 @@ class Plan:
     Attributes:
         name: the rule's.
         adapter: who answers; None: the model itself.
+        ensemble: several that are asked in its place, see :mod:`serve.ensemble`; none: one is.
         prompt: the request's, wrapped when the rule wraps.
         wrapped: whether it was.
         stops: strings that end the text, beside the request's.
@@ -59,6 +60,7 @@ class Plan:
 
     name: str
     adapter: str | None
+    ensemble: tuple[str | None, ...]
     prompt: str
     wrapped: bool
     stops: tuple[str, ...]
@@ -84,7 +86,8 @@ class Rules:
     """
 
     def __init__(self, rules: dict[str, Rule]) -> None:
-        adapters = {rule.adapter for rule in rules.values() if rule.adapter}
+        listed = ([rule.adapter, *rule.ensemble] for rule in rules.values())
+        adapters = {name for names in listed for name in names if name}
         if found := faults(rules, adapters):
             raise RuleFault(found)
         self._rules = [(name, rule, Edit(rule)) for name, rule in rules.items()]
@@ -130,6 +133,7 @@ def _plan(name: str, rule: Rule, edit: Edit, prompt: str, capitals: bool) -> Pla
     return Plan(
         name=name,
         adapter=rule.adapter,
+        ensemble=tuple(name or None for name in rule.ensemble),
         # Not str.format: all other braces of the template are text.
         prompt=rule.wrap.replace("{prompt}", prompt) if rule.wrap else prompt,
         wrapped=bool(rule.wrap),
@@ -182,6 +186,7 @@ def _rule_faults(rule: Rule, adapters: Collection[str]) -> list[Fault]:
     return [
         *_match_faults(rule.match),
         *_adapter_faults(rule.adapter, adapters),
+        *ensemble.faults(rule, adapters),
         *_template_faults("wrap", rule.wrap, "{prompt}"),
         *((f"stop[{i}]", "is empty; remove it") for i, stop in enumerate(rule.stop) if not stop),
         *(fault for i, text in enumerate(rule.cut) for fault in _regex_faults(f"cut[{i}]", text)),
@@ -212,9 +217,7 @@ def _match_faults(match: Match) -> list[Fault]:
 def _adapter_faults(adapter: str | None, adapters: Collection[str]) -> list[Fault]:
     if adapter is None or adapter in adapters:
         return []
-    near = difflib.get_close_matches(adapter, adapters, n=1)
-    remedy = f"did you mean {near[0]}?" if near else "name its folder there"
-    return [("adapter", f"serve.adapters has no {adapter}; {remedy}")]
+    return [("adapter", ensemble.unknown(adapter, adapters))]
 
 
 def _template_faults(key: str, template: str | None, place: str) -> list[Fault]:

@@ -28,7 +28,7 @@ from fastapi import HTTPException
 from litserve.specs.base import LitSpec
 from starlette.responses import Response
 
-from serve import logs
+from serve import ensemble, logs
 from serve.asking import engine_request, fit_job
 from serve.config import ServeConfig
 from serve.contract import GREEDY_TEMPERATURE, ProcessRequest
@@ -145,6 +145,7 @@ class Worker(litserve.LitAPI):
         self._rules = Rules(config.rules)
         self._reads_whole = False
         self._rule_hits: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._ensembles = ensemble.Cost()
         self._tokens_per_second = 0.0
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._growing: dict[str, list[str]] = {}  # texts of the jobs that stream
@@ -221,6 +222,8 @@ class Worker(litserve.LitAPI):
         plan = self._plan(job.body, engine.text.uncased) if ruled else None
         fitted = fit_job(job, engine, plan, self._config, self._reads_whole)
         results = await self._generate(engine, job, fitted, plan)
+        if plan and plan.ensemble:
+            results = self._ensembles.choose(results, plan, len(fitted.prompt.ids))
         if job.body.echo_prompt:
             results = [echoed(result, fitted.prompt.texts) for result in results]
         results = likeliest(results, job.body.num_samples)
@@ -253,13 +256,17 @@ class Worker(litserve.LitAPI):
     async def _generate(
         self, engine: Engine, job: Job, fitted: Fitted, plan: Plan | None
     ) -> list[GenResult]:
-        """All completions of a job; greedy ones are all the same, so only one is made."""
+        """All completions of a job; greedy ones are all the same, so only one is made.
+
+        Under a plan with several adapters each of them has those of all, side by side.
+        """
         greedy = job.body.temperature <= GREEDY_TEMPERATURE
         grammar = await compiled(engine, job.schema)
-        requests = [
-            engine_request(job, fitted, i, self._deadline(job), plan, grammar)
-            for i in range(1 if greedy else max(job.best_of, job.body.num_samples))
+        count = 1 if greedy else max(job.best_of, job.body.num_samples)
+        alone = [
+            engine_request(job, fitted, i, self._deadline(job), plan, grammar) for i in range(count)
         ]
+        requests = ensemble.asked(alone, plan)
         if job.streams and not plan:  # a rule may yet change what there is
             requests = self._watched(job, requests)
         futures = [asyncio.wrap_future(engine.submit(request)) for request in requests]
@@ -362,6 +369,7 @@ class Worker(litserve.LitAPI):
             "memory_peak_bytes": resident_peak_bytes(),
             "gpu_memory_bytes": gpu_peak_bytes(engine.info.device),
             "rule_hits": [(*hit, count) for hit, count in self._rule_hits.items()],
+            "ensembles": self._ensembles.figures(),
         }
         return {"health": self._health(engine), "figures": figures}
 

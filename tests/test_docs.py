@@ -15,6 +15,7 @@ import yaml
 
 from serve.config import ServeConfig
 from serve.contract import FAILURES, ProcessRequest
+from serve.ensemble import MOST
 from tests.serve.conftest import RunningServer, _start_server, byte_level_tokenizer, save_model
 from tools.recipe.load import load
 
@@ -106,12 +107,15 @@ def test_metrics_are_all_there(server: RunningServer) -> None:
 
 
 def test_the_rules_shown_load(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", SERVING, re.DOTALL)
-    content = yaml.safe_load(block)
+    rules, ensemble = re.findall(r"```yaml\n(.*?)```", SERVING, re.DOTALL)
+    content = yaml.safe_load(rules)
     content["serve"]["adapters"] = {"geography": str(tmp_path)}
     recipe = tmp_path / "my.yaml"
     recipe.write_text(yaml.safe_dump({"defaults": ["cpu"], **content}))
     assert "capital" in load(recipe).recipe.serve.rules
+    recipe.write_text("defaults: [cpu]\n" + ensemble)
+    assert load(recipe).recipe.serve.rules["choice"].ensemble == ["facts", "sums", ""]
+    assert f"Two to {MOST} members".replace("8", "eight") in SERVING
 
 
 def test_links_lead_somewhere() -> None:

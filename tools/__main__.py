@@ -42,6 +42,11 @@ VERBS = {
         "tools.chain.verbs",
         "sweep",
     ),
+    "soup": Verb(
+        "Average the adapter with others, as the recipe's soup says, where that is better",
+        "tools.chain.verbs",
+        "soup",
+    ),
     "merge": Verb("Add the adapter to the base model", "tools.chain.verbs", "merge"),
     "quantize": Verb(
         "Put the merged model into the served format", "tools.chain.verbs", "quantize"

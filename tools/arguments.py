@@ -8,7 +8,9 @@ Args = argparse.Namespace
 WITH_RUN = ("verify", "reproduce")
 WITHOUT_RECIPE = (*WITH_RUN, "score", "lint-submission")
 # Verbs that may spend hours: what check fails stops them, unless they are forced.
-SPENDING = ("day", "data", "sweep", "train", "merge", "quantize", "eval", "reproduce", "plan")
+SPENDING = (
+    *("day", "data", "sweep", "train", "soup", "merge", "quantize", "eval", "reproduce", "plan"),
+)
 WITH_JSON = ("check", "plan", "clock", "reproduce", "score", "lint-submission")
 
 

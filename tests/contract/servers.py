@@ -18,6 +18,7 @@ from tests.serve.conftest import (
     prepend_tokenizer,
     save_model,
 )
+from tests.tiny import save_adapter
 
 #: Any engine can be asked the same: the recipe's, or what these variables say.
 ENGINE = os.environ.get("ONEDAY_CONTRACT_ENGINE", "transformers")
@@ -47,10 +48,11 @@ def chatting_tokenizer() -> PreTrainedTokenizerFast:
 
 @dataclass(frozen=True)
 class Kind:
-    """A server: its tokenizer and its settings."""
+    """A server: its tokenizer, its settings, and how many adapters are beside its model."""
 
     tokenizer: Callable[[], PreTrainedTokenizerFast]
     settings: dict[str, Any] = field(default_factory=dict)
+    adapters: int = 0
 
 
 KINDS = {
@@ -62,6 +64,9 @@ KINDS = {
         endless_tokenizer,
         {"context": 8192, "max_queue": 2, "max_body": 20_000, "deadline_s": 3.0},
     ),
+    "ensemble": Kind(
+        chatting_tokenizer, {"rules": {"all": {"ensemble": ["adapter-0", "adapter-1"]}}}, 2
+    ),
     "fuzzed": Kind(prepend_tokenizer, {"context": 16, "max_batch": 128}),
 }
 
@@ -71,7 +76,11 @@ def launch(kind: str, root: Path) -> RunningServer:
     made = KINDS[kind]
     folder = save_model(root / kind, made.tokenizer(), max_position_embeddings=8192)
     settings = root / f"{kind}.json"
-    settings.write_text(json.dumps(made.settings | {"engine": ENGINE}))
+    folders = [
+        save_adapter(folder, root / f"{kind}-adapter-{seed}", seed) for seed in range(made.adapters)
+    ]
+    beside = {f"adapter-{seed}": str(path) for seed, path in enumerate(folders)}
+    settings.write_text(json.dumps({"engine": ENGINE, "adapters": beside} | made.settings))
     options = ("--config", str(settings), "--device", DEVICE)
     return _start_server(folder, root / f"{kind}.log", *options)
 

@@ -30,6 +30,12 @@ def figures(**stats: int) -> dict[str, Any]:
         "memory_peak_bytes": 6000,
         "gpu_memory_bytes": 7000,
         "rule_hits": [["choice", "match", 3], ["choice", "cut", 1]],
+        "ensembles": {
+            "answers": [["choice", "letters", 2], ["choice", "", 1]],
+            "requests": 3,
+            "prompt_tokens": 40,
+            "new_tokens": 5,
+        },
     }
 
 
@@ -72,6 +78,11 @@ def test_with_a_worker() -> None:
     assert seen["oneday_gpu_memory_bytes",] == 7000
     assert seen["oneday_rule_hits_total", "choice", "match"] == 3
     assert seen["oneday_rule_hits_total", "choice", "cut"] == 1
+    assert seen["oneday_ensemble_answers_total", "letters", "choice"] == 2
+    assert seen["oneday_ensemble_answers_total", "", "choice"] == 1
+    assert seen["oneday_ensemble_extra_requests_total",] == 3
+    assert seen["oneday_ensemble_extra_prompt_tokens_total",] == 40
+    assert seen["oneday_ensemble_extra_new_tokens_total",] == 5
 
 
 def test_nothing_asked_is_no_hit() -> None:

@@ -140,6 +140,8 @@ FAULTS: list[tuple[Rule, dict[str, str]]] = [
     ),
     (Rule(adapter="leters"), {"adapter": "serve.adapters has no leters; did you mean letters?"}),
     (Rule(adapter="zzz"), {"adapter": "serve.adapters has no zzz; name its folder there"}),
+    (Rule(ensemble=["letters", "leters"]), {"ensemble[1]": "did you mean letters?"}),
+    (Rule(ensemble=["letters"]), {"ensemble": "has one member"}),
     (Rule(wrap="no place"), {"wrap": "must hold {prompt} once, not 0 times"}),
     (Rule(wrap="{prompt}{prompt}"), {"wrap": "must hold {prompt} once, not 2 times"}),
     (Rule(stop=["a", ""]), {"stop[1]": "is empty"}),
@@ -170,7 +172,7 @@ def test_all_faults_at_once() -> None:
     assert len(found) == expected + matchless
     with pytest.raises(RuleFault) as caught:
         Rules(rules)
-    unknown = [fault for fault in found if fault[0].endswith(".adapter")]
+    unknown = [fault for fault in found if fault[1].startswith("serve.adapters has no")]
     assert caught.value.faults == [fault for fault in found if fault not in unknown]
     assert "rules.r0.match.prompt: '(a' is no regular expression" in str(caught.value)
 

@@ -13,10 +13,11 @@ from tools.day import budget
 from tools.day.clock import Allowance
 from tools.files import write_text
 from tools.recipe.load import Loaded
+from tools.recipe.schema import Recipe
 from tools.recipe.show import show
-from tools.run.folder import Run, served
+from tools.run.folder import SOUP, Run, served
 
-CHAIN = ("data", "train", "merge", "quantize", "eval_base", "eval_tuned")
+CHAIN = ("data", "train", SOUP, "merge", "quantize", "eval_base", "eval_tuned")
 
 
 def run_missing(loaded: Loaded, runs: Path, last: str, executor: str = "") -> list[str]:
@@ -32,7 +33,8 @@ def run_missing(loaded: Loaded, runs: Path, last: str, executor: str = "") -> li
         The names of the stages that were run.
     """
     run = Run(loaded.recipe, runs)
-    wanted = CHAIN[: CHAIN.index(last) + 1]
+    chain = chain_of(run.recipe)
+    wanted = chain[: chain.index(last) + 1]
     ahead.look(run, [name for name in wanted if not run.done(name)])
     made: list[str] = []
     with budget.alone(run):
@@ -53,9 +55,15 @@ def run_missing(loaded: Loaded, runs: Path, last: str, executor: str = "") -> li
     return made
 
 
-def after(stage: str) -> str:
+def chain_of(recipe: Recipe) -> tuple[str, ...]:
+    """The stages that a recipe has; most have no soup."""
+    return tuple(name for name in CHAIN if name != SOUP or recipe.soup)
+
+
+def after(stage: str, recipe: Recipe) -> str:
     """The verb that makes what comes after a stage."""
-    following = CHAIN[CHAIN.index(stage) + 1]
+    chain = chain_of(recipe)
+    following = chain[chain.index(stage) + 1]
     return "eval" if following.startswith("eval") else following
 
 
@@ -112,7 +120,7 @@ def offline(run: Run) -> Iterator[None]:
 
 
 def _on_the_clock(run: Run, name: str) -> Any:
-    """Make a stage whose time is the day's; merge and quantize may take what there is no more."""
+    """Make a stage whose time is the day's; those after training may take what there is no more."""
     from tools.base_model import folder
     from tools.run.provenance import model_files
 
@@ -136,6 +144,10 @@ def _call(run: Run, name: str, allowance: Allowance) -> Any:
         from tools.stages.train import train
 
         return train(run, allowance)
+    if name == SOUP:
+        from tools.stages.soup import soup
+
+        return soup(run)
     if name == "merge":
         from tools.stages.merge import merge
 

@@ -43,6 +43,14 @@ def sweep(args: Args) -> None:
     say(f"next: make day{same(args)}")
 
 
+def soup(args: Args) -> None:
+    """Average the adapter with others, as the recipe's soup says, where that is better."""
+    from tools.stages.soup import of as section
+
+    section(as_written(args).recipe)
+    _up_to(args, "soup")
+
+
 def merge(args: Args) -> None:
     """Add the adapter to the base model."""
     _up_to(args, "merge")
@@ -112,7 +120,7 @@ def _up_to(args: Args, last: str, executor: str = "") -> None:
     if last != "data":
         loaded = searching.found(args)
     stages.run_missing(loaded, Path(args.runs), last, executor)
-    say(f"next: make {stages.after(last)}{same(args)}")
+    say(f"next: make {stages.after(last, loaded.recipe)}{same(args)}")
 
 
 def _evaluated(loaded: Loaded, args: Args) -> list[str]:

@@ -23,7 +23,7 @@ class Day:
 
     Attributes:
         total: the budget.
-        reserve: of it, kept for merge and quantize.
+        reserve: of it, kept for merge and quantize, and for a soup.
         used: by stage, with the inputs that the recipe has now.
         others: used in the same folder with other inputs; not counted.
         share: of the time that training has, what a sweep may use.
@@ -53,8 +53,11 @@ class Day:
 
 
 def stages_of(run: Run) -> tuple[str, ...]:
-    """The stages whose time is the day's, where a recipe searches its sweep, too."""
-    return ("sweep", *STAGES) if run.recipe.sweep else STAGES
+    """The stages whose time is the day's, a sweep and a soup among them where a recipe has one."""
+    recipe = run.recipe
+    train, *later = STAGES
+    sweep, soup = ("sweep",) if recipe.sweep else (), ("soup",) if recipe.soup else ()
+    return (*sweep, train, *soup, *later)
 
 
 def clock(run: Run) -> Clock:

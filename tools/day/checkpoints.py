@@ -19,6 +19,7 @@ STAGING = ".saving"  # in the output folder: what a save fills before it gets it
 STATE = "trainer_state.json"
 # Adopted where the clock cut training short: only with the schedule can that be made again.
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json", "schedule.json")
+KEPT = "kept"  # in the output folder: adapters of checkpoints, for a soup, by step
 _MODEL = ("config.json", "generation_config.json", "model*.safetensors",
           "model.safetensors.index.json", "schedule.json")  # fmt: skip
 
@@ -94,7 +95,40 @@ def settle(folder: Path, tell: Callable[[str], None]) -> list[Path]:
             shutil.rmtree(checkpoint)
         else:
             whole.append(checkpoint)
+    newest = number(whole[0]) if whole else 0
+    for path in kept(folder):
+        if int(path.name) > newest:  # it comes again, and may be in pieces
+            shutil.rmtree(path)
     return whole
+
+
+def keep(checkpoint: Path, folder: Path, step: int, count: int) -> None:
+    """Copy a checkpoint's adapter beside those of earlier ones, of which the last few stay.
+
+    Args:
+        checkpoint: the folder that has it.
+        folder: the output folder.
+        step: of the checkpoint.
+        count: how many stay.
+    """
+    place = folder / KEPT / str(step)
+    shutil.rmtree(place, ignore_errors=True)  # of an attempt that was killed
+    copy_adapter(checkpoint, place)
+    for old in kept(folder)[count:]:
+        shutil.rmtree(old)
+
+
+def copy_adapter(checkpoint: Path, folder: Path) -> None:
+    """Copy the adapter in a checkpoint into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _ADAPTER[:2]:
+        shutil.copyfile(checkpoint / name, folder / name)
+
+
+def kept(folder: Path) -> list[Path]:
+    """The adapters that :func:`keep` has left in an output folder, newest first."""
+    there = [path for path in (folder / KEPT).glob("*") if path.name.isdigit()]
+    return sorted(there, key=lambda path: int(path.name), reverse=True)
 
 
 def state(checkpoint: Path) -> dict[str, Any]:

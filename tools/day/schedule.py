@@ -46,12 +46,14 @@ class Day:
         replay: a ``schedule.json`` to follow instead of the clock; empty for none.
         rungs: of a trial, the shares of all steps after which it is evaluated and saved; after the
             last one it stops. None otherwise.
+        kept: how many of the last checkpoints leave their adapter to a soup.
     """
 
     allowance: Allowance
     checkpoint_seconds: float
     replay: str = ""
     rungs: tuple[float, ...] = ()
+    kept: int = 0
 
     def dump(self) -> str:
         """As one line of text."""

@@ -45,7 +45,7 @@ def disk(job: Job, recipe: Recipe) -> Disk:
     return Disk(
         base=0.0 if recipe.model.source == "local" else whole,
         checkpoints=kept * (trained + state),
-        adapter=trained,
+        adapter=trained * (1 + _souped(recipe)),
         merged=whole,
         quantized=_quantized(job, recipe.quantize.format),
     )
@@ -106,6 +106,15 @@ def _trained(job: Job) -> tuple[float, float]:
     states = count * optimizer_state_bytes(job.optimizer, size)
     states += whole * optimizer_state_bytes(job.optimizer, job.compute_bytes)
     return float(count * size + whole * job.compute_bytes), states
+
+
+def _souped(recipe: Recipe) -> int:
+    """Adapters that lie there for a soup, beside the run's own, and the ranks of the mean."""
+    soup = recipe.soup
+    if soup is None:
+        return 0
+    kept = soup.checkpoints + soup.trials
+    return kept + (1 + kept + len(soup.adapters) if soup.average == "product" else 1)
 
 
 def _quantized(job: Job, name: str) -> float:

@@ -77,11 +77,16 @@ def seconds(recipe: Recipe, job: Job, name: str) -> float:
     if not tool:
         return 0.0
     rates = _ON_A_CPU if cpu or tool == "llama.cpp" else _ON_A_CARD
-    tokens = 2 * recipe.quantize.perplexity_rows * TOKENS_A_ROW
-    passes = tokens * 2 * parameters(job.arch) / (_SHARE * recipe.hardware.tflops * 1e12)
+    passes = forward(recipe, job, 2 * recipe.quantize.perplexity_rows)
     # Rounded to nearest, no rows are looked at: as quick as torchao.
     rate = rates["axolotl" if tool == "llm-compressor" and not FORMATS[name].rows else tool]
     return rate * packed_parameters(job.arch) / 1e9 + passes
+
+
+def forward(recipe: Recipe, job: Job, rows: int) -> float:
+    """Seconds that the model takes to go over so many rows, one at a time."""
+    work = rows * TOKENS_A_ROW * 2 * parameters(job.arch)
+    return work / (_SHARE * recipe.hardware.tflops * 1e12)
 
 
 def render(found: list[Offer], recipe: Recipe) -> list[str]:

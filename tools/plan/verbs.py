@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tools.arguments import Args
 from tools.console import say
-from tools.plan import points, propose, remedy, trials, verdict
+from tools.plan import points, propose, remedy, several, trials, verdict
 from tools.recipe.verbs import asked
 
 
@@ -25,9 +25,10 @@ def plan(args: Args) -> None:
         offers = remedy.as_json(remedy.changes(found, runs))
         more = {"changes": offers, "proposals": propose.as_json(faster)}
         planned = {**verdict.as_json(found), "sweep": trials.as_json(found)}
+        planned |= several.as_json(found)
         say(json.dumps({**planned, **more}, indent=1))
     else:
-        parts = [verdict.render(found), trials.render(found)]
+        parts = [verdict.render(found), trials.render(found), several.render(found)]
         parts += [remedy.render(found, runs), propose.render(faster)]
         say("\n\n".join(filter(None, parts)))
     if args.probe:

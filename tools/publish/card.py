@@ -7,7 +7,7 @@ from tools.package.names import make_words
 from tools.publish import licences, metadata
 from tools.recipe.kinds import KINDS
 from tools.recipe.schema import Recipe, Source
-from tools.run.folder import Run, served
+from tools.run.folder import SOUP, Run, served
 
 Part = dict[str, Any]
 
@@ -191,9 +191,14 @@ def _number(value: float | None) -> str:
 
 
 def _proofs(run: Run) -> Iterator[str]:
-    merge, quantize = (
-        (run.record(name) or {}).get("metrics", {}) for name in ("merge", "quantize")
+    soup, merge, quantize = (
+        (run.record(name) or {}).get("metrics", {}) for name in (SOUP, "merge", "quantize")
     )
+    if run.recipe.soup and soup.get("won"):
+        yield (
+            f"- averaged: {', '.join(soup['kept'])}: eval_loss {_number(soup['eval_loss'])} on "
+            f"{soup['rows']} held-out rows, {_number(soup['own_eval_loss'])} without"
+        )
     if "max_logit_diff" in merge:
         yield (
             f"- merged: logits at most {merge['max_logit_diff']:.2g} from base and adapter, which "

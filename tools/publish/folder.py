@@ -12,7 +12,7 @@ from tools.package import contents, weights
 from tools.package.names import slug
 from tools.publish import card, licences, metadata
 from tools.recipe import written
-from tools.recipe.schema import Recipe
+from tools.recipe.schema import Recipe, Soup
 from tools.report.gathered.gather import gather
 from tools.report.gathered.source import Source
 from tools.run.folder import Run, served
@@ -106,9 +106,15 @@ def _recipe_text(recipe: Recipe) -> str:
         data=dataclasses.replace(recipe.data, sources=sources),
         model=dataclasses.replace(recipe.model, path=_last(recipe.model.path)),
         sweep=recipe.sweep and dataclasses.replace(recipe.sweep, database=""),
+        soup=recipe.soup and _named(recipe.soup),
     )
     head = f"# recipe {recipe.name}, resolved: nothing is left to other files\n"
     return head + written.text(plain)
+
+
+def _named(soup: Soup) -> Soup:
+    folders = {name: _last(folder) for name, folder in soup.adapters.items()}
+    return dataclasses.replace(soup, adapters=folders)
 
 
 def _last(path: str) -> str:

@@ -5,6 +5,7 @@ made. Whatever is not here as it was then is named before the long part begins.
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from tools.console import say
 from tools.errors import UserError
-from tools.files import digest, file_digest, read_json, write_json, write_text
+from tools.files import digest, file_digest, read_json, whole_folder, write_json, write_text
 from tools.rebuild import likeness
 from tools.rebuild.comparison import Comparison, Difference, Row, differences, render_differences
 from tools.recipe import written
@@ -22,7 +23,7 @@ from tools.recipe.load import load
 from tools.recipe.schema import Recipe, Sweep
 from tools.run import provenance
 from tools.run.exports import exported
-from tools.run.folder import STAGES, SWEEP, Run
+from tools.run.folder import SOUP, STAGES, SWEEP, Run
 from tools.run.provenance import MANIFEST, Manifest, Record
 
 Make = Callable[[Run, str], Any]
@@ -72,6 +73,7 @@ def reproduce(
     look(recipe)
     _claim(into, chain)
     run = Run(dataclasses.replace(recipe, name=into.name), into.parent)
+    _borrow(folder, run, manifest)
     found = Comparison(shown(folder), shown(into))
     with run.lock():
         _write_recipe(run, recipe.name, folder)
@@ -98,6 +100,8 @@ def chain_of(manifest: Manifest) -> Chain:
     for stage in filter(lambda name: name != SWEEP and not exported(name), STAGES):
         if stage in found and _needs(manifest, found[stage]) <= whole.keys():
             whole[stage] = found[stage]
+    if "merge" in whole and SOUP not in whole["merge"]["inputs"]["upstream"]:
+        whole.pop(SOUP, None)  # of an earlier recipe; the merge took none
     return whole
 
 
@@ -113,7 +117,7 @@ def _needs(manifest: Manifest, record: Record) -> set[str]:
     """Stages a record was made from; where nothing is quantized, there is no such stage."""
     recipe = manifest.content(record, "recipe")
     plain = recipe is not None and recipe["quantize"]["format"] == "none"
-    return set(record["inputs"]["upstream"]) - ({"quantize"} if plain else set())
+    return set(record["inputs"]["upstream"]) - {SWEEP} - ({"quantize"} if plain else set())
 
 
 def _recipe(folder: Path, manifest: Manifest, chain: Chain) -> Recipe:
@@ -149,6 +153,36 @@ def _claim(into: Path, chain: Chain) -> None:
         raise UserError(f"{into}: holds something else; give INTO= a folder that is not there yet")
     into.mkdir(parents=True, exist_ok=True)
     write_json(into / MARK, mine)
+
+
+def _borrow(folder: Path, run: Run, manifest: Manifest) -> None:
+    """Copy the adapters of a sweep's trials that a soup was made of: nobody searches again.
+
+    Raises:
+        UserError: they are not there as they were.
+    """
+    recipe, new = run.recipe, run.output(SWEEP)
+    if not (recipe.soup and recipe.soup.trials and recipe.sweep) or new.is_dir():
+        return
+    old, work = folder / STAGES[SWEEP].folder, recipe.sweep.work
+    listed = [one for one in manifest.stages if (one["stage"], one["fingerprint"]) == (SWEEP, work)]
+    outputs = listed[-1]["outputs"] if listed else {}
+    wrong = [
+        name
+        for name, entry in outputs.items()
+        if not (old / name).is_file() or file_digest(old / name) != entry["sha256"]
+    ]
+    if wrong or not outputs:
+        raise UserError(
+            f"{shown(old)}: the soup has adapters of the sweep's trials in it, and "
+            f"{wrong[0] if wrong else 'the sweep'} is not there as it was: a copy of the first "
+            "run's is needed"
+        )
+    again = Manifest(run.path)
+    for key in provenance.references(listed[-1]).values():
+        again.keep(manifest.contents[key])
+    with whole_folder(new) as made:  # its record goes into the manifest with the lock
+        shutil.copytree(old, made, dirs_exist_ok=True)
 
 
 def _write_recipe(run: Run, name: str, folder: Path) -> None:
@@ -189,7 +223,7 @@ def _inputs(run: Run, manifest: Manifest, chain: Chain) -> list[Difference]:
         found += differences("recipe", record["inputs"]["recipe"], now["recipe"])
         if stage == "data":
             found += differences("data file", record["inputs"]["files"], now["files"])
-        if stage == "merge":
+        if stage in ("merge", SOUP):
             found += differences("adapter", record["inputs"].get("files"), now.get("files"))
         found += differences("version", record["inputs"]["versions"], now["versions"])
         packages = manifest.content(record, "packages")

@@ -21,7 +21,11 @@ Compose = Callable[[dict[str, Any]], Loaded]  # the recipe with values by full k
 def question(recipe: Recipe) -> str:
     """A hash of what a sweep's trials depend on, as the recipe has it."""
     tree = settled(recipe)
-    return digest({name: tree[name] for name in ("sweep", "model", "data", "train")})
+    asked = {name: tree[name] for name in ("sweep", "model", "data", "train")}
+    # A sweep also leaves adapters to a soup, which trials alone can make.
+    if recipe.soup and recipe.soup.trials:
+        asked["trials_for_soup"] = recipe.soup.trials
+    return digest(asked)
 
 
 def applied(loaded: Loaded, runs: Path, compose: Compose) -> Loaded:

@@ -49,6 +49,7 @@ _VERDICTS = (
     ("train.metric_for_best_model", _NEVER),
     ("train.greater_is_better", _NEVER),
     ("train.?*", ""),
+    ("soup*", _LATER),
     ("merge*", _LATER),
     ("quantize*", _LATER),
     ("serve*", _LATER),

@@ -8,6 +8,7 @@ from tools.recipe.architecture import Architecture as Architecture
 from tools.recipe.architecture import Encoder as Encoder
 from tools.recipe.formats import Need
 from tools.recipe.operators.declared import Step
+from tools.recipe.souping import Soup as Soup
 from tools.recipe.sweeping import Axis as Axis
 from tools.recipe.sweeping import Sweep as Sweep
 
@@ -360,6 +361,7 @@ class Recipe:
     Attributes:
         train: Axolotl's own keys, verbatim.
         sweep: what is searched for before training; absent: nothing.
+        soup: which adapters are averaged with the trained one; absent: none.
     """
 
     budget: Budget
@@ -374,3 +376,4 @@ class Recipe:
     name: str = field(default="")
     publish: Publish = field(default_factory=Publish)
     sweep: Sweep | None = None
+    soup: Soup | None = None

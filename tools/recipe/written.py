@@ -48,6 +48,7 @@ _LATER_OF_SERVE: dict[str, Any] = {
     "cors": [],
     "capital_letters": True,
 }
+_LATER_OF_RULE: dict[str, Any] = {"ensemble": []}
 _LATER_OF_QUANTIZE: dict[str, Any] = {
     "max_kl": 0.2,
     "min_top1": 0.5,
@@ -86,6 +87,8 @@ def settled(recipe: Recipe) -> dict[str, Any]:
         _drop(values["sweep"], _LATER_OF_SWEEP)
     for source in data["sources"].values():
         _drop(source, _LATER_OF_SOURCES)
+    for rule in values["serve"]["rules"].values():
+        _drop(rule, _LATER_OF_RULE)
     return values
 
 

@@ -18,11 +18,17 @@ def model_files(folder: Path) -> dict[str, list[int]]:
 
 def adapter_files(recipe: Recipe) -> dict[str, str]:
     """Content of the adapters that are merged with the run's own, which is upstream already."""
+    others = {name: one.path for name, one in recipe.merge.adapters.items() if one.path}
+    return folder_files(others)
+
+
+def folder_files(folders: dict[str, str]) -> dict[str, str]:
+    """Content of adapters in folders, by their names."""
     found: dict[str, str] = {}
-    for name, one in recipe.merge.adapters.items():
-        files = [Path(one.path) / file for file in _ADAPTER] if one.path else []
+    for name, folder in folders.items():
+        files = [Path(folder) / file for file in _ADAPTER]
         there = all(path.is_file() for path in files)
-        found |= {name: _together(files) if there else "absent"} if files else {}
+        found[name] = _together(files) if there else "absent"
     return found
 
 

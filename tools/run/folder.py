@@ -24,18 +24,18 @@ from tools.files import digest, file_digests, read_json, write_json  # some take
 from tools.questions import tiers
 from tools.recipe.schema import Recipe
 from tools.recipe.written import settled
-from tools.run import compressed
+from tools.run import compressed, souped
 from tools.run.base_inputs import base_inputs
 from tools.run.contents import adapter_files, model_files, source_files
 from tools.run.exports import GGUF_TYPES, ONNX, ONNX_FOLDER, folder_of, stage_of
 from tools.run.operator_inputs import operator_inputs
 from tools.run.provenance import Manifest, Record, made_with
+from tools.run.souped import SOUP, SWEEP
 
 RECORD = "oneday.json"
 # What a stage goes on from, and its output does not need. It goes once the record is on the disk:
 # were it gone before, a disk too full for the record would cost the whole training.
 SCRAP = ("checkpoint-*", ".saving")
-SWEEP = "sweep"
 _GLANCE = 0.5  # seconds; who only looks at the lock, as make clock does, holds it for far less
 
 
@@ -83,6 +83,8 @@ STAGES: dict[str, Stage] = {
         (*_TORCH, "axolotl", "peft"),
         ("schedule.json",),
     ),
+    # It loads the base as the merge does: in 4 bits, or whole.
+    SOUP: Stage("soup", ("train",), ("soup", "merge.method"), (*_TORCH, "axolotl", "peft")),
     "merge": Stage("merged", ("train",), ("merge",), (*_TORCH, "axolotl", "peft")),
     "quantize": Stage(
         "quantized",
@@ -194,11 +196,12 @@ class Run:
     def _gather(self, name: str) -> dict[str, Any]:
         stage = STAGES[name]
         recipe = settled(self.recipe)
+        upstream = (*stage.upstream, *souped.upstream(self.recipe, name))
         found: dict[str, Any] = {
             "oneday": __version__,
             # A newer key that says nothing is in no recipe, see ``settled``.
             "recipe": {path: value for path in stage.sections for value in _at(recipe, path)},
-            "upstream": {up: self.fingerprint(up) for up in stage.upstream},
+            "upstream": {up: self.fingerprint(up) for up in upstream},
             "versions": {package: _version(package) for package in stage.packages},
         }
         if name == "quantize":
@@ -216,6 +219,7 @@ class Run:
                 found["recipe"] |= {path: _at(recipe, path) for path in _SHAPES}
         if name == "merge" and self.recipe.merge.adapters:
             found["files"] = adapter_files(self.recipe)
+        found |= souped.inputs(self.recipe, name)
         if "model" in stage.sections and self.recipe.model.source == "local":
             found["files"] = model_files(Path(self.recipe.model.path))
         return found

@@ -118,6 +118,21 @@ def compare(
     return apart
 
 
+def mean_loss(net: Any, data: list[Row], label: str, ask: Asking = CAUSAL) -> float:
+    """What a model loses on a token of the rows that is to be told, nats: eval_loss.
+
+    Args:
+        net: a model.
+        data: token ids and labels.
+        label: for the progress bar.
+        ask: how its kind is asked.
+    """
+    told = [
+        (_loss(logits, wanted), len(wanted)) for logits, wanted in _logits(net, data, label, ask)
+    ]
+    return math.fsum(loss for loss, _ in told) / max(sum(count for _, count in told), 1)
+
+
 def _logits(net: Any, data: list[Row], label: str, ask: Asking) -> Iterator[tuple[Any, Any]]:
     """By row, fp32 logits [labels, vocabulary] and the tokens that come next there."""
     import torch

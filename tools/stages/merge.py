@@ -58,7 +58,7 @@ def merge(run: Run) -> dict[str, Any]:
         StageError: the merged model differs from base + adapter by more than
             ``merge.max_logit_error`` allows, or does not differ from the base at all.
     """
-    base, adapter = base_model.local_folder(run.recipe.model), run.output("train")
+    base, adapter = base_model.local_folder(run.recipe.model), mixed.own(run)
     whole = is_whole(adapter)
     free_at_once()
     with run.produce("merge") as work, warnings.catch_warnings():
@@ -94,7 +94,7 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
     """Largest differences of logits over a few held-out rows."""
     file = tokens.files(run, base)["validation"]
     probes = Probes(asking(base), tokens.read(file, PROBES, run.recipe.serve.context))
-    options = _as_trained(run, base, adapter)
+    options = how_trained(run, base, adapter)
     before, trained = _trained(run, base, adapter, options, probes)
     after = probes.logits(_merged(run, merged, options))
     diff, change = _distance(trained, after), _distance(before, after)
@@ -117,7 +117,7 @@ def _verify(run: Run, base: Path, adapter: Path, merged: Path) -> dict[str, floa
 def _merged(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     """What was made, whole weights in the type that was trained in."""
     if "quantization_config" not in options:
-        return _load(run, folder, options)
+        return loaded(run, folder, options)
     return widened(folder, options["dtype"], _device(run, folder)).eval()
 
 
@@ -127,15 +127,15 @@ def _trained(
     """Logits of the base and of what was trained, one model in memory at a time."""
     from peft import PeftModel
 
-    plain = _load(run, base, options)
+    plain = loaded(run, base, options)
     before = probes.logits(plain)  # first: PEFT puts its layers into this very model
     if not is_whole(adapter):
         return before, probes.logits(PeftModel.from_pretrained(plain, adapter).eval())
     del plain
-    return before, probes.logits(_load(run, adapter, options))
+    return before, probes.logits(loaded(run, adapter, options))
 
 
-def _as_trained(run: Run, base: Path, adapter: Path) -> dict[str, Any]:
+def how_trained(run: Run, base: Path, adapter: Path) -> dict[str, Any]:
     """How to load the base as training saw it: in NF4 for qlora, if the merge does so.
 
     Models that were trained whole may be of another type than their base: all are computed in it.
@@ -147,7 +147,7 @@ def _as_trained(run: Run, base: Path, adapter: Path) -> dict[str, Any]:
     return {"dtype": rounding.dtype, "quantization_config": rounding.how} if rounding else {}
 
 
-def _load(run: Run, folder: Path, options: dict[str, Any]) -> Any:
+def loaded(run: Run, folder: Path, options: dict[str, Any]) -> Any:
     """A model to compare: NF4 weights are unpacked, for 4-bit kernels round on the way.
 
     On a CPU with bf16 instructions bitsandbytes multiplies in bf16; a tiny random model's logits

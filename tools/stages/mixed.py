@@ -6,10 +6,17 @@ from typing import Any
 
 from tools.console import say
 from tools.recipe.schema import Recipe
-from tools.run.folder import Run, Work
+from tools.run.folder import SOUP, Run, Work
 from tools.stages.merging import several
 
 _FOLDER = ".together"  # in the stage's work; gone before that gets its name
+
+
+def own(run: Run) -> Path:
+    """Folder of the run's own adapter: what training made, or the soup where that is better."""
+    soup = run.output(SOUP)
+    won = run.recipe.soup is not None and (soup / "adapter_config.json").is_file()
+    return soup if won else run.output("train")
 
 
 def together(run: Run, base: Path, work: Work) -> Path:
@@ -24,10 +31,10 @@ def together(run: Run, base: Path, work: Work) -> Path:
         UserError: an adapter is not there, or another base's.
         StageError: they cannot be weighed against each other.
     """
-    wanted, own = run.recipe.merge, run.output("train")
+    wanted, ours = run.recipe.merge, own(run)
     if not wanted.adapters:
-        return own
-    parts = [(Path(one.path or own), one.weight) for one in wanted.adapters.values()]
+        return ours
+    parts = [(Path(one.path or ours), one.weight) for one in wanted.adapters.values()]
     listed = ", ".join(f"{one.weight:g} x {name}" for name, one in wanted.adapters.items())
     say(f"merge: {listed}, by {wanted.combine}")
     work.note(adapters=_noted(run.recipe))
@@ -37,8 +44,8 @@ def together(run: Run, base: Path, work: Work) -> Path:
 
 def folders(run: Run) -> list[Path]:
     """Folders of all adapters that are merged."""
-    own = run.output("train")
-    return [Path(one.path or own) for one in run.recipe.merge.adapters.values()] or [own]
+    ours = own(run)
+    return [Path(one.path or ours) for one in run.recipe.merge.adapters.values()] or [ours]
 
 
 def clear(work: Work) -> None:

@@ -144,7 +144,9 @@ def _limits(run: Run, allowance: Allowance, left: float) -> dict[str, Any]:
     """
     replay = _replay(run)
     seconds = 60 * run.recipe.budget.checkpoint_minutes
-    day = schedule.Day(allowance, seconds, str(replay or ""))
+    soup = run.recipe.soup
+    kept = soup.checkpoints if soup else 0
+    day = schedule.Day(allowance, seconds, str(replay or ""), kept=kept)
     late = min(300.0, max(15.0, allowance.limit / 100))
     return {
         "variables": {schedule.VARIABLE: day.dump()},

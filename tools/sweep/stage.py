@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import say
+from tools.day import checkpoints
 from tools.day.clock import Allowance
 from tools.day.rungs import Ladder, ladder
 from tools.errors import StageError, UserError
-from tools.files import write_json
+from tools.files import whole_folder, write_json
 from tools.plan.trials import seconds
 from tools.plan.verdict import plan
 from tools.recipe.answer import FILE, question
@@ -16,6 +17,7 @@ from tools.recipe.load import Loaded
 from tools.recipe.schema import Recipe, Sweep
 from tools.recipe.written import tree
 from tools.run.folder import SWEEP, Run
+from tools.run.souped import MEMBERS
 from tools.sweep.search import search
 from tools.sweep.seeds import Compared, as_json, chosen, compared, summary, train_again
 from tools.sweep.space import Values, text
@@ -62,6 +64,8 @@ def sweep(run: Run, compose: Compose, make: Make, allowance: Allowance) -> dict[
         winner = compose(best.values)
         _write(work.folder, run, study, best, rungs, made)
         step = _hand_over(run, place, winner, best)
+        for one in _beside(best, study.trials(), _members(run.recipe)):
+            _leave(_trial(place, compose(one.values), one), work.folder / MEMBERS)
         work.note(**_metrics(study, best, rungs, whole), step=step)
         drop_checkpoints(place, set())
     say(render(study.trials(), best))
@@ -130,11 +134,10 @@ def _search(study: Study, trials: Trials) -> bool:
     def show() -> None:
         study.told_at(allowance.elapsed())
         table.show()
-        going_on = {one.number for one in study.trials() if one.state == "running"}
-        best = study.best()
-        kept = chosen(study) if of(trials.run.recipe).seeds > 1 else []
-        kept += [best] if best else []
-        drop_checkpoints(place, going_on | {one.number for one in kept})
+        running = {one.number for one in study.trials() if one.state == "running"}
+        worth = _worth(study.trials(), _members(trials.run.recipe))
+        again = chosen(study) if of(trials.run.recipe).seeds > 1 else []
+        drop_checkpoints(place, running | {one.number for one in (*worth, *again)})
 
     try:
         return search(study, trials.attempt, show)
@@ -154,10 +157,42 @@ def _best(study: Study, whole: bool) -> Trial:
     raise StageError(f"sweep: no trial came to a rung: {why}{again}")
 
 
+def _members(recipe: Recipe) -> int:
+    """How many adapters of trials, beside the winner's, are left to a soup."""
+    return recipe.soup.trials if recipe.soup else 0
+
+
+def _worth(trials: list[Trial], others: int) -> list[Trial]:
+    """The best trial, and the next ones of those at the last rung, whose adapters are wanted."""
+    ranked = sorted((one for one in trials if one.rank[0]), key=lambda one: one.rank)
+    return [*ranked[:1], *[one for one in ranked[1:] if one.state == "done"][:others]]
+
+
+def _beside(best: Trial, trials: list[Trial], others: int) -> list[Trial]:
+    """The trials whose adapters are left; where seeds decided, the best need not be the first."""
+    return [one for one in _worth(trials, others) if one.number != best.number][:others]
+
+
+def _trial(place: Path, loaded: Loaded, trial: Trial) -> Run:
+    recipe = dataclasses.replace(loaded.recipe, sweep=None, name=f"{trial.number:03}")
+    return Run(recipe, place)
+
+
 def _hand_over(run: Run, place: Path, winner: Loaded, best: Trial) -> int:
-    recipe = dataclasses.replace(winner.recipe, sweep=None)
-    trial = Run(dataclasses.replace(recipe, name=f"{best.number:03}"), place)
-    return hand_over(trial, Run(dataclasses.replace(recipe, name=run.recipe.name), run.path.parent))
+    recipe = dataclasses.replace(winner.recipe, sweep=None, name=run.recipe.name)
+    return hand_over(_trial(place, winner, best), Run(recipe, run.path.parent))
+
+
+def _leave(trial: Run, folder: Path) -> None:
+    """Copy the adapter that a trial had at its last rung into a folder, by the trial's number.
+
+    By way of the trial's own: what is killed behind the removal of checkpoints finds it there.
+    """
+    kept = trial.path / "left"
+    if not kept.is_dir():
+        with whole_folder(kept) as made:
+            checkpoints.copy_adapter(checkpoints.found(trial.unfinished("train"))[0], made)
+    checkpoints.copy_adapter(kept, folder / trial.path.name)
 
 
 def _write(

@@ -160,7 +160,10 @@ class Trials:
         trainer = trainer_of(run.recipe.model)
         config, over = trainer.render(run, base), trainer.overrides(run, folder)
         endless = Allowance(time.monotonic(), 0.0, NO_LIMIT)
-        day = schedule.Day(endless, 60 * run.recipe.budget.checkpoint_minutes, "", self.rungs)
+        soup = run.recipe.soup
+        kept = soup.checkpoints if soup else 0  # the winner goes on, and would lack its first ones
+        seconds = 60 * run.recipe.budget.checkpoint_minutes
+        day = schedule.Day(endless, seconds, "", self.rungs, kept)
         variables = {schedule.VARIABLE: day.dump()}
         child.call(trainer, run, "train", config, over, hear, variables=variables, seconds=left)
 

@@ -22,7 +22,7 @@ from transformers.trainer_utils import has_length
 
 from tools.day import guard, schedule
 from tools.files import write_text
-from tools.trainers.saving import folder_of, keep_whole, trained
+from tools.trainers.saving import folder_of, keep_whole, leave_adapters, trained
 from tools.trainers.telling import end, first, tell
 from tools.trainers.token_loss import TokenLoss
 
@@ -43,11 +43,12 @@ def attach(trainer: Any, shifted: bool = True, told: bool = True) -> None:
         # The trainer would hide a loss of NaN, and not log the first one.
         trainer.args.logging_nan_inf_filter = False
         trainer.args.logging_first_step = True
-        deadline, epoch = Deadline(schedule.Day.load(text), trainer), EpochStart(trainer)
+        day = schedule.Day.load(text)
+        deadline, epoch = Deadline(day, trainer), EpochStart(trainer)
         plain = told and trainer.compute_loss_func is None
         for callback in (Guard(plain), deadline, epoch):
             trainer.add_callback(callback)
-        keep_whole(trainer, (deadline.keep, epoch.keep))
+        keep_whole(trainer, (deadline.keep, epoch.keep, leave_adapters(trainer, day.kept)))
 
 
 class Watch(TrainerCallback):

@@ -53,6 +53,32 @@ def keep_whole(trainer: Any, additions: Sequence[Callable[[Path], None]]) -> Non
     trainer._save_checkpoint = save
 
 
+def leave_adapters(trainer: Any, count: int) -> Callable[[Path], None]:
+    """An addition that copies adapters out of checkpoints, as many as a soup may take.
+
+    Only of those that come by steps or epochs: when the clock writes one is chance, and a run that
+    is made again would have others.
+
+    Args:
+        trainer: as in ``keep_whole``.
+        count: of the last ones.
+    """
+
+    def leave(checkpoint: Path) -> None:
+        state = trainer.state
+        if count and _regular(trainer.args.save_strategy, state):
+            checkpoints.keep(checkpoint, folder_of(trainer.args), state.global_step, count)
+
+    return leave
+
+
+def _regular(strategy: str, state: Any) -> bool:
+    """Whether a step is one that the recipe has saved, whatever the clock says."""
+    if strategy == "epoch":
+        return float(state.epoch).is_integer()
+    return state.global_step % state.save_steps == 0 or state.global_step >= state.max_steps
+
+
 def _publish(trainer: Any, root: Path, additions: Sequence[Callable[[Path], None]]) -> int:
     """Complete, seal and name what was saved, then remove what is too old; its bytes."""
     state = trainer.state

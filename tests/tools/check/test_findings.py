@@ -142,6 +142,9 @@ BREAKS = [
     ("quantize format", "4090", "hardware.capability='8.0' quantize.format=fp8", "fail"),
     ("merged adapters", "4090", "merge.adapters={own: {weight: 0}}", "fail"),
     ("merged adapters", "4090", "merge.adapters={own: {weight: 1}}", "pass"),
+    ("soup", "4090", "soup={checkpoints: 3}", "pass"),
+    ("soup", "4090", "soup={trials: 2}", "fail"),
+    ("soup", "4090", "soup={adapters: {x: nowhere}}", "fail"),
     ("quantize format", "a100", "hardware.capability='7.5'", "warn"),  # the list, not the format
     ("quantize format", "a100", "quantize.format=w8a8", "warn"),  # the engine unpacks it
     ("quantize format", "a100", "quantize.format=w8a8 serve.engine=vllm", "pass"),

@@ -15,7 +15,7 @@ import pytest
 from tests.tiny import make_run
 from tools.day import budget
 from tools.errors import UserError
-from tools.recipe.schema import Axis, Sweep
+from tools.recipe.schema import Axis, Soup, Sweep
 from tools.run.folder import Run
 
 HOUR = 3600.0
@@ -200,3 +200,13 @@ def test_a_sweep_has_its_share_and_training_the_rest(tmp_path: Path) -> None:
     assert "  sweep       0:30:00" in budget.render(run)
     add(run, "train", 4000)
     assert budget.day(run).limit("sweep") == 1.5 * HOUR - 4000, "no more than there is"
+
+
+def test_a_soup_is_of_the_reserve(tmp_path: Path) -> None:
+    run = make_run(tmp_path, budget__hours=2, budget__reserve_minutes=30, soup=Soup(checkpoints=2))
+    add(run, "train", 4000)
+    add(run, "soup", 600)
+    day = budget.day(run)
+    assert day.used == {"train": 4000, "soup": 600, "merge": 0, "quantize": 0}
+    assert day.left_to("soup") == 2 * HOUR - 4600 and day.limit("train") == 1.5 * HOUR - 600
+    assert "  soup        0:10:00" in budget.render(run)

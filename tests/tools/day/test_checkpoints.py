@@ -92,6 +92,30 @@ def test_the_newest_is_first_by_number(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint-notes").exists(), "not ours"
 
 
+def test_adapters_are_left_beside_as_many_as_asked_for(tmp_path: Path) -> None:
+    for step in (5, 10, 100):
+        checkpoints.keep(whole(tmp_path, step), tmp_path, step, count=2)
+    assert [path.name for path in checkpoints.kept(tmp_path)] == ["100", "10"]
+    files = {path.name for path in checkpoints.kept(tmp_path)[0].iterdir()}
+    assert files == {"adapter_model.safetensors", "adapter_config.json"}
+    again = staged(tmp_path, 100)
+    (again / "adapter_model.safetensors").write_text("trained once more")
+    checkpoints.keep(again, tmp_path, 100, count=2)
+    (first, _) = checkpoints.kept(tmp_path)
+    assert (first / "adapter_model.safetensors").read_text() == "trained once more"
+
+
+def test_those_of_steps_that_come_again_are_dropped(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        checkpoints.keep(whole(tmp_path, step), tmp_path, step, count=3)
+    (tmp_path / "checkpoint-15" / checkpoints.COMPLETE).unlink()
+    checkpoints.settle(tmp_path, lambda _: None)
+    assert [path.name for path in checkpoints.kept(tmp_path)] == ["10", "5"]
+    checkpoints.clear(tmp_path)
+    checkpoints.settle(tmp_path, lambda _: None)
+    assert checkpoints.kept(tmp_path) == []
+
+
 def test_what_a_crash_left_unnamed_is_removed(tmp_path: Path) -> None:
     staged(tmp_path)
     assert checkpoints.settle(tmp_path, print) == []

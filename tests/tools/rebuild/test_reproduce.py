@@ -15,13 +15,16 @@ from tools.errors import UserError
 from tools.files import digest, read_json, write_json
 from tools.rebuild.comparison import Comparison, Figure
 from tools.rebuild.reproduce import ADAPTER, MARK, REPLAY, _recipes, chain_of, reproduce
+from tools.rebuild.verify import verify
 from tools.recipe.load import load
+from tools.recipe.schema import Axis, Soup, Sweep
 from tools.run import provenance
 from tools.run.exports import exported
-from tools.run.folder import STAGES, SWEEP, Run
+from tools.run.folder import SOUP, STAGES, SWEEP, Run
 from tools.run.provenance import Manifest
 
-ALL = [name for name in STAGES if name != SWEEP and not exported(name)]
+ALL = [name for name in STAGES if name not in (SWEEP, SOUP) and not exported(name)]
+SOUPED = [*ALL[:2], SOUP, *ALL[2:]]
 
 
 @pytest.fixture(autouse=True)
@@ -467,6 +470,52 @@ def test_what_was_searched_for_is_not_searched_again(tmp_path: Path) -> None:
     """The winner's values are in the recipe of what was trained."""
     run = made(tmp_path, ["data", SWEEP, *ALL[1:]])
     assert list(chain_of(Manifest(run.path))) == ALL
+
+
+def test_a_soup_is_made_again(tmp_path: Path) -> None:
+    folder = alone(made(tmp_path / "runs", SOUPED, soup=Soup(checkpoints=2)), tmp_path / "away")
+    found = reproduce(folder, tmp_path / "again", make)
+    assert found.verdict == "identical"
+    assert [one["stage"] for one in Manifest(tmp_path / "again").stages] == SOUPED
+
+
+def test_a_soup_that_the_recipe_has_no_more_is_not(tmp_path: Path) -> None:
+    made(tmp_path, [*ALL[:2], SOUP], soup=Soup(adapters={"x": "nowhere"}))
+    made(tmp_path, ["merge"])
+    assert list(chain_of(Manifest(tmp_path / "tiny"))) == ["data", "train", "merge"]
+
+
+def of_trials(root: Path) -> Run:
+    """A run whose soup has an adapter of its sweep's trials in it."""
+    asked = Sweep({"train.lora_r": Axis(values=[8, 16])})
+    values: dict[str, Any] = {"soup": Soup(trials=1)}
+    run = made(root, ["data"], sweep=asked, **values)
+    with run.produce(SWEEP) as work:
+        (work.folder / "members" / "003").mkdir(parents=True)
+        (work.folder / "members" / "003" / ADAPTER).write_text("trained to the last rung")
+    found = dataclasses.replace(asked, chosen={}, work=run.fingerprint(SWEEP))
+    return made(root, SOUPED[1:], sweep=found, **values)
+
+
+def test_adapters_of_trials_are_taken_from_the_first_run(tmp_path: Path) -> None:
+    run = of_trials(tmp_path / "runs")
+    found = reproduce(run.path, tmp_path / "again", make)
+    assert found.verdict == "identical"
+    copied = tmp_path / "again" / "sweep" / "members" / "003" / ADAPTER
+    assert copied.read_text() == "trained to the last rung"
+    assert verify(tmp_path / "again") == [] == verify(run.path)
+
+
+@pytest.mark.parametrize("case", ["gone", "edited"])
+def test_and_it_is_said_where_they_are_not_there(case: str, tmp_path: Path) -> None:
+    run = of_trials(tmp_path / "runs")
+    if case == "gone":
+        shutil.rmtree(run.output(SWEEP))
+    else:
+        (run.output(SWEEP) / "members" / "003" / ADAPTER).write_text("another")
+    with pytest.raises(UserError, match=r"003/adapter_model\.safetensors is not there as it was"):
+        reproduce(run.path, tmp_path / "again", make)
+    assert not (tmp_path / "again" / "data").exists(), "told before anything is made"
 
 
 def test_where_nothing_is_quantized_the_evaluation_is_of_the_merged_model(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from serve.config import Rule
 from tests.tiny import changed, jsonl, make_run, recipe
 from tools.errors import StageError, UserError
 from tools.recipe.operators.declared import Dedup
-from tools.recipe.schema import Architecture, Axis, Sweep, WeightedAdapter
+from tools.recipe.schema import Architecture, Axis, Soup, Sweep, WeightedAdapter
 from tools.run.exports import exported
-from tools.run.folder import RECORD, STAGES, SWEEP, Run
+from tools.run.folder import RECORD, SOUP, STAGES, SWEEP, Run
 
 EXPORTS = {name for name in STAGES if exported(name)}
 ALL = set(STAGES) - EXPORTS
@@ -28,6 +29,7 @@ TOUCHED: dict[str, set[str]] = {
     "data": ALL,
     "train": ALL - {"data", "eval_base"},
     "merge": {"merge", "quantize", "eval_tuned"},
+    "merge.method": {SOUP, "merge", "quantize", "eval_tuned"},
     "quantize": {"quantize", "eval_tuned"},
     "serve": set(),
     "serve.engine": EVALS,
@@ -46,6 +48,7 @@ TOUCHED: dict[str, set[str]] = {
     "eval.max_instances": EVALS,
     "publish": set(),
     "sweep": {SWEEP},
+    "soup": {SOUP, "merge", "quantize", "eval_tuned"},
     "name": set(),
 }
 
@@ -91,6 +94,8 @@ def test_an_edit_touches_the_right_stages(path: str, value: Any, tmp_path: Path)
         "data.operators": [{"dedup": Dedup()}],
         "model.arch": Architecture(64, 2, 128, 256, 4, 4, tied=True),
         "merge.adapters": {"own": WeightedAdapter(0.5)},
+        "serve.rules": {"x": Rule(cut=["y"])},
+        "soup": Soup(adapters={"x": "y"}),
     }.get(path) or other(value)
     before, after = Run(recipe(), tmp_path), Run(changed(recipe(), path, new), tmp_path)
     touched = {name for name in STAGES if before.fingerprint(name) != after.fingerprint(name)}

@@ -109,7 +109,7 @@ def test_an_adapter_is_proven_on_it(
     found = []
     for small in (loading.SMALL, 0):
         monkeypatch.setattr(loading, "SMALL", small)
-        net = merge._load(run, tiny_model, merge._as_trained(run, tiny_model, adapter))
+        net = merge.loaded(run, tiny_model, merge.how_trained(run, tiny_model, adapter))
         found.append(logits(PeftModel.from_pretrained(net, adapter).eval()))
     assert torch.equal(*found)
 

@@ -79,7 +79,7 @@ def test_the_base_is_loaded_as_it_was_trained(
     train = {"adapter": "qlora", "load_in_4bit": True, "bnb_config_kwargs": options}
     run = make_run(tmp_path, merge__method="nf4_aware", train=train)
     assert (
-        merge._as_trained(run, tmp_path, tmp_path)["quantization_config"].bnb_4bit_use_double_quant
+        merge.how_trained(run, tmp_path, tmp_path)["quantization_config"].bnb_4bit_use_double_quant
         is double
     )
 

@@ -17,8 +17,9 @@ from tests.tools.sweep.trainers import ADAPTER, Script
 from tools.errors import StageError, UserError
 from tools.recipe.answer import FILE
 from tools.recipe.load import Loaded
-from tools.recipe.schema import Axis
+from tools.recipe.schema import Axis, Soup
 from tools.run.folder import Run
+from tools.run.souped import MEMBERS
 from tools.sweep import stage, trial
 
 
@@ -62,6 +63,24 @@ def test_what_each_trial_used_and_whether_it_is_the_recipes_own_is_kept(
         assert 0.1 <= used[0] < 5 and (len(used) == 1 or used[1] - used[0] >= 0.1)
     own = told["trials"][told["own"]]["values"]
     assert own == {"train.learning_rate": sweeping.run.recipe.train["learning_rate"]}
+
+
+def test_the_next_best_at_the_last_rung_are_left_to_a_soup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping = Sweeping(tmp_path, dataclasses.replace(SWEEP, keep=2, rungs=1), monkeypatch)
+    sweeping.run = Run(dataclasses.replace(sweeping.run.recipe, soup=Soup(trials=2)), tmp_path)
+    found = sweeping.sweep(Script(loss))
+    trials = json.loads((sweeping.run.path / "sweep" / stage.TABLE).read_text())["trials"]
+    ended = [one for one in trials if one["state"] == "done" and one["number"] != found["winner"]]
+    wanted = sorted(ended, key=lambda one: (one["told"][-1], one["number"]))[:2]
+    assert wanted, "no other trial came to the last rung: this test shows nothing"
+    left = sorted((sweeping.run.path / "sweep" / MEMBERS).iterdir())
+    assert [int(path.name) for path in left] == sorted(one["number"] for one in wanted)
+    assert {(path / ADAPTER).read_text() for path in left} == {"10 steps"}
+    assert not list(sweeping.place.glob("*/.adapter.*")), "checkpoints take no room all the same"
+    outputs = sweeping.run.record("sweep")["outputs"]  # type: ignore[index]
+    assert f"{MEMBERS}/{left[0].name}/{ADAPTER}" in outputs
 
 
 @pytest.mark.parametrize("aside", [False, True])

@@ -54,4 +54,5 @@ def _save(folder: Path, step: int, history: list[dict[str, Any]]) -> None:
     state = {"global_step": step, "max_steps": PLANNED, "log_history": history}
     (folder / checkpoints.STATE).write_text(json.dumps(state))
     (folder / ADAPTER).write_text(f"{step} steps")
+    (folder / "adapter_config.json").write_text("{}")
     checkpoints.seal(folder)

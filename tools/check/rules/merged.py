@@ -9,7 +9,7 @@ from tools.base_model.folder import at_hand
 from tools.check.rules.base import Facts, Faults, fail
 from tools.check.rules.unpacked import CHANGE_BASE
 from tools.files import read_json
-from tools.recipe.schema import Model, Recipe, WeightedAdapter
+from tools.recipe.schema import Model, Recipe
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 #: Of an adapter's settings those that make it more than matrices A and B, as PEFT 0.21 weighs them.
@@ -25,7 +25,7 @@ _OURS = {
     "peft_trainable_token_indices": "trained tokens",
     "peft_ensure_weight_tying": "tied adapters",
 }
-_DEFAULT_RANK = 8  # PEFT's
+DEFAULT_RANK = 8  # PEFT's
 
 
 def adapters(recipe: Recipe, facts: Facts) -> Faults:
@@ -37,16 +37,16 @@ def adapters(recipe: Recipe, facts: Facts) -> Faults:
         said = f"{key}: all weights are trained (train.adapter), and no adapter can be weighed"
         yield fail(key, said, "leave merge.adapters out, or train an adapter")
         return
-    own = [name for name, one in wanted.items() if not one.path]
-    if len(own) != 1:
-        said = f"{key}: {len(own)} of its entries have no path, which means the run's own adapter"
+    ours = [name for name, one in wanted.items() if not one.path]
+    if len(ours) != 1:
+        said = f"{key}: {len(ours)} of its entries have no path, which means the run's own adapter"
         yield fail(key, said, "leave path out of one entry, as in `own: {weight: 1}`")
     yield from _numbers(recipe)
-    yield from _own(recipe)
+    yield from own(recipe, key)
     there = {}
     for name, one in wanted.items():
         if one.path:
-            faults = list(_other(f"{key}.{name}", one, recipe.model))
+            faults = list(other(f"{key}.{name}.path", one.path, recipe.model))
             yield from faults
             if not faults:
                 there[name] = read_json(Path(one.path) / CONFIG)
@@ -67,32 +67,42 @@ def _numbers(recipe: Recipe) -> Faults:
         yield fail("merge.seed", f"merge.seed is {merge.seed}", "set it to at least 0")
 
 
-def _own(recipe: Recipe) -> Faults:
+def own(recipe: Recipe, key: str) -> Faults:
+    """What makes the run's own adapter more than matrices that can be added.
+
+    Args:
+        recipe: whose adapter.
+        key: of what would weigh it against others.
+    """
     for name, what in _OURS.items():
         if recipe.train.get(name):
-            said = f"train.{name} with merge.adapters: {what} cannot be weighed against others"
+            said = f"train.{name} with {key}: {what} cannot be weighed against others"
             yield fail(f"train.{name}", said, "leave it out, or merge this adapter alone")
 
 
-def _other(key: str, one: WeightedAdapter, model: Model) -> Faults:
-    """An adapter of a folder: it is there, of a kind that can be weighed, and of this base."""
-    folder = Path(one.path)
+def other(key: str, path: str, model: Model) -> Faults:
+    """An adapter of a folder: it is there, of a kind that can be weighed, and of this base.
+
+    Args:
+        key: of the folder, in the recipe.
+        path: of the folder.
+        model: that the recipe trains.
+    """
+    folder, entry = Path(path), key.removesuffix(".path")
     lost = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     config = read_json(folder / CONFIG)
     if lost or not isinstance(config, dict):
-        said = f"{key}.path: {one.path}: holds no {lost[0] if lost else f'readable {CONFIG}'}"
-        yield fail(f"{key}.path", said, "give a folder of PEFT's, as runs/NAME/adapter")
+        said = f"{key}: {path or 'empty'}: holds no {lost[0] if lost else f'readable {CONFIG}'}"
+        yield fail(key, said, "give a folder of PEFT's, as runs/NAME/adapter")
         return
     if what := unweighable(config):
-        said = (
-            f"{key}: {one.path} is an adapter with {what}, which cannot be weighed against others"
-        )
-        yield fail(key, said, "merge it alone, or train it without")
+        said = f"{entry}: {path} is an adapter with {what}, which cannot be weighed against others"
+        yield fail(entry, said, "merge it alone, or train it without")
     named = str(config.get("base_model_name_or_path") or "")
     if named and not _same_base(model, named):
-        said = f"{key}: {one.path} was trained on {named}, not on {model.id}"
+        said = f"{entry}: {path} was trained on {named}, not on {model.id}"
         remedy = "take adapters of one base; where it is the same one elsewhere, FORCE=1"
-        yield fail(key, said, remedy)
+        yield fail(entry, said, remedy)
 
 
 def unweighable(config: dict[str, Any]) -> str:
@@ -134,14 +144,18 @@ def _ranks(recipe: Recipe, there: dict[str, dict[str, Any]]) -> Faults:
         yield fail("merge.adapters", said, "name the layers in the same way in all of them")
     if how == "cat":
         return
-    own = train.get("lora_r") or _DEFAULT_RANK
+    own = train.get("lora_r") or DEFAULT_RANK
     for name, config in there.items():
-        ranks = {config.get("r"), *(config.get("rank_pattern") or {}).values()}
-        if ranks != {own}:
+        if (ranks := ranks_of(config)) != {own}:
             key = f"merge.adapters.{name}"
             said = f"{key} has rank {_listed(ranks)}, the run's own {own}: merge.combine {how} adds"
             said += " matrices of one shape"
             yield fail(key, said, "set merge.combine=cat, or train with the same train.lora_r")
+
+
+def ranks_of(config: dict[str, Any]) -> set[Any]:
+    """The ranks of an adapter's layers, by its settings."""
+    return {config.get("r"), *(config.get("rank_pattern") or {}).values()}
 
 
 def _listed(values: Iterable[Any]) -> str:

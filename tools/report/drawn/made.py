@@ -13,12 +13,13 @@ _STEP = "optimizer step"
 _DAY = {
     "sweep": ("sweep", "s6"),
     "train": ("train", "s1"),
+    "soup": ("soup", "s2"),
     "merge": ("merge", "s3"),
     "quantize": ("quantize", "s5"),
     "reserve": ("reserve, not used", "kept"),
     "left": ("left", "free"),
 }
-_WORK = ("sweep", "train", "merge", "quantize")
+_WORK = ("sweep", "train", "soup", "merge", "quantize")
 _MEMORY = {"weights": "s1", "adapters": "s2", "optimizer": "s3", "activations": "s4"}
 _MEMORY |= {"logits": "s5", "context": "s6"}
 

@@ -29,8 +29,9 @@ def day(source: Source) -> Part:
     total, kept = 3600 * run.recipe.budget.hours, 60 * run.recipe.budget.reserve_minutes
     used = ledger.used(works)
     left = total - sum(used.values())
-    # Merge and quantize use the reserve up; what of it lies beyond the day is none.
-    reserve = min(max(kept - used["merge"] - used["quantize"], 0.0), max(left, 0.0))
+    # A soup, merge and quantize use the reserve up; what of it lies beyond the day is none.
+    later = sum(used.get(stage, 0.0) for stage in ("soup", "merge", "quantize"))
+    reserve = min(max(kept - later, 0.0), max(left, 0.0))
     return {
         "total": total,
         "segments": {**used, "reserve": reserve, "left": max(left - reserve, 0.0)},

@@ -50,7 +50,7 @@ def combine(base: Path, parts: Sequence[tuple[Path, float]], how: How, folder: P
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    states = [_state(base, path) for path, _ in parts]
+    states = [matrices(base, path) for path, _ in parts]
     if how.combination != "cat":
         _demand_shapes([path for path, _ in parts], states)
     net = _with_all(base, [path for path, _ in parts], states)
@@ -64,8 +64,13 @@ def combine(base: Path, parts: Sequence[tuple[Path, float]], how: How, folder: P
     return folder
 
 
-def _state(base: Path, folder: Path) -> dict[str, Any]:
-    """A part's matrices, once it is known to be of this base."""
+def matrices(base: Path, folder: Path) -> dict[str, Any]:
+    """A part's matrices, once it is known to be of this base.
+
+    Raises:
+        UserError: it is not there or another base's.
+        StageError: it is more than matrices A and B.
+    """
     state = single.read(folder)  # says what is missing
     if what := unweighable(read_json(folder / "adapter_config.json") or {}):
         raise StageError(
