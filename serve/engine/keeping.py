@@ -19,7 +19,7 @@ from serve.engine.slots import Slot, Slots
 
 #: Free slots whose content may stay beside all that is kept in blocks: the next request that begins
 #: like the last one has nothing to copy.
-SPARE = 8
+SPARE = 4
 
 
 @dataclass(frozen=True)
