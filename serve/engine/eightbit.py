@@ -107,7 +107,7 @@ def to_eight_bits(model: nn.Module) -> int:
 def _made(linear: nn.Linear, rounding: Rounding) -> EightBitLinear | None:
     """The layer in 8 bits, or None if it does not compute nearly the same."""
     if linear.in_features == 1:
-        return None  # torch 2.13: _int_mm answers anything then
+        return None  # torch 2.13 answers anything then: findings/int-mm-of-one-column.sh
     rows = probe_rows(linear)
     expected = linear(rows)
     try:

@@ -45,7 +45,7 @@ was, nobody knew."""
 WORSE = 1.05
 
 #: Largest distance of logits, each place's around their mean, as a share of float32's (norms).
-APART = {"bfloat16": 0.05, "int8": 0.1}
+APART = {"bfloat16": 0.1, "int8": 0.1}
 
 
 @dataclass(frozen=True)
