@@ -116,7 +116,7 @@ def test_the_winner_goes_on_and_ends_as_if_it_had_been_alone(
     shown = call("show", recipe, swept.parent).stdout
     assert f"# sweep, trial {answer['trial']}" in shown
     clock = call("clock", recipe, swept.parent).stdout
-    assert re.search(r"^  sweep +0:0[01]:", clock, re.MULTILINE), clock
+    assert re.search(r"^  sweep +0:0\d:", clock, re.MULTILINE), clock
 
 
 def test_killed_again_and_again_it_ends_as_one_left_alone(
