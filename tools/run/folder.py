@@ -77,11 +77,7 @@ _SHAPES = ("serve.deterministic", "serve.prefill_tokens", "serve.max_batch")
 STAGES: dict[str, Stage] = {
     "data": Stage("data", (), ("data",), ("datasets",)),
     "train": Stage(
-        "adapter",
-        ("data",),
-        ("train", "model"),
-        (*_TORCH, "axolotl", "peft"),
-        ("schedule.json",),
+        "adapter", ("data",), ("train", "model"), (*_TORCH, "axolotl", "peft"), ("schedule.json",)
     ),
     # It loads the base as the merge does: in 4 bits, or whole.
     SOUP: Stage("soup", ("train",), ("soup", "merge.method"), (*_TORCH, "axolotl", "peft")),
