@@ -50,7 +50,7 @@ def test_whole_and_without_errors(page: Page, file: Path, window: str, scheme: s
     page.faults.clear()
     page.requests.clear()
     page.open(file, *WINDOWS[window], scheme)
-    for name in PARTS.keys() - {"versus"}:  # there is no other run
+    for name in PARTS.keys() - {"versus", "sweep"}:  # there is neither another run nor a sweep
         assert page.value(f"document.getElementById('{name}').offsetHeight") > 50, name
     assert page.value("document.querySelectorAll('figure svg').length") == 7
     absent = "Array.from(document.querySelectorAll('.missing'), (one) => one.closest('section').id)"

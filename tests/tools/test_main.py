@@ -154,6 +154,7 @@ def made(fake_stages: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stages run, all replaced; no table, no report."""
     monkeypatch.setattr(verbs, "_table", lambda run: None)
     monkeypatch.setattr("tools.report.verbs.report", lambda args: None)
+    monkeypatch.setattr("tools.evaluate.foreseen.foreseen", lambda run: "")  # there are no rows
     return fake_stages
 
 
