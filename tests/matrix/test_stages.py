@@ -29,7 +29,7 @@ def verbs(monkeypatch: pytest.MonkeyPatch) -> Verbs:
             run = runs / recipe.stem
             adapter = run / "adapter"
             adapter.mkdir(parents=True, exist_ok=True)
-            found = {"first_loss": losses[0], "last_loss": losses[1], "planned_steps": 48}
+            found = {"first_loss": losses[0], "eval_loss": losses[1], "planned_steps": 48}
             (adapter / "oneday.json").write_text(json.dumps({"metrics": found}))
             made = (weights or {}).get(runs.name, b"the same")
             (adapter / "adapter_model.safetensors").write_bytes(made)
