@@ -2,12 +2,11 @@
 
 import dataclasses
 import re
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import pages
 from tools.recipe.compose import RECIPES
 from tools.recipe.load import load
 from tools.recipe.schema import Axis, Sweep
@@ -17,27 +16,18 @@ TEXT = (ROOT / "docs" / "sweep.md").read_text(encoding="utf-8")
 WRITTEN = ("chosen", "work")  # not to be set
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
-    return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
-
-
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    file = tmp_path / "my.yaml"
-    file.write_text(block)
-    return file
+    return pages.recipe(TEXT, tmp_path)
 
 
 def test_there_are_commands() -> None:
-    assert len(commands()) == 2
+    assert len(pages.commands(TEXT)) == 2
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", pages.commands(TEXT))
 def test_command_runs(command: str, recipe: Path) -> None:
-    words = [*shlex.split(command.replace("my.yaml", str(recipe))), "--silent"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    done = pages.run(command, recipe)
     assert done.returncode == 0, done.stdout + done.stderr
     if "plan" in command:
         assert "sweep: 0:23:46 of the day (sweep.share 0.4): 12 trials to " in done.stdout

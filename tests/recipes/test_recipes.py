@@ -137,6 +137,11 @@ def test_what_the_plan_proposes_is_taken(name: str, tmp_path: Path, take: Take) 
         assert take(dataclasses.replace(recipe, name=str(number))) == recipe.train
 
 
+@pytest.mark.parametrize("name", [*WHOLE, *OTHER_KINDS])
+def test_what_is_shipped_fits_by_its_own_plan(name: str, tmp_path: Path) -> None:
+    assert plan(load(RECIPES / f"{name}.yaml").recipe, tmp_path).verdict != "does not fit"
+
+
 @pytest.mark.parametrize("layer", DEBUG)
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_recipe_can_be_shrunk(name: str, layer: str, tmp_path: Path, take: Take) -> None:
